@@ -1,0 +1,66 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+__all__ = ["written_whole"]
+
+
+@contextlib.contextmanager
+def written_whole(path, *, overwrite=False):
+    """
+    Give a temporary name to write to, and move it to its place when all went well.
+
+    The temporary file lies in the directory of ``path`` and ends like it
+    (``.fits.gz`` makes astropy compress). If the block raises, it is
+    removed, and ``path`` is as it was before.
+
+    Parameters
+    ----------
+    path : path-like
+        Where the finished file shall lie. A link is followed.
+    overwrite : bool, optional
+        Whether a file already there may be replaced.
+
+    Yields
+    ------
+    temporary : `~pathlib.Path`
+        A name that does not exist yet.
+
+    Raises
+    ------
+    FileExistsError
+        If ``path`` exists, before or after the block, and ``overwrite`` is
+        False.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from cosmiq_astro._files import written_whole
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with written_whole(Path(folder) / "a.txt") as temporary:
+    ...         _ = temporary.write_text("whole")
+    ...     (Path(folder) / "a.txt").read_text()
+    'whole'
+    """
+    target = Path(os.path.realpath(path))
+    _refuse_existing(target, overwrite)
+    temporary = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
+    try:
+        yield temporary
+        with temporary.open("r+b") as file:
+            os.fsync(file.fileno())
+        _refuse_existing(target, overwrite)
+        if target.exists():
+            temporary.chmod(target.stat().st_mode)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _refuse_existing(target, overwrite):
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists already; ask to overwrite it, or name another file")

@@ -1,0 +1,380 @@
+"""`cosmicray_vi` and `cosmicray_unet`: cosmic rays found, in the manner of ccdproc."""
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+from astropy.nddata import CCDData
+from scipy import ndimage
+
+from cosmiq_astro import __version__
+from cosmiq_astro.cleaning import CLEAN_METHODS, clean_pixels, grow_mask
+from cosmiq_astro.detector import CosmicRayDetector
+from cosmiq_astro.nddata import CosmicRayCCDData
+
+__all__ = ["cosmicray_unet", "cosmicray_vi"]
+
+# Whether a unit needs the gain, and whether it needs the exposure time, to become electron.
+_UNITS = {
+    u.electron: (False, False),
+    u.adu: (True, False),
+    u.count: (True, False),
+    u.electron / u.s: (False, True),
+    u.adu / u.s: (True, True),
+    u.count / u.s: (True, True),
+}
+
+
+def cosmicray_vi(
+    ccd,
+    T=16,
+    *,
+    model="acs-wfc-vi",
+    threshold=None,
+    gain=None,
+    readnoise=None,
+    satlevel=None,
+    exposure_time=None,
+    mask_growth=0,
+    clean=None,
+    sampling="antithetic",
+    seed=None,
+    device="auto",
+    tile_size=None,
+    progress_bar=False,
+    add_keyword=True,
+):
+    r"""
+    Find the cosmic rays of one exposure with a variational U-Net, and say how sure that is.
+
+    The network's weights are drawn ``T`` times; the mean probability over
+    the draws decides on the mask, their scatter and entropy say how far it
+    can be trusted. The network grows out of deepCR [1]_, its weights'
+    posterior out of Bayes by backprop [2]_.
+
+    Parameters
+    ----------
+    ccd : `~astropy.nddata.CCDData` or array-like
+        The exposure, sky included, in electron, adu, count or one of these
+        per second. An array is taken to be in electron unless ``gain`` is
+        given. It is not modified.
+    T : int, optional
+        Number of weight draws, 1 or more. Lower it to save time (the time is
+        proportional to it), raise it for a smoother uncertainty plane.
+    model : str, path-like or Model, optional
+        A variational model: a bundled name (see
+        `~cosmiq_astro.list_models`), a model folder, or a loaded model.
+    threshold : float, optional
+        Probability from which a pixel is flagged, in (0, 1); the model's own
+        if None. Lower it to catch faint hits at the price of more false
+        ones, raise it where every star counts.
+    gain : float or `~astropy.units.Quantity`, optional
+        Electron per adu; needed for data in adu or count, refused for
+        electron.
+    readnoise : float or `~astropy.units.Quantity`, optional
+        Read noise, electron. Without it the noise is estimated from the
+        pixels.
+    satlevel : float or `~astropy.units.Quantity`, optional
+        Saturation level, electron. Pixels above are taken as being there;
+        they are not masked, since bright hits saturate too.
+    exposure_time : float or `~astropy.units.Quantity`, optional
+        Seconds; needed for rates, else ``meta['EXPTIME']`` is taken.
+    mask_growth : int, optional
+        Radius, in pixels, of the disk that the mask is grown by; it never
+        grows into masked pixels. 1 catches the faint wings of hits.
+    clean : {None, 'median', 'medmask', 'meanmask', 'idw'}, optional
+        How to replace flagged pixels; None leaves the data as they are.
+    sampling : {'antithetic', 'independent', 'mean'}, optional
+        How the weights are drawn; ``'mean'`` makes one pass with their
+        means, as fast as the baseline and without uncertainty.
+    seed : int, optional
+        Seed of the draws; if None, one is chosen and written to the header.
+    device : str, optional
+        ``'auto'``, ``'cpu'``, ``'cuda'``, ``'mps'`` or any `torch.device`.
+    tile_size : int, optional
+        Side of the tiles, pixels; the result does not depend on it.
+    progress_bar : bool, optional
+        Whether to show one.
+    add_keyword : bool, optional
+        Whether to write model, version, hash, draws, seed, threshold and
+        counts to the header (``CRVI…`` cards).
+
+    Returns
+    -------
+    result : `~cosmiq_astro.CosmicRayCCDData` or tuple
+        A copy of ``ccd`` with the cosmic rays or-ed into ``mask``, and with
+        ``cr_mask``, ``cr_probability``, ``cr_uncertainty``, ``cr_entropy``
+        and ``cr_mutual_information``. For an array,
+        ``(data, cr_mask)``, as ccdproc returns it.
+
+    Raises
+    ------
+    TypeError
+        If the data or the mask is not of a real numeric type.
+    ValueError
+        If a unit, a shape or a setting cannot be used; the message names it.
+
+    References
+    ----------
+    .. [1] Zhang, K. & Bloom, J. S. 2020, ApJ 889, 24 (arXiv:1907.09500)
+    .. [2] Blundell, C. et al. 2015, ICML 37, 1613 (arXiv:1505.05424)
+
+    Examples
+    --------
+    >>> import cosmiq_astro as ca
+    >>> ccd = ca.load_sample()
+    >>> out = ca.cosmicray_vi(ccd, T=4, seed=1)
+    >>> out.cr_probability.shape == ccd.shape
+    True
+    """
+    return _detect(
+        ccd,
+        "vi",
+        model,
+        call={"T": T, "sampling": sampling, "seed": seed, "progress_bar": progress_bar},
+        threshold=threshold,
+        gain=gain,
+        readnoise=readnoise,
+        satlevel=satlevel,
+        exposure_time=exposure_time,
+        mask_growth=mask_growth,
+        clean=clean,
+        device=device,
+        tile_size=tile_size,
+        add_keyword=add_keyword,
+    )
+
+
+def cosmicray_unet(
+    ccd,
+    *,
+    model="acs-wfc-unet",
+    threshold=None,
+    gain=None,
+    readnoise=None,
+    satlevel=None,
+    exposure_time=None,
+    mask_growth=0,
+    clean=None,
+    device="auto",
+    tile_size=None,
+    progress_bar=False,
+    add_keyword=True,
+):
+    """
+    Find the cosmic rays of one exposure with a deterministic U-Net, the baseline.
+
+    One pass of the network: the probability comes without an uncertainty of
+    its own (``cr_uncertainty`` and ``cr_mutual_information`` are 0).
+
+    Parameters
+    ----------
+    ccd : `~astropy.nddata.CCDData` or array-like
+        The exposure, as for `cosmicray_vi`.
+    model : str, path-like or Model, optional
+        A deterministic model.
+    threshold : float, optional
+        Probability from which a pixel is flagged, in (0, 1).
+    gain : float or `~astropy.units.Quantity`, optional
+        Electron per adu.
+    readnoise : float or `~astropy.units.Quantity`, optional
+        Read noise, electron.
+    satlevel : float or `~astropy.units.Quantity`, optional
+        Saturation level, electron.
+    exposure_time : float or `~astropy.units.Quantity`, optional
+        Seconds.
+    mask_growth : int, optional
+        Radius of the disk that the mask is grown by, pixels.
+    clean : {None, 'median', 'medmask', 'meanmask', 'idw'}, optional
+        How to replace flagged pixels.
+    device : str, optional
+        As for `cosmicray_vi`.
+    tile_size : int, optional
+        Side of the tiles, pixels.
+    progress_bar : bool, optional
+        Whether to show one.
+    add_keyword : bool, optional
+        Whether to write ``CRVI…`` cards to the header.
+
+    Returns
+    -------
+    result : `~cosmiq_astro.CosmicRayCCDData` or tuple
+        As for `cosmicray_vi`.
+
+    Raises
+    ------
+    TypeError
+        If the data or the mask is not of a real numeric type.
+    ValueError
+        If a unit, a shape or a setting cannot be used; the message names it.
+
+    Examples
+    --------
+    >>> import cosmiq_astro as ca
+    >>> out = ca.cosmicray_unet(ca.load_sample())
+    >>> out.meta["CRVIMODL"]
+    'acs-wfc-unet'
+    """
+    return _detect(
+        ccd,
+        "unet",
+        model,
+        call={"progress_bar": progress_bar},
+        threshold=threshold,
+        gain=gain,
+        readnoise=readnoise,
+        satlevel=satlevel,
+        exposure_time=exposure_time,
+        mask_growth=mask_growth,
+        clean=clean,
+        device=device,
+        tile_size=tile_size,
+        add_keyword=add_keyword,
+    )
+
+
+def _detect(
+    ccd,
+    method,
+    model,
+    *,
+    call,
+    threshold,
+    gain,
+    readnoise,
+    satlevel,
+    exposure_time,
+    mask_growth,
+    clean,
+    device,
+    tile_size,
+    add_keyword,
+):
+    """Check, convert, detect, and dress the result."""
+    frame, is_ccd = _coerce(ccd, gain)
+    factor = _electrons_per_unit(frame, gain, exposure_time)
+    if threshold is not None and not 0 < threshold < 1:
+        raise ValueError(f"threshold must be in (0, 1), got {threshold!r}")
+    if isinstance(mask_growth, bool) or int(mask_growth) != mask_growth or mask_growth < 0:
+        raise ValueError(
+            f"mask_growth must be an integer of pixels, 0 or more, got {mask_growth!r}"
+        )
+    if clean is not None and clean not in CLEAN_METHODS:
+        raise ValueError(f"clean must be None or one of {', '.join(CLEAN_METHODS)}, got {clean!r}")
+    detector = CosmicRayDetector(model, device=device, tile_size=tile_size)
+    if detector.model.method != method:
+        other = {"vi": "cosmicray_unet", "unet": "cosmicray_vi"}[method]
+        raise ValueError(
+            f"model {detector.model.name!r} is of method {detector.model.method!r}; use {other} for it"
+        )
+    maps = detector(
+        frame.data if factor == 1 else frame.data * factor,
+        frame.mask,
+        readnoise=_electrons("readnoise", readnoise, gain),
+        satlevel=_electrons("satlevel", satlevel, gain),
+        **call,
+    )
+    threshold = detector.model.threshold if threshold is None else threshold
+    # NaN compares False: pixels that were not finite are never flagged.
+    cr_mask = (maps.probability >= threshold) & maps.usable
+    cr_mask = grow_mask(cr_mask, mask_growth, mask=~maps.usable)
+    data = frame.data
+    if clean is not None:
+        data = clean_pixels(data, cr_mask, method=clean, mask=~maps.usable)
+    if not is_ccd:
+        return data, cr_mask
+    result = CosmicRayCCDData(
+        frame,
+        copy=True,
+        cr_mask=cr_mask,
+        cr_probability=maps.probability,
+        cr_uncertainty=maps.uncertainty,
+        cr_entropy=maps.entropy,
+        cr_mutual_information=maps.mutual_information,
+    )
+    result.data = data if data is not frame.data else result.data
+    result.mask = cr_mask.copy() if frame.mask is None else frame.mask.astype(bool) | cr_mask
+    if add_keyword:
+        _write_cards(result, detector.model, maps, threshold)
+    return result
+
+
+def _coerce(ccd, gain):
+    """Return the input as CCDData, and whether it was one."""
+    if isinstance(ccd, CCDData):
+        return ccd, True
+    if isinstance(ccd, u.Quantity):
+        return CCDData(ccd), False
+    mask = np.ma.getmaskarray(ccd) if isinstance(ccd, np.ma.MaskedArray) else None
+    data = np.array(ccd)
+    if data.dtype.kind not in "fiu":
+        raise TypeError(f"ccd must hold real numbers, got dtype {data.dtype}")
+    return CCDData(data, mask=mask, unit=u.electron if gain is None else u.adu), False
+
+
+def _electrons_per_unit(frame, gain, exposure_time):
+    """Return the number that turns the data into electrons."""
+    if frame.unit not in _UNITS:
+        known = ", ".join(str(unit) for unit in _UNITS)
+        raise ValueError(f"ccd has unit {str(frame.unit)!r}; it must be one of {known}")
+    needs_gain, needs_time = _UNITS[frame.unit]
+    factor = 1.0
+    if needs_gain:
+        if gain is None:
+            raise ValueError(
+                f"ccd is in {frame.unit}: give gain, the electrons per {frame.unit}, "
+                "or apply it with ccdproc.gain_correct first"
+            )
+        factor *= _scalar("gain", gain, u.electron / u.adu, positive=True)
+    elif gain is not None and _scalar("gain", gain, u.electron / u.adu, positive=True) != 1:
+        raise ValueError(f"ccd is in {frame.unit} already: leave gain out, got {gain!r}")
+    if needs_time:
+        given = exposure_time if exposure_time is not None else frame.meta.get("EXPTIME")
+        if given is None:
+            raise ValueError(
+                f"ccd is in {frame.unit} and its meta has no EXPTIME: give exposure_time, in seconds"
+            )
+        factor *= _scalar("exposure_time", given, u.s, positive=True)
+    return factor
+
+
+def _scalar(name, value, unit, *, positive=False):
+    """Return a number or a Quantity as a float in a unit."""
+    if isinstance(value, u.Quantity):
+        equivalent = value.unit.to_string().replace("ct", "adu")
+        try:
+            value = u.Quantity(value.value, equivalent).to_value(unit)
+        except u.UnitConversionError as error:
+            raise ValueError(f"{name} must be in {unit}, got {value.unit}") from error
+    if np.ndim(value) != 0 or not np.isfinite(value) or value < 0 or (positive and value == 0):
+        kind = "positive" if positive else "not negative"
+        raise ValueError(f"{name} must be one finite, {kind} number of {unit}, got {value!r}")
+    return float(value)
+
+
+def _electrons(name, value, gain):
+    """Return a level in electrons; a Quantity in adu is multiplied by the gain."""
+    if value is None:
+        return None
+    if isinstance(value, u.Quantity) and value.unit in (u.adu, u.count):
+        if gain is None:
+            raise ValueError(f"{name} is in {value.unit}: give gain too, or {name} in electron")
+        return _scalar(name, value.value, u.electron) * _scalar("gain", gain, u.electron / u.adu)
+    return _scalar(name, value, u.electron)
+
+
+def _write_cards(result, model, maps, threshold):
+    n_hits = ndimage.label(result.cr_mask, structure=np.ones((3, 3)))[1]
+    cards = {
+        "CRVIMODL": (model.name, "cosmic-ray model"),
+        "CRVIVERS": (__version__, "cosmiq_astro version"),
+        "CRVISHA": (model.sha256[:16], "SHA-256 of the model's weights (first 16)"),
+        "CRVIT": (maps.T, "weight draws"),
+        "CRVISAMP": (maps.sampling, "how the weights were drawn"),
+        "CRVISEED": (maps.seed, "seed of the draws"),
+        "CRVITHR": (float(threshold), "probability from which a pixel is flagged"),
+        "CRVINPIX": (int(result.cr_mask.sum()), "pixels flagged"),
+        "CRVINHIT": (int(n_hits), "connected groups flagged"),
+    }
+    is_header = isinstance(result.meta, fits.Header)
+    for key, (value, comment) in cards.items():
+        result.meta[key] = (value, comment) if is_header else value

@@ -1,0 +1,302 @@
+"""`CosmicRayDetector`: configure once, then call on as many images as there are."""
+
+import copy
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from astropy import units as u
+from tqdm import tqdm
+
+from cosmiq_astro.inference.sampling import SAMPLING, draw_networks, predict
+from cosmiq_astro.inference.uncertainty import binary_entropy, mutual_information
+from cosmiq_astro.models.checkpoint import Model, load_model
+from cosmiq_astro.preprocess import (
+    ImageStatistics,
+    estimate_statistics,
+    normalize,
+    subtract_sky,
+)
+
+__all__ = ["CosmicRayDetector", "CosmicRayMaps"]
+
+_TILE_SIZE = 256
+
+
+@dataclass(frozen=True)
+class CosmicRayMaps:
+    """
+    What a detector says of an image.
+
+    Attributes
+    ----------
+    probability : ndarray of float32
+        Probability of a cosmic ray, mean over the draws, in [0, 1]; NaN
+        where the image was not finite.
+    uncertainty : ndarray of float32
+        Standard deviation (ddof 0) of the probability over the draws; 0 for
+        a single pass.
+    entropy : ndarray of float32
+        Entropy of ``probability``, nats, in [0, ln 2].
+    mutual_information : ndarray of float32
+        Entropy minus the mean entropy of the draws, nats, not negative.
+    usable : ndarray of bool
+        True for pixels that were finite and not masked.
+    T : int
+        Number of passes made.
+    sampling : str
+        How the weights were drawn.
+    seed : int
+        The seed used; giving it again repeats the maps.
+    statistics : `~cosmiq_astro.preprocess.ImageStatistics`
+        Sky and noise that the image was normalised with, electron.
+    """
+
+    probability: np.ndarray = field(repr=False)
+    uncertainty: np.ndarray = field(repr=False)
+    entropy: np.ndarray = field(repr=False)
+    mutual_information: np.ndarray = field(repr=False)
+    usable: np.ndarray = field(repr=False)
+    T: int
+    sampling: str
+    seed: int
+    statistics: ImageStatistics
+
+
+class CosmicRayDetector:
+    """
+    A model on a device, ready to be called on images in electrons.
+
+    Parameters
+    ----------
+    model : str, path-like or `~cosmiq_astro.models.checkpoint.Model`, optional
+        A bundled model's name, a model folder, or a loaded model.
+    device : str, optional
+        ``'auto'`` takes CUDA, then MPS, then the CPU; or any name that
+        `torch.device` knows.
+    tile_size : int, optional
+        Side of the tiles, pixels. The result does not depend on it. Lower it
+        when memory is short; larger tiles may be faster on a GPU.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model or device.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import cosmiq_astro as ca
+    >>> rng = np.random.default_rng(1)
+    >>> image = rng.normal(50, 8, (64, 64))
+    >>> image[20, 20:25] += 1500
+    >>> maps = ca.CosmicRayDetector("acs-wfc-unet")(image)
+    >>> bool(maps.probability[20, 22] > 0.5)
+    True
+    """
+
+    def __init__(self, model="acs-wfc-vi", *, device="auto", tile_size=None):
+        self.model = model if isinstance(model, Model) else load_model(model)
+        self.device = _choose_device(device)
+        self.tile_size = _TILE_SIZE if tile_size is None else tile_size
+        if not isinstance(self.tile_size, (int, np.integer)) or self.tile_size < 1:
+            raise ValueError(f"tile_size must be a positive integer, got {tile_size!r}")
+        # `Module.to` works in place; the model may be in use on another device.
+        on_cpu = self.device.type == "cpu"
+        network = self.model.network
+        self._network = network if on_cpu else copy.deepcopy(network).to(self.device)
+
+    def __call__(
+        self,
+        image,
+        mask=None,
+        *,
+        T=16,
+        seed=None,
+        sampling="antithetic",
+        readnoise=None,
+        satlevel=None,
+        progress_bar=False,
+    ):
+        """
+        Look for cosmic rays in an image.
+
+        Parameters
+        ----------
+        image : array-like
+            Pixel values, electron, two-dimensional, of any real type and
+            byte order, sky included. Masked arrays are understood.
+        mask : array-like, optional
+            True or 1 for pixels to leave out: they influence nothing.
+        T : int, optional
+            Number of weight draws, 1 or more. The Monte Carlo error of the
+            probability falls at least as 1/√T; a deterministic model makes
+            one pass whatever ``T``.
+        seed : int, optional
+            Seed of the draws; chosen and reported if None.
+        sampling : {'antithetic', 'independent', 'mean'}, optional
+            ``'mean'`` makes one pass with the posterior means: as fast as the
+            baseline, without uncertainty.
+        readnoise : float, optional
+            Read noise, electron. Give it if you know it; otherwise the noise
+            is estimated from the image.
+        satlevel : float, optional
+            Saturation level, electron; pixels above are taken as being there.
+        progress_bar : bool, optional
+            Whether to show one over the tiles.
+
+        Returns
+        -------
+        maps : `CosmicRayMaps`
+            Planes of the image's shape.
+
+        Raises
+        ------
+        TypeError
+            If the image or the mask is not of a real numeric type.
+        ValueError
+            If a shape or a setting is out of its range.
+        """
+        image, usable, finite = _check_image(image, mask)
+        if not isinstance(T, (int, np.integer)) or isinstance(T, bool) or T < 1:
+            raise ValueError(f"T must be an integer of at least 1, got {T!r}")
+        if sampling not in SAMPLING:
+            raise ValueError(f"sampling must be one of {', '.join(SAMPLING)}, got {sampling!r}")
+        _check_electrons("readnoise", readnoise)
+        _check_electrons("satlevel", satlevel)
+        seed = int(np.random.default_rng().integers(2**31)) if seed is None else _check_seed(seed)
+        if self.model.method == "unet":
+            sampling = "mean"
+        statistics = estimate_statistics(image, usable, readnoise=readnoise)
+        pixels = subtract_sky(image, usable, statistics.sky, satlevel=satlevel)
+        channels = self.model.network.config.channels
+        networks = draw_networks(self._network, T, sampling=sampling, seed=seed)
+        result = predict(
+            networks,
+            lambda tile: normalize(tile.read(pixels), statistics, channels),
+            image.shape,
+            temperature=self.model.temperature,
+            tile_size=self.tile_size,
+            progress=lambda tiles: tqdm(tiles, disable=not progress_bar, unit="tile"),
+        )
+        planes = {
+            "probability": result.probability,
+            "uncertainty": result.std,
+            "entropy": binary_entropy(result.probability),
+            "mutual_information": (
+                mutual_information(result.probability, result.mean_entropy)
+                if len(networks) > 1
+                else np.zeros(image.shape, dtype=np.float32)
+            ),
+        }
+        for plane in planes.values():
+            plane[~finite] = np.nan
+        return CosmicRayMaps(
+            **planes,
+            usable=usable,
+            T=len(networks),
+            sampling=sampling,
+            seed=seed,
+            statistics=statistics,
+        )
+
+    def clean(self, image, threshold=0.5, *, binary=True):
+        """
+        Find cosmic rays with deepCR's call.
+
+        Parameters
+        ----------
+        image : array-like
+            Pixel values, electron.
+        threshold : float, optional
+            Probability above which a pixel is flagged.
+        binary : bool, optional
+            Whether to return the mask rather than the probability.
+
+        Returns
+        -------
+        result : ndarray
+            Mask (bool) or probability (float32). No pixel is replaced: see
+            `cosmiq_astro.cleaning`.
+        """
+        probability = self(image).probability
+        return probability > threshold if binary else probability
+
+    def clean_vi(self, image, T=16, *, return_entropy=False, seed=None):
+        """
+        Find cosmic rays with the CosmiQ research code's call.
+
+        Parameters
+        ----------
+        image : array-like
+            Pixel values, electron.
+        T : int, optional
+            Number of weight draws.
+        return_entropy : bool, optional
+            Whether to return the entropy plane too.
+        seed : int, optional
+            Seed of the draws.
+
+        Returns
+        -------
+        probability : ndarray of float32
+            Mean probability over the draws.
+        entropy : ndarray of float32
+            Its entropy, nats; only with ``return_entropy``.
+        """
+        maps = self(image, T=T, seed=seed)
+        return (maps.probability, maps.entropy) if return_entropy else maps.probability
+
+
+def _choose_device(device):
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device {device!r} cannot be used ({reason}); 'auto' takes the best there is"
+        ) from error
+    return chosen
+
+
+def _check_electrons(name, value):
+    if value is not None and not (np.ndim(value) == 0 and 0 <= value < np.inf):
+        raise ValueError(f"{name} must be a finite number of electrons, 0 or more, got {value!r}")
+
+
+def _check_seed(seed):
+    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be an integer in [0, 2**63), got {seed!r}")
+    return int(seed)
+
+
+def _check_image(image, mask):
+    """Return the image as a real 2-D array, which pixels may be used, and which are finite."""
+    if isinstance(image, u.Quantity):
+        if image.unit != u.electron:
+            raise ValueError(f"image must be in electron, got unit {str(image.unit)!r}")
+        image = image.value
+    hidden = np.ma.getmaskarray(image) if isinstance(image, np.ma.MaskedArray) else None
+    image = np.asarray(image)
+    if image.dtype.kind not in "fiu":
+        raise TypeError(f"image must hold real numbers, got dtype {image.dtype}")
+    if image.ndim != 2 or image.size == 0:
+        raise ValueError(
+            f"image must be two-dimensional and not empty, got shape {image.shape}; "
+            "call once per plane of a cube"
+        )
+    finite = np.isfinite(image)
+    usable = finite if hidden is None else finite & ~hidden
+    if mask is not None:
+        mask = np.asarray(mask)
+        if mask.shape != image.shape:
+            raise ValueError(f"mask has shape {mask.shape}, the image has {image.shape}")
+        if mask.dtype.kind not in "bfiu" or not np.isin(mask, (0, 1)).all():
+            raise TypeError("mask must be boolean, or hold 0 for good and 1 for bad pixels only")
+        usable = usable & ~mask.astype(bool)
+    return image, usable, finite

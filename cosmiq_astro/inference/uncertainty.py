@@ -1,0 +1,108 @@
+"""
+Probability, spread, entropy and mutual information from draws of the network.
+
+Pure maths: the functions accept what numpy understands, `RunningMoments`
+anything that adds and multiplies.
+"""
+
+import numpy as np
+from scipy.special import entr
+
+__all__ = ["RunningMoments", "binary_entropy", "mutual_information"]
+
+
+def binary_entropy(probability):
+    """
+    Entropy of a Bernoulli variable.
+
+    ``H = -p ln p - (1 - p) ln(1 - p)``, with ``0 ln 0 = 0``.
+
+    Parameters
+    ----------
+    probability : ndarray
+        Values in [0, 1]; NaN stays NaN.
+
+    Returns
+    -------
+    entropy : ndarray
+        Nats, in [0, ln 2], of the input's floating type.
+
+    Examples
+    --------
+    >>> from cosmiq_astro.inference.uncertainty import binary_entropy
+    >>> binary_entropy([0.0, 0.5, 1.0])  # doctest: +FLOAT_CMP
+    array([0.        , 0.69314718, 0.        ])
+    """
+    p = np.asarray(probability)
+    if not np.issubdtype(p.dtype, np.floating):
+        p = p.astype(np.float64)
+    entropy = entr(p) + entr(1 - p)
+    return np.minimum(entropy, np.log(p.dtype.type(2)))
+
+
+def mutual_information(probability, mean_entropy):
+    """
+    Mutual information between a pixel's label and the network's weights.
+
+    ``I = H[p̂] - mean_t H[p_t]``: the part of the entropy that comes from not
+    knowing the weights (Houlsby et al. 2011, arXiv:1112.5745, eq. 1). It is
+    not negative; rounding below zero is clamped.
+
+    Parameters
+    ----------
+    probability : ndarray
+        Mean probability over the draws.
+    mean_entropy : ndarray
+        Mean over the draws of the entropy of each, nats.
+
+    Returns
+    -------
+    information : ndarray
+        Nats, in [0, ln 2].
+    """
+    return np.maximum(binary_entropy(probability) - mean_entropy, 0)
+
+
+class RunningMoments:
+    """
+    Mean and standard deviation over draws, in memory that does not grow with them.
+
+    Welford's update (Knuth, The Art of Computer Programming, vol. 2, 4.2.2).
+
+    Attributes
+    ----------
+    count : int
+        Number of draws seen.
+    mean : array-like
+        Mean of the draws.
+    """
+
+    def __init__(self):
+        self.count = 0
+        self.mean = 0.0
+        self._squares = 0.0
+
+    def update(self, value):
+        """
+        Add one draw.
+
+        Parameters
+        ----------
+        value : array-like
+            The draw; an ndarray or a Tensor, always of one shape.
+        """
+        self.count += 1
+        delta = value - self.mean
+        self.mean = self.mean + delta / self.count
+        self._squares = self._squares + delta * (value - self.mean)
+
+    def std(self):
+        """
+        Return the standard deviation (ddof 0) over the draws.
+
+        Returns
+        -------
+        std : array-like
+            Of the draws' shape; 0 for a single draw.
+        """
+        return (self._squares / self.count) ** 0.5

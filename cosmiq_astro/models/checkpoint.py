@@ -1,0 +1,155 @@
+"""Model folders: weights in safetensors, a configuration in JSON, a card in Markdown."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from cosmiq_astro.models.registry import find_model
+from cosmiq_astro.models.unet import UNet, UNetConfig, empty_unet
+
+__all__ = ["Model", "load_model", "save_model"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """
+    A network with all that is needed to use it.
+
+    Attributes
+    ----------
+    name, version : str
+        As in `~cosmiq_astro.models.registry.list_models`.
+    instrument : str
+        What it was trained for.
+    network : `~cosmiq_astro.models.unet.UNet`
+        The network, in evaluation mode, on the CPU.
+    threshold : float
+        Probability from which a pixel is flagged, fitted on validation data.
+    temperature : float
+        Divides the logits of every draw, fitted on validation data.
+    sha256 : str
+        Of the weights' file; empty for a model that was never saved.
+    """
+
+    name: str
+    version: str
+    instrument: str
+    network: UNet = field(repr=False)
+    threshold: float = 0.5
+    temperature: float = 1.0
+    sha256: str = ""
+
+    @property
+    def method(self):
+        """``'vi'`` for a variational network, ``'unet'`` for a deterministic one."""
+        return "vi" if self.network.config.variational else "unet"
+
+
+def load_model(model):
+    """
+    Load a bundled model by name, or a model folder by its path.
+
+    Weights are read with safetensors, never unpickled, and their SHA-256 is
+    compared with the one in the folder's configuration.
+
+    Parameters
+    ----------
+    model : str or path-like
+        A name from `~cosmiq_astro.list_models`, or a folder written by
+        `save_model`.
+
+    Returns
+    -------
+    model : `Model`
+        The model on the CPU, in evaluation mode.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model, or if the folder's files contradict each
+        other.
+
+    Examples
+    --------
+    >>> import cosmiq_astro as ca
+    >>> ca.load_model("acs-wfc-unet").method
+    'unet'
+    """
+    folder = find_model(model)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    weights = folder / "weights.safetensors"
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    if digest != config["sha256"]:
+        raise ValueError(
+            f"the weights of model {config['name']!r} in {folder} are damaged or exchanged: their "
+            f"SHA-256 is {digest}, config.json says {config['sha256']}; install the model again"
+        )
+    network = empty_unet(UNetConfig(**config["network"]))
+    try:
+        network.load_state_dict(load_file(weights), assign=True)
+    except (RuntimeError, SafetensorError) as error:
+        raise ValueError(
+            f"the weights in {weights} do not fit the network that config.json describes: {error}"
+        ) from error
+    return Model(
+        name=config["name"],
+        version=config["version"],
+        instrument=config["instrument"],
+        network=network.eval().requires_grad_(False).to(memory_format=torch.channels_last),
+        threshold=config["threshold"],
+        temperature=config["temperature"],
+        sha256=digest,
+    )
+
+
+def save_model(model, folder, *, card, overwrite=False):
+    """
+    Write a model folder that `load_model` reads.
+
+    Parameters
+    ----------
+    model : `Model`
+        The model; its ``sha256`` is ignored and computed anew.
+    folder : path-like
+        Where to write; made if missing.
+    card : str
+        The model card, Markdown: training data, label, metrics, limits.
+    overwrite : bool, optional
+        Whether a model already there may be replaced.
+
+    Returns
+    -------
+    folder : `~pathlib.Path`
+        The folder written.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder holds a model and ``overwrite`` is False.
+    """
+    folder = Path(folder)
+    if (folder / "config.json").exists() and not overwrite:
+        raise FileExistsError(f"{folder} already holds a model; give overwrite=True to replace it")
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = folder / "weights.safetensors"
+    state = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
+    save_file(state, weights)
+    config = {
+        "name": model.name,
+        "version": model.version,
+        "instrument": model.instrument,
+        "method": model.method,
+        "parameters": sum(p.numel() for p in model.network.parameters()),
+        "threshold": model.threshold,
+        "temperature": model.temperature,
+        "network": model.network.config.as_dict(),
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / "card.md").write_text(card, encoding="utf-8")
+    return folder

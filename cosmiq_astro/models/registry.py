@@ -1,0 +1,68 @@
+"""The bundled models: where they lie and what they are. Needs no torch."""
+
+import json
+from pathlib import Path
+
+from astropy.table import Table
+
+__all__ = ["find_model", "list_models"]
+
+_WEIGHTS = Path(__file__).parent / "weights"
+_COLUMNS = ("name", "version", "instrument", "method", "parameters", "threshold", "temperature")
+
+
+def list_models():
+    """
+    List the bundled models.
+
+    Returns
+    -------
+    models : `~astropy.table.Table`
+        One row per model: ``name``, ``version``, ``instrument``, ``method``
+        (``'vi'`` or ``'unet'``), ``parameters`` (their number),
+        ``threshold``, ``temperature`` and ``sha256`` of the weights.
+
+    Examples
+    --------
+    >>> import cosmiq_astro as ca
+    >>> sorted(ca.list_models()["name"])  # doctest: +ELLIPSIS
+    ['acs-wfc-unet', 'acs-wfc-vi'...]
+    """
+    rows = []
+    for path in sorted(_WEIGHTS.glob("*/config.json")):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        rows.append({key: config[key] for key in (*_COLUMNS, "sha256")})
+    return Table(rows=rows, names=(*_COLUMNS, "sha256"))
+
+
+def find_model(model):
+    """
+    Find the folder of a model.
+
+    Parameters
+    ----------
+    model : str or path-like
+        A bundled model's name, or a model folder.
+
+    Returns
+    -------
+    folder : `~pathlib.Path`
+        A folder with a ``config.json``.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message lists the bundled models.
+    """
+    bundled = _WEIGHTS / str(model)
+    # A name is a single path component: "../x" must not reach outside the bundled folder.
+    for folder in (bundled,) if Path(str(model)).name == str(model) else ():
+        if (folder / "config.json").is_file():
+            return folder
+    folder = Path(model)
+    if (folder / "config.json").is_file():
+        return folder
+    known = ", ".join(sorted(p.parent.name for p in _WEIGHTS.glob("*/config.json")))
+    raise ValueError(
+        f"model {str(model)!r} is neither a bundled model ({known}) nor a folder with a config.json"
+    )

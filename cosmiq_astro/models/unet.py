@@ -1,0 +1,214 @@
+"""The U-Net: one network, deterministic or variational by its convolution classes."""
+
+import math
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from cosmiq_astro.models.layers import (
+    VariationalConv2d,
+    VariationalConvTranspose2d,
+    variational_layers,
+)
+
+__all__ = ["UNet", "UNetConfig", "empty_unet", "initialize_weights"]
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """
+    What a `UNet` looks like.
+
+    Attributes
+    ----------
+    channels : tuple of str
+        Input channels, names from `cosmiq_astro.preprocess.CHANNELS`.
+    hidden : int
+        Feature maps of the first level; doubled at each level below.
+    levels : int
+        Number of resolutions, 1 or more.
+    variational : tuple of str
+        Patterns (`fnmatch`) of the layers that are variational, for example
+        ``("*",)`` for all and ``("merge.0.*", "head")`` for the last ones;
+        empty for the deterministic baseline.
+    """
+
+    channels: tuple[str, ...] = ("asinh", "anscombe")
+    hidden: int = 16
+    levels: int = 3
+    variational: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        # JSON has lists only.
+        object.__setattr__(self, "channels", tuple(self.channels))
+        object.__setattr__(self, "variational", tuple(self.variational))
+        for name in ("hidden", "levels"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+
+    def as_dict(self):
+        """
+        Return the configuration as a dictionary that JSON can hold.
+
+        Returns
+        -------
+        config : dict
+            One entry per attribute.
+        """
+        return asdict(self)
+
+
+class UNet(nn.Module):
+    """
+    A U-Net (Ronneberger, Fischer & Brox 2015, arXiv:1505.04597) without normalisation layers.
+
+    Two 3 × 3 convolutions with ReLU per block, 2 × 2 max-pooling, 2 × 2
+    transposed convolutions, skip connections by concatenation, and a 1 × 1
+    convolution to one logit. Nothing in it depends on more than the pixels
+    within `receptive_radius`, so that tiles with a halo of that size give
+    what the whole image gives. It departs from deepCR (Zhang & Bloom 2020,
+    arXiv:1907.09500) by having no batch normalisation, and returns logits.
+
+    Parameters
+    ----------
+    config : `UNetConfig`
+        Its shape and which of its layers are variational.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        width = [config.hidden * 2**level for level in range(config.levels)]
+        inputs = [len(config.channels), *width[:-1]]
+        self.down = nn.ModuleList(
+            self._block(f"down.{level}", inputs[level], width[level])
+            for level in range(config.levels)
+        )
+        self.up = nn.ModuleList(
+            self._layer(f"up.{level}", nn.ConvTranspose2d, width[level + 1], width[level], 2, 2)
+            for level in range(config.levels - 1)
+        )
+        self.merge = nn.ModuleList(
+            self._block(f"merge.{level}", 2 * width[level], width[level])
+            for level in range(config.levels - 1)
+        )
+        self.head = self._layer("head", nn.Conv2d, width[0], 1, 1)
+
+    def _layer(self, name, kind, *args, **kwargs):
+        if any(fnmatchcase(name, pattern) for pattern in self.config.variational):
+            kind = {
+                nn.Conv2d: VariationalConv2d,
+                nn.ConvTranspose2d: VariationalConvTranspose2d,
+            }[kind]
+        return kind(*args, **kwargs)
+
+    def _block(self, name, n_in, n_out):
+        return nn.ModuleList(
+            [
+                self._layer(f"{name}.0", nn.Conv2d, n_in, n_out, 3, padding=1),
+                self._layer(f"{name}.1", nn.Conv2d, n_out, n_out, 3, padding=1),
+            ]
+        )
+
+    @property
+    def grid(self):
+        """Pixels between points of the coarsest level: tile origins are multiples of it."""
+        return 2 ** (self.config.levels - 1)
+
+    @property
+    def receptive_radius(self):
+        """Distance in pixels beyond which an input pixel cannot change an output pixel."""
+        scales = [2**level for level in range(self.config.levels)]
+        # Two 3x3 convolutions reach two pixels of their level: going down, and up again but for
+        # the lowest level; and a pixel sits anywhere in its cell of the coarsest grid.
+        return 2 * sum(scales) + 2 * sum(scales[:-1]) + self.grid - 1
+
+    def forward(self, x):
+        """
+        Return the logit of each pixel.
+
+        Parameters
+        ----------
+        x : Tensor
+            Shape ``(n, n_channels, ny, nx)``; ny and nx multiples of `grid`.
+
+        Returns
+        -------
+        logits : Tensor
+            Shape ``(n, 1, ny, nx)``.
+        """
+        skips = []
+        for level, block in enumerate(self.down):
+            if level:
+                x = functional.max_pool2d(x, 2)
+            x = _apply(block, x)  # (n, hidden * 2**level, ny / 2**level, nx / 2**level)
+            skips.append(x)
+        for level in reversed(range(len(self.up))):
+            x = torch.cat([skips[level], self.up[level](x)], dim=1)
+            x = _apply(self.merge[level], x)
+        return self.head(x)
+
+
+def _apply(block, x):
+    for convolution in block:
+        x = functional.relu(convolution(x), inplace=True)
+    return x
+
+
+def empty_unet(config):
+    """
+    Build a network whose weights are not set yet, drawing no random numbers.
+
+    Parameters
+    ----------
+    config : `UNetConfig`
+        Its shape.
+
+    Returns
+    -------
+    network : `UNet`
+        On the ``meta`` device: load a state with ``assign=True``, or call
+        `initialize_weights`.
+    """
+    with torch.device("meta"):
+        return UNet(config)
+
+
+@torch.no_grad()
+def initialize_weights(network, generator):
+    """
+    Draw a network's initial weights.
+
+    Weights are normal with variance 2 / fan-in (He et al. 2015,
+    arXiv:1502.01852, eq. 10), biases zero. In variational layers these are
+    the means; the prior's standard deviation is √(2 / fan-in) too.
+
+    Parameters
+    ----------
+    network : `UNet`
+        From `empty_unet`; moved to the CPU.
+    generator : torch.Generator
+        Of the CPU.
+
+    Returns
+    -------
+    network : `UNet`
+        The same network.
+    """
+    network.to_empty(device="cpu")
+    variational = variational_layers(network).values()
+    for layer in network.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            # A 2 x 2 transposed convolution of stride 2 sums over input maps, not over its kernel.
+            n_inputs = layer.in_channels * (1 if layer.transposed else layer.weight[0, 0].numel())
+            sigma = math.sqrt(2 / n_inputs)
+            layer.weight.normal_(0, sigma, generator=generator)
+            layer.bias.zero_()
+            if layer in variational:
+                layer.set_prior_sigma(sigma)
+                layer.set_posterior_sigma(relative=0.05)
+    return network

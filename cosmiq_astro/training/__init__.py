@@ -1,0 +1,18 @@
+"""Training of new models; nothing on the detection path imports it."""
+
+import importlib
+
+_LAZY = {
+    "PairedDataset": "cosmiq_astro.training.datasets",
+    "TrainingResult": "cosmiq_astro.training.loop",
+    "train": "cosmiq_astro.training.loop",
+}
+
+__all__ = sorted(_LAZY)
+
+
+def __getattr__(name):
+    """Import the public names on first use: the loop needs torch."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,37 @@
+"""Small models and frames that the tests share."""
+
+import numpy as np
+import pytest
+import torch
+
+from cosmiq_astro.models.checkpoint import Model
+from cosmiq_astro.models.unet import UNetConfig, empty_unet, initialize_weights
+
+
+def make_model(*, variational=(), levels=3, seed=0, **kwargs):
+    """An untrained model; its weights are large enough for p to move far from one half."""
+    config = UNetConfig(hidden=4, levels=levels, variational=variational)
+    network = initialize_weights(empty_unet(config), torch.Generator().manual_seed(seed))
+    network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return Model(name="tiny", version="1", instrument="test", network=network, **kwargs)
+
+
+@pytest.fixture(scope="session")
+def tiny_vi():
+    return make_model(variational=("*",))
+
+
+@pytest.fixture(scope="session")
+def tiny_unet():
+    return make_model()
+
+
+@pytest.fixture
+def frame():
+    """A sky of 50 electrons with a star and a hit."""
+    rng = np.random.default_rng(42)
+    y, x = np.mgrid[:77, :101]
+    image = rng.poisson(50 + 4000 * np.exp(-((y - 40) ** 2 + (x - 30) ** 2) / 4.0)).astype(float)
+    image += rng.normal(0, 5, image.shape)
+    image[20, 60:66] += 900
+    return image

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Normal
+from torch.distributions import kl_divergence as oracle
+from torch.func import functional_call
+
+from cosmiq_astro.models.layers import (
+    VariationalConv2d,
+    VariationalConvTranspose2d,
+    gaussian_kl,
+    inverse_softplus,
+    kl_divergence,
+    sample_weights,
+    variational_layers,
+)
+from cosmiq_astro.models.unet import UNetConfig, empty_unet, initialize_weights
+
+
+def test_kl_agrees_with_torch_distributions():
+    generator = torch.Generator().manual_seed(0)
+    mu = torch.randn(1000, generator=generator)
+    sigma = torch.rand(1000, generator=generator) + 0.01
+    expected = oracle(Normal(mu, sigma), Normal(0.0, 0.7)).sum()
+    torch.testing.assert_close(gaussian_kl(mu, sigma, 0.7), expected)
+
+
+def test_kl_is_zero_where_posterior_is_prior():
+    assert gaussian_kl(torch.zeros(5), torch.full((5,), 0.3), 0.3) == 0
+
+
+@pytest.mark.parametrize("sigma", [1e-6, 1e-3, 1.0, 50.0])
+def test_inverse_softplus(sigma):
+    rho = inverse_softplus(torch.tensor(sigma))
+    torch.testing.assert_close(
+        torch.nn.functional.softplus(rho), torch.tensor(sigma), rtol=1e-4, atol=0
+    )
+
+
+@pytest.mark.parametrize("kind", [VariationalConv2d, VariationalConvTranspose2d])
+def test_forward_uses_the_drawn_weights_and_biases(kind):
+    layer = torch.nn.Sequential(kind(2, 3, 2))
+    weights, noise = sample_weights(layer, torch.Generator().manual_seed(1))
+    assert set(weights) == {"0.weight", "0.bias"}
+    x = torch.ones(1, 2, 4, 4)
+    drawn = functional_call(layer, weights, (x,))
+    plain = kind.__mro__[2](2, 3, 2)
+    plain.load_state_dict({"weight": weights["0.weight"], "bias": weights["0.bias"]})
+    torch.testing.assert_close(drawn, plain(x))
+    assert not torch.allclose(drawn, layer(x))
+    again, _ = sample_weights(layer, noise=noise)
+    assert torch.equal(again["0.weight"], weights["0.weight"])
+
+
+def test_gradients_reach_mean_and_sigma():
+    layer = torch.nn.Sequential(VariationalConv2d(1, 1, 3))
+    weights, noise = sample_weights(layer, torch.Generator().manual_seed(3))
+    weights["0.weight"].sum().backward()
+    torch.testing.assert_close(layer[0].weight.grad, torch.ones(1, 1, 3, 3))
+    expected = noise["0.weight"] * torch.sigmoid(layer[0].weight_rho)
+    torch.testing.assert_close(layer[0].weight_rho.grad, expected)
+
+
+def test_draws_have_the_posterior_moments():
+    layer = torch.nn.Sequential(VariationalConv2d(1, 1, 1))
+    layer[0].weight.data.fill_(2.0)
+    layer[0].weight_rho.data.copy_(inverse_softplus(torch.tensor(0.5)))
+    generator = torch.Generator().manual_seed(4)
+    draws = np.array(
+        [float(sample_weights(layer, generator)[0]["0.weight"].detach()) for _ in range(4000)]
+    )
+    assert abs(draws.mean() - 2) < 4 * 0.5 / np.sqrt(4000)
+    assert abs(draws.std() - 0.5) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [((), 0), (("*",), 13), (("head",), 1), (("merge.0.*", "up.0", "head"), 4)],
+)
+def test_configuration_says_which_layers_are_variational(patterns, expected):
+    network = initialize_weights(
+        empty_unet(UNetConfig(hidden=2, variational=patterns)), torch.Generator().manual_seed(0)
+    )
+    assert len(variational_layers(network)) == expected
+    kl = kl_divergence(network)
+    assert (kl > 0) == (expected > 0)
+    total = sum(layer.kl_divergence() for layer in variational_layers(network).values())
+    torch.testing.assert_close(kl, torch.as_tensor(total, dtype=torch.float32))

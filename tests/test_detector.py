@@ -1,0 +1,231 @@
+"""The invariants of the detector, each by a test that fails if it breaks."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from astropy import units as u
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cosmiq_astro.detector import CosmicRayDetector
+from cosmiq_astro.inference.sampling import draw_networks
+
+PLANES = ("probability", "uncertainty", "entropy", "mutual_information")
+quick = settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def largest_difference(one, two):
+    return max(np.nanmax(np.abs(getattr(one, k) - getattr(two, k))) for k in PLANES)
+
+
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 80))
+@quick
+def test_tiled_is_whole(tiny_vi, ny, nx, tile_size):
+    image = np.random.default_rng(ny * 100 + nx).normal(50, 9, (ny, nx))
+    image[ny // 2, nx // 2] += 700
+    whole = CosmicRayDetector(tiny_vi, device="cpu", tile_size=512)(image, T=3, seed=1)
+    tiled = CosmicRayDetector(tiny_vi, device="cpu", tile_size=tile_size)(image, T=3, seed=1)
+    assert largest_difference(whole, tiled) < 1e-5
+
+
+def test_same_seed_same_bytes_other_seed_other_bytes(tiny_vi, frame):
+    detector = CosmicRayDetector(tiny_vi, device="cpu")
+    one, two, other = (detector(frame, T=4, seed=s) for s in (7, 7, 8))
+    for k in PLANES:
+        assert getattr(one, k).tobytes() == getattr(two, k).tobytes()
+    assert largest_difference(one, other) > 1e-4
+
+
+def test_a_chosen_seed_is_reported_and_repeats(tiny_vi, frame):
+    detector = CosmicRayDetector(tiny_vi, device="cpu")
+    one = detector(frame, T=2)
+    assert largest_difference(one, detector(frame, T=2, seed=one.seed)) == 0
+    assert one.seed != detector(frame, T=2).seed
+
+
+def test_nothing_global_is_touched(tiny_vi, frame):
+    torch_before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    CosmicRayDetector(tiny_vi, device="cpu")(frame, T=3, seed=0)
+    assert torch.equal(torch_before, torch.get_rng_state())
+    np.testing.assert_array_equal(numpy_before, np.random.get_state()[1])
+    assert (torch.get_num_threads(), torch.get_default_dtype()) == (threads, dtype)
+
+
+def test_draws_are_coherent_prefixes_and_antithetic(tiny_vi):
+    draws, longer = (
+        [n.state_dict() for n in draw_networks(tiny_vi.network, T, seed=3)] for T in (5, 8)
+    )
+    mean = tiny_vi.network.state_dict()
+    for name in draws[0]:
+        torch.testing.assert_close(draws[0][name] + draws[1][name], 2 * mean[name])
+        for short, long in zip(draws, longer, strict=False):
+            assert torch.equal(short[name], long[name])
+    one, two = draw_networks(tiny_vi.network, 2, sampling="independent", seed=3)
+    assert not torch.allclose(one.head.weight + two.head.weight, 2 * mean["head.weight"])
+
+
+def test_mean_sampling_is_one_pass_without_uncertainty(tiny_vi, frame):
+    maps = CosmicRayDetector(tiny_vi, device="cpu")(frame, T=9, sampling="mean")
+    assert maps.T == 1
+    assert not maps.uncertainty.any()
+    assert not maps.mutual_information.any()
+
+
+def test_planes_are_what_the_draws_say(tiny_vi, frame):
+    """Against a plain evaluation of every draw on the padded image, in float64 statistics."""
+    from cosmiq_astro.inference.uncertainty import binary_entropy
+    from cosmiq_astro.preprocess import normalize
+
+    maps = CosmicRayDetector(tiny_vi, device="cpu")(frame, T=6, seed=2)
+    pad = [(24, 24 + (-n) % 4) for n in frame.shape]
+    padded = np.pad(frame - maps.statistics.sky, pad, mode="reflect")
+    inputs = normalize(padded, maps.statistics, tiny_vi.network.config.channels)
+    with torch.inference_mode():
+        p = np.stack(
+            [
+                torch.sigmoid(network(torch.from_numpy(inputs)[None]).double())[0, 0].numpy()[
+                    24 : 24 + frame.shape[0], 24 : 24 + frame.shape[1]
+                ]
+                for network in draw_networks(tiny_vi.network, 6, seed=2)
+            ]
+        )
+    np.testing.assert_allclose(maps.probability, p.mean(0), atol=1e-6)
+    np.testing.assert_allclose(maps.uncertainty, p.std(0), atol=1e-6)
+    np.testing.assert_allclose(maps.entropy, binary_entropy(p.mean(0)), atol=1e-6)
+    expected = binary_entropy(p.mean(0)) - binary_entropy(p).mean(0)
+    np.testing.assert_allclose(maps.mutual_information, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("disturbance", ["nan", "inf", "bright", "negative", "masked region"])
+def test_a_disturbance_stays_within_the_receptive_radius(tiny_vi, disturbance):
+    image = np.random.default_rng(0).normal(50, 9, (160, 160))
+    image[40, 40:46] += 500
+    changed, mask = image.copy(), np.zeros(image.shape, dtype=bool)
+    box = np.s_[80:81, 80:81]
+    if disturbance == "masked region":
+        box = np.s_[75:85, 75:85]
+        mask[box] = True
+        changed[box] = 1e5
+    else:
+        changed[box] = {"nan": np.nan, "inf": np.inf, "bright": 1e6, "negative": -1e6}[disturbance]
+    detector = CosmicRayDetector(tiny_vi, device="cpu", tile_size=64)
+    one = detector(image, T=4, seed=1)
+    two = detector(changed, mask, T=4, seed=1)
+    radius = tiny_vi.network.receptive_radius
+    far = np.ones(image.shape, dtype=bool)
+    far[
+        box[0].start - radius : box[0].stop + radius, box[1].start - radius : box[1].stop + radius
+    ] = False
+    assert np.abs(one.probability - two.probability)[far].max() < 1e-3
+    bad = ~np.isfinite(changed)
+    for k in PLANES:
+        np.testing.assert_array_equal(np.isnan(getattr(two, k)), bad)
+    assert not two.usable[mask].any()
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -40.0, 1e6, 1e30])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (33, 65)])
+def test_constant_images_give_finite_maps(tiny_vi, value, shape):
+    maps = CosmicRayDetector(tiny_vi, device="cpu")(np.full(shape, value), T=2, seed=0)
+    for k in PLANES:
+        assert np.isfinite(getattr(maps, k)).all()
+        assert getattr(maps, k).shape == shape
+
+
+def test_everything_bad_gives_nan_and_raises_nothing(tiny_vi):
+    maps = CosmicRayDetector(tiny_vi, device="cpu")(np.full((20, 20), np.nan), T=2, seed=0)
+    assert np.isnan(maps.probability).all()
+    masked = CosmicRayDetector(tiny_vi, device="cpu")(np.ones((20, 20)), np.ones((20, 20)), T=2)
+    assert not masked.usable.any()
+
+
+@given(st.sampled_from([">f4", ">f8", "<f8", "f4", "f2", ">i2", "u2", "i4", "u1", "i8"]))
+@quick
+def test_types_and_byte_orders(tiny_unet, dtype):
+    image = np.clip(np.random.default_rng(0).normal(50, 9, (40, 40)), 0, 200).round()
+    detector = CosmicRayDetector(tiny_unet, device="cpu")
+    given_type = image.astype(dtype)
+    before = given_type.copy()
+    one, two = detector(image), detector(given_type)
+    assert largest_difference(one, two) < 1e-4
+    assert given_type.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(given_type, before)
+
+
+def test_masked_arrays_and_masks_of_other_types(tiny_unet, frame):
+    detector = CosmicRayDetector(tiny_unet, device="cpu")
+    mask = np.zeros(frame.shape)
+    mask[10:20, 10:20] = 1
+    one = detector(frame, mask)
+    two = detector(np.ma.array(frame, mask=mask.astype(bool)))
+    three = detector(frame, mask.astype(int).tolist())
+    assert largest_difference(one, two) == largest_difference(one, three) == 0
+
+
+def test_threads_share_a_detector(tiny_vi, frame):
+    detector = CosmicRayDetector(tiny_vi, device="cpu", tile_size=32)
+    expected = [detector(frame, T=3, seed=s).probability for s in range(4)]
+    found = [None] * 4
+
+    def work(s):
+        found[s] = detector(frame, T=3, seed=s).probability
+
+    threads = [threading.Thread(target=work, args=(s,)) for s in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for one, two in zip(expected, found, strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-6)
+
+
+def test_deepcr_and_cosmiq_calls(tiny_vi, frame):
+    detector = CosmicRayDetector(tiny_vi, device="cpu")
+    maps = detector(frame, T=3, seed=5)
+    p, h = detector.clean_vi(frame, T=3, seed=5, return_entropy=True)
+    np.testing.assert_array_equal(p, maps.probability)
+    np.testing.assert_array_equal(h, maps.entropy)
+    assert detector.clean(frame, threshold=0.2).dtype == bool
+    assert detector.clean(frame, binary=False).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("image", "kwargs", "error", "message"),
+    [
+        (np.ones(5), {}, ValueError, "two-dimensional and not empty"),
+        (np.ones((2, 3, 4)), {}, ValueError, r"got shape \(2, 3, 4\)"),
+        (np.ones((0, 4)), {}, ValueError, "not empty"),
+        (np.ones((4, 4), complex), {}, TypeError, "real numbers, got dtype complex128"),
+        (np.full((4, 4), "a"), {}, TypeError, "real numbers"),
+        (np.ones((4, 4), bool), {}, TypeError, "real numbers, got dtype bool"),
+        (np.ones((4, 4)) * u.adu, {}, ValueError, "must be in electron, got unit 'adu'"),
+        (np.ones((4, 4)), {"mask": np.ones((4, 5))}, ValueError, r"mask has shape \(4, 5\)"),
+        (np.ones((4, 4)), {"mask": np.full((4, 4), 2)}, TypeError, "mask must be boolean"),
+        (np.ones((4, 4)), {"mask": np.full((4, 4), np.nan)}, TypeError, "mask must be boolean"),
+        (np.ones((4, 4)), {"T": 0}, ValueError, "T must be an integer of at least 1, got 0"),
+        (np.ones((4, 4)), {"T": 2.5}, ValueError, "T must be an integer"),
+        (np.ones((4, 4)), {"T": True}, ValueError, "T must be an integer"),
+        (np.ones((4, 4)), {"sampling": "sobol"}, ValueError, "sampling must be one of antithetic"),
+        (np.ones((4, 4)), {"seed": -1}, ValueError, "seed must be an integer in"),
+        (np.ones((4, 4)), {"seed": 1.5}, ValueError, "seed must be an integer in"),
+        (np.ones((4, 4)), {"readnoise": -1}, ValueError, "readnoise must be a finite number"),
+        (np.ones((4, 4)), {"satlevel": np.nan}, ValueError, "satlevel must be a finite number"),
+    ],
+)
+def test_bad_input(tiny_vi, image, kwargs, error, message):
+    with pytest.raises(error, match=message):
+        CosmicRayDetector(tiny_vi, device="cpu")(image, **kwargs)
+
+
+def test_bad_configuration(tiny_vi):
+    with pytest.raises(ValueError, match="device 'abacus' cannot be used"):
+        CosmicRayDetector(tiny_vi, device="abacus")
+    with pytest.raises(ValueError, match="tile_size must be a positive integer, got 0"):
+        CosmicRayDetector(tiny_vi, tile_size=0)
+    with pytest.raises(ValueError, match="'nonesuch' is neither a bundled model"):
+        CosmicRayDetector("nonesuch")
