@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from cosmiq_astro.cleaning import clean_pixels, grow_mask
 from cosmiq_astro.preprocess import estimate_statistics
+from cosmiq_astro.units import electrons_per_unit
 
 __all__ = ["electrons", "make_table", "measure"]
 
@@ -30,36 +31,23 @@ _COLUMNS = {  # name: type, unit, description
 
 def electrons(ccd, gain, exposure):
     """Pixel values in electron, a new floating-point array."""
-    image = np.array(getattr(ccd, "data", ccd))
+    image = np.array(ccd.data if hasattr(ccd, "meta") else ccd)
     image = image.astype(np.result_type(image.dtype, np.float32), copy=False)
     unit = getattr(ccd, "unit", None)
     if unit is None:
         unit = u.electron if gain is None else u.adu
-    is_rate = unit in (u.electron / u.s, u.adu / u.s, u.count / u.s)
-    is_digital = unit in (u.adu, u.count, u.adu / u.s, u.count / u.s)
-    if not (
-        (is_rate or is_digital or unit == u.electron)
-        and is_digital == (gain is not None)
-        and not (is_rate and exposure is None)
-    ):
-        raise ValueError(
-            f"unit={unit}, gain={gain}, exposure_time={exposure}: give the image in electron, in "
-            "adu or count with gain, or as one of these per second with exposure_time"
-        )
-    if is_digital:
-        image *= u.Quantity(gain, u.electron / u.adu).value
-    if is_rate:
-        image *= exposure.value
+    image *= electrons_per_unit(unit, gain=gain, exposure_time=exposure)
     return image
 
 
-def measure(image, labels, invalid, level):
-    """Return the columns that come from the image, hit by hit."""
+def measure(image, labels, invalid, level, planes):
+    """Return the columns of the table; planes are the probability and the entropy, or None."""
     cr_mask = labels > 0
     rim = grow_mask(cr_mask, 1.5, mask=invalid)
     # NaN, not the flagged value, is what stays where no good pixel is near.
     background = clean_pixels(np.where(cr_mask, np.nan, image), rim, mask=invalid, size=7)
-    charge = np.where(cr_mask, image - background, 0)
+    charge = np.zeros_like(image)
+    charge[cr_mask] = image[cr_mask] - background[cr_mask]
     segments = SegmentationImage(labels)
     hits = SourceCatalog(charge, segments)
     footprints = SourceCatalog(cr_mask.astype(np.float32), segments)
@@ -69,7 +57,14 @@ def measure(image, labels, invalid, level):
     xx, yy, xy = moments[:, 0, 2], moments[:, 2, 0], moments[:, 1, 1]
     major = 0.5 * (xx + yy) + np.hypot(0.5 * (xx - yy), xy)
     number = segments.labels
+    owner = labels[cr_mask]
     sky = estimate_statistics(image, ~(invalid | cr_mask))
+    probability, entropy = (
+        np.full(number.size, np.nan)
+        if plane is None
+        else ndimage.mean(plane[cr_mask], owner, number)
+        for plane in planes
+    )
     border = np.concatenate([labels[[0, -1]].ravel(), labels[:, [0, -1]].ravel()])
     return {
         "id": number,
@@ -80,9 +75,11 @@ def measure(image, labels, invalid, level):
         "peak": hits.max_value,
         "length": np.sqrt(12 * major + 1),
         "angle": footprints.orientation.value % 180,
+        "mean_probability": probability,
+        "mean_entropy": entropy,
         "edge": np.isin(number, border),
-        "saturated": ndimage.maximum(image, labels, number) >= level,
-        "near_source": ndimage.mean(background, labels, number) > sky.sky + 3 * sky.noise,
+        "saturated": ndimage.maximum(image[cr_mask], owner, number) >= level,
+        "near_source": ndimage.mean(background[cr_mask], owner, number) > sky.sky + 3 * sky.noise,
     }
 
 

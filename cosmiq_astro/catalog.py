@@ -124,15 +124,8 @@ def cosmicray_catalog(
 
     labels, n_hits = ndimage.label(cr_mask, structure=np.ones((3, 3)))
     level = np.inf if satlevel is None else u.Quantity(satlevel, u.electron).value
-    values = measure(image, labels, invalid, level) if n_hits else None
-    if n_hits:
-        for name in ("probability", "entropy"):
-            plane = getattr(ccd, f"cr_{name}", None)
-            values[f"mean_{name}"] = (
-                np.full(n_hits, np.nan)
-                if plane is None
-                else ndimage.mean(plane, labels, values["id"])
-            )
+    planes = [getattr(ccd, name, None) for name in ("cr_probability", "cr_entropy")]
+    values = measure(image, labels, invalid, level, planes) if n_hits else None
     catalog = make_table(values)
     sky = None if getattr(ccd, "wcs", None) is None else _sky(ccd.wcs, catalog)
     if sky is not None:
@@ -296,7 +289,8 @@ def plot_catalog(catalog, ax=None):
         capstyle="round",
         linewidths=2,
     )
-    ax.add_collection(lines)
+    # Over an image the limits stay those of the image.
+    ax.add_collection(lines, autolim=not ax.has_data())
     ax.autoscale_view()
     ax.figure.colorbar(lines, ax=ax, label="charge (electron)")
     return ax
