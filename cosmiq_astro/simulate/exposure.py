@@ -1,0 +1,223 @@
+"""One exposure with its truth."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import CCDData
+from astropy.table import Table
+
+from cosmiq_astro.simulate.cosmic_rays import simulate_cosmic_rays
+from cosmiq_astro.simulate.detector import (
+    add_noise,
+    apply_saturation,
+    bias_steps,
+    cte_trails,
+    flat_residual,
+    hot_pixels,
+    warm_pixels,
+)
+from cosmiq_astro.simulate.labels import label_from_charge
+from cosmiq_astro.simulate.scenes import simulate_scene
+
+__all__ = ["ExposureTruth", "expose", "simulate_exposure"]
+
+
+@dataclass(frozen=True, eq=False)
+class ExposureTruth:
+    """
+    What a simulated exposure is made of; all images have its shape.
+
+    Attributes
+    ----------
+    cosmic_ray_charge : ndarray of float32
+        Charge that the cosmic rays add, in electrons: what is left of it after
+        saturation, with bleeding and charge-transfer trails.
+    expected : ndarray of float32
+        Expected charge without cosmic rays, sky included, in electrons.
+    noise : ndarray of float32
+        Standard deviation without cosmic rays, in electrons.
+    label, ignore : ndarray of bool
+        As `label_from_charge` gives them with its defaults.
+    stars : astropy.table.Table
+        As in `Scene`.
+    """
+
+    cosmic_ray_charge: np.ndarray
+    expected: np.ndarray
+    noise: np.ndarray
+    label: np.ndarray
+    ignore: np.ndarray
+    stars: Table
+
+
+def expose(
+    rate,
+    exposure_time,
+    charge,
+    *,
+    seed=None,
+    sky_rate=0.06,
+    readnoise=4.5,
+    gain=2.0,
+    full_well=84_700.0,
+    cte=0.0,
+    first_row=0,
+    defects=True,
+):
+    """
+    Expose a detector to a scene and to cosmic rays.
+
+    Parameters
+    ----------
+    rate : array_like, shape (ny, nx)
+        Rate of the sources, in electron / s.
+    exposure_time : float
+        Exposure time in seconds.
+    charge : array_like, shape (ny, nx)
+        Cosmic-ray charge, in electrons.
+    seed : int or numpy.random.Generator, optional
+        Seed; None draws a fresh one.
+    sky_rate : float, optional
+        Sky and dark current, in electron / s per pixel.
+    readnoise : float, optional
+        Read noise in electrons.
+    gain : float, optional
+        Electrons per digital step, by which the result is rounded.
+    full_well : float, optional
+        Full well in electrons.
+    cte : float, optional
+        Strength of the charge-transfer trails, as in `cte_trails`.
+    first_row : int, optional
+        Transfers of row 0, as in `cte_trails`.
+    defects : bool, optional
+        Whether to add hot and warm pixels, flat-field residue and bias steps.
+
+    Returns
+    -------
+    image : ndarray of float32
+        The exposure in electrons.
+    expected : ndarray of float32
+        Expected charge without cosmic rays.
+    charge : ndarray of float32
+        Cosmic-ray charge in the image, never negative.
+    """
+    rng = np.random.default_rng(seed)
+    rate = np.asarray(rate, np.float32) + np.float32(sky_rate)
+    bias = np.zeros_like(rate)
+    if defects:
+        rate = rate * flat_residual(rate.shape, rng)
+        rate += hot_pixels(rate.shape, rng) + warm_pixels(rate.shape, rng)
+        bias = bias_steps(rate.shape, rng)
+
+    def detect(electrons):
+        held = apply_saturation(electrons, full_well=full_well)
+        return cte_trails(held, cte, first_row=first_row, full_well=full_well)
+
+    source = rate * np.float32(exposure_time)
+    expected = detect(source)
+    charge = np.maximum(detect(source + np.asarray(charge, np.float32)) - expected, 0)
+    expected += bias
+    image = add_noise(expected, readnoise, rng) + charge
+    return np.rint(image / gain) * np.float32(gain), expected, charge
+
+
+def simulate_exposure(
+    shape=(512, 512),
+    exposure_time=500.0,
+    *,
+    field="extragalactic",
+    seed=None,
+    psf=None,
+    sky_rate=0.06,
+    readnoise=4.5,
+    gain=2.0,
+    cosmic_ray_rate=1.0,
+    cte=0.0,
+    density=None,
+    brightness=None,
+    n_trails=0,
+):
+    """
+    Simulate one exposure of a CCD like those of HST ACS/WFC, and its truth.
+
+    Parameters
+    ----------
+    shape : tuple of int, optional
+        Shape ``(ny, nx)``.
+    exposure_time : float, optional
+        Exposure time in seconds, > 0.
+    field : {'extragalactic', 'globular', 'galaxy', 'nebula', 'blend'}, optional
+        Kind of scene; see `simulate_scene`.
+    seed : int or numpy.random.Generator, optional
+        Seed; the same one gives the same bytes. None draws a fresh one.
+    psf : PSF, optional
+        Point-spread function; default ``hst_psf(606)``.
+    sky_rate : float, optional
+        Sky and dark current, in electron / s per pixel: about 0.01 in the blue
+        to 0.5 under a bright Earth limb.
+    readnoise : float, optional
+        Read noise in electrons.
+    gain : float, optional
+        Electrons per digital step, by which the image is rounded.
+    cosmic_ray_rate : float, optional
+        Primaries per square centimetre and second.
+    cte : float, optional
+        Strength of the charge-transfer trails, as in `cte_trails`.
+    density, brightness, n_trails : optional
+        As in `simulate_scene`.
+
+    Returns
+    -------
+    ccd : astropy.nddata.CCDData
+        The exposure in electrons; ``meta`` holds EXPTIME, GAIN, RDNOISE,
+        SATURATE, FILTER and FIELD.
+    truth : ExposureTruth
+        What it is made of.
+
+    Raises
+    ------
+    ValueError
+        If ``exposure_time`` is not positive or ``field`` is unknown.
+
+    Examples
+    --------
+    >>> from cosmiq_astro.simulate import moffat_psf, simulate_exposure
+    >>> ccd, truth = simulate_exposure((64, 64), 1000.0, seed=3, psf=moffat_psf(1.8))
+    >>> ccd.unit, ccd.meta["EXPTIME"], truth.label.dtype.name
+    (Unit("electron"), 1000.0, 'bool')
+    """
+    if exposure_time <= 0:
+        raise ValueError(f"exposure_time must be positive, got {exposure_time}")
+    rng = np.random.default_rng(seed)
+    scene = simulate_scene(
+        shape,
+        field,
+        psf,
+        seed=rng,
+        density=density,
+        brightness=brightness,
+        n_trails=n_trails,
+    )
+    hits = simulate_cosmic_rays(shape, exposure_time, seed=rng, rate=cosmic_ray_rate)
+    image, expected, charge = expose(
+        scene.rate,
+        exposure_time,
+        hits,
+        seed=rng,
+        sky_rate=sky_rate,
+        readnoise=readnoise,
+        gain=gain,
+        cte=cte,
+    )
+    noise = np.sqrt(np.maximum(expected, 0) + np.float32(readnoise) ** 2)
+    label, ignore = label_from_charge(charge, noise)
+    meta = {
+        "EXPTIME": float(exposure_time),
+        "GAIN": float(gain),
+        "RDNOISE": float(readnoise),
+        "SATURATE": 84_700.0,
+        "FIELD": field,
+    }
+    ccd = CCDData(image, unit=u.electron, meta=meta)
+    return ccd, ExposureTruth(charge, expected, noise, label, ignore, scene.stars)

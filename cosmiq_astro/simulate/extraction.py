@@ -1,0 +1,98 @@
+"""Real cosmic-ray hits, cut out of frames."""
+
+import numpy as np
+from scipy import ndimage
+
+from cosmiq_astro.simulate.footprints import Footprints
+
+__all__ = ["extract_footprints"]
+
+
+def extract_footprints(
+    frame, noise, *, mask=None, threshold=5.0, wing=1.5, grow=2, max_pixels=400, min_charge=250.0
+):
+    """
+    Cut the hits out of a frame that holds cosmic rays and noise only.
+
+    Parameters
+    ----------
+    frame : array_like, shape (ny, nx)
+        Dark-subtracted frame, in electrons, zero where nothing hit.
+    noise : float or array_like
+        Standard deviation of the frame without hits, in electrons.
+    mask : array_like of bool, optional
+        True for pixels not to be trusted; hits that touch one are left out.
+    threshold : float, optional
+        A hit needs a pixel above this many ``noise``; neighbours above 0.6
+        times it belong to its core. Lower it only for frames free of warm pixels.
+    wing : float, optional
+        Pixels of the border count only above this many ``noise``, and shrink
+        towards zero as they near it. Lower values keep fainter wings and let
+        in more noise.
+    grow : int, optional
+        Width of the border around the core, in pixels.
+    max_pixels : int, optional
+        Hits with a larger core are left out: chance groups and residues.
+    min_charge : float, optional
+        Hits with less charge in their core are left out, in electrons. Thinned
+        silicon sees hardly any particle below 500, but warm pixels abound there.
+
+    Returns
+    -------
+    Footprints
+        Hits in the order of their first pixel. Hits touching the edge of the
+        frame are left out.
+
+    Raises
+    ------
+    ValueError
+        If ``noise`` is not positive.
+
+    Notes
+    -----
+    Core pixels keep their value. Border pixels are shrunk by the non-negative
+    garrote [1]_, ``c * max(0, 1 - (wing * noise / c)**2)``, and kept only where
+    they still touch the hit, so hardly any pure noise is pasted.
+
+    References
+    ----------
+    .. [1] Gao, H.-Y. 1998, J. Comput. Graph. Stat. 7, 469.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cosmiq_astro.simulate import extract_footprints
+    >>> frame = np.random.default_rng(0).normal(0, 5, (64, 64))
+    >>> frame[30, 30:34] += [200, 900, 700, 100]
+    >>> hits = extract_footprints(frame, 5.0, threshold=6)
+    >>> len(hits), bool(abs(hits.total_charge[0] - 1900) < 40)
+    (1, True)
+    """
+    frame = np.asarray(frame, np.float64)
+    noise = np.broadcast_to(np.asarray(noise, np.float64), frame.shape)
+    if not np.all(noise > 0):
+        raise ValueError("noise must be positive in every pixel")
+    ratio = frame / noise
+    eight = np.ones((3, 3), bool)
+    groups, _ = ndimage.label(ratio > 0.6 * threshold, eight)
+    n_core = np.bincount(groups.ravel())
+    peak = ndimage.maximum(ratio, groups, np.arange(n_core.size))
+    core_charge = np.bincount(groups.ravel(), frame.ravel())
+    good = (np.asarray(peak) > threshold) & (n_core <= max_pixels) & (core_charge >= min_charge)
+    good[0] = False
+    border = np.ones(frame.shape, bool)
+    border[1:-1, 1:-1] = False
+    bad = border if mask is None else border | np.asarray(mask, bool)
+    good[np.unique(groups[ndimage.binary_dilation(bad, eight)])] = False
+    owner = np.where(good[groups], groups, 0)
+    core = owner > 0
+    shrunk = frame * np.maximum(1 - (wing / np.maximum(ratio, wing)) ** 2, 0)
+    value = np.where(core, frame, np.where(groups == 0, shrunk, 0))
+    reach, reached = core, owner
+    for _ in range(grow):
+        neighbour = ndimage.maximum_filter(reached, 3)
+        new = ~reach & (neighbour > 0) & (value > 0)
+        reached = np.where(new, neighbour, reached)
+        reach = reach | new
+    y, x = np.nonzero(reached)
+    return Footprints.from_pixels(reached[y, x], y, x, value[y, x])

@@ -1,0 +1,54 @@
+"""What counts as a cosmic-ray pixel: the one definition used for training and for every score."""
+
+import numpy as np
+
+__all__ = ["label_from_charge"]
+
+
+def label_from_charge(charge, noise, *, threshold=3.0, floor=0.1):
+    """
+    Split pixels into cosmic ray, undecided and clean, by charge over local noise.
+
+    Parameters
+    ----------
+    charge : array_like
+        Cosmic-ray charge, charge-transfer trail included, in electrons.
+    noise : array_like or float
+        Standard deviation of the pixel without the hit (source, sky and read
+        noise), in electrons, > 0; broadcast against ``charge``.
+    threshold : float, optional
+        Charge, in units of ``noise``, above which a pixel is a cosmic ray.
+    floor : float, optional
+        Charge, in units of ``noise``, below which the hit is negligible and
+        the pixel is clean. A simulated charge cloud has no end: without a
+        floor most of the frame would be undecided in crowded exposures.
+
+    Returns
+    -------
+    label : ndarray of bool
+        True where ``charge > threshold * noise``.
+    ignore : ndarray of bool
+        True where ``floor * noise < charge <= threshold * noise``: neither
+        class, left out of losses and scores.
+
+    Raises
+    ------
+    ValueError
+        If ``noise`` is not positive everywhere, or not
+        ``0 <= floor < threshold``.
+
+    Examples
+    --------
+    >>> from cosmiq_astro.simulate import label_from_charge
+    >>> label, ignore = label_from_charge([0.0, 0.4, 12.0, 16.0], 5.0)
+    >>> label.tolist(), ignore.tolist()
+    ([False, False, False, True], [False, False, True, False])
+    """
+    if not 0 <= floor < threshold:
+        raise ValueError(f"floor must be in [0, threshold={threshold}), got {floor}")
+    noise = np.asarray(noise)
+    if not np.all(noise > 0):
+        raise ValueError("noise must be positive in every pixel; add the read noise in quadrature")
+    ratio = np.asarray(charge) / noise
+    label = ratio > threshold
+    return label, (ratio > floor) & ~label

@@ -1,0 +1,184 @@
+"""Scenes before the detector: stars, galaxies, clusters, nebulae and trails."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Table
+
+from cosmiq_astro.simulate._fields import (
+    Canvas,
+    _power_law,
+    globular_stars,
+    nebula_light,
+    smooth_gradient,
+)
+from cosmiq_astro.simulate._galaxies import draw_galaxies, field_galaxies, resolved_galaxy
+
+__all__ = ["FIELDS", "Scene", "simulate_scene"]
+
+#: Names of the fields that `simulate_scene` knows.
+FIELDS = ("extragalactic", "globular", "galaxy", "nebula", "blend")
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """
+    What the sky sends, seen through the optics.
+
+    Attributes
+    ----------
+    rate : ndarray of float32, shape (ny, nx)
+        Noise-free rate of the sources in electron / s per pixel, convolved
+        with the PSF and the pixel; without the sky.
+    stars : astropy.table.Table
+        Stars drawn one by one: ``x``, ``y`` (pixels, from 0) and ``flux``
+        (electron / s). The faint stars of a resolved galaxy are not listed.
+    """
+
+    rate: np.ndarray
+    stars: Table
+
+
+def simulate_scene(
+    shape,
+    field="extragalactic",
+    psf=None,
+    *,
+    seed=None,
+    density=None,
+    brightness=None,
+    galaxies=None,
+    n_trails=0,
+):
+    """
+    Draw a random scene.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape ``(ny, nx)``; up to about 1024 on a side, as memory grows by 16
+        points per pixel.
+    field : {'extragalactic', 'globular', 'galaxy', 'nebula', 'blend'}, optional
+        Galaxies and a few stars; a globular cluster; a nearby galaxy resolved
+        into stars; a nebula with stars; or a mixture of two of these.
+    psf : PSF, optional
+        Point-spread function; default ``hst_psf(606)``. Give `PSF.trailed` for
+        a guiding error.
+    seed : int or numpy.random.Generator, optional
+        Seed; None draws a fresh one.
+    density : float, optional
+        Number of sources relative to a typical field. None draws it: over a
+        factor of 20 in clusters, 10 elsewhere.
+    brightness : float, optional
+        Factor on all fluxes (distance, filter). None draws it from 0.3 to 3.
+    galaxies : Table or mapping, optional
+        Sizes and fluxes of real galaxies to draw from: columns ``radius``
+        (half-light, pixels) and ``flux`` (electron / s).
+    n_trails : int, optional
+        Trails of satellites and asteroids. They are sources, not cosmic rays.
+
+    Returns
+    -------
+    Scene
+        Rate and stars.
+
+    Raises
+    ------
+    ValueError
+        If ``field`` is not one of `FIELDS`.
+
+    Examples
+    --------
+    >>> from cosmiq_astro.simulate import moffat_psf, simulate_scene
+    >>> scene = simulate_scene((64, 64), "globular", moffat_psf(2.0), seed=1)
+    >>> scene.rate.shape, scene.stars.colnames
+    ((64, 64), ['x', 'y', 'flux'])
+    """
+    if field not in FIELDS:
+        raise ValueError(f"field must be one of {', '.join(FIELDS)}, got {field!r}")
+    if psf is None:
+        from cosmiq_astro.simulate.optics import hst_psf
+
+        psf = hst_psf(606)
+    rng = np.random.default_rng(seed)
+    if brightness is None:
+        brightness = np.exp(rng.uniform(np.log(0.3), np.log(3)))
+    parts, scales = (field,), (1.0,)
+    if field == "blend":
+        parts = rng.choice(FIELDS[:-1], 2, replace=False)
+        scales = np.exp(rng.uniform(np.log(0.2), 0, 2))
+    canvas = Canvas(tuple(shape), margin=min(24, psf.radius))
+    light = np.zeros(canvas.size, np.float32)
+    stars = []
+    for part, scale in zip(parts, scales, strict=True):
+        spread = 20.0 if part == "globular" else 10.0
+        drawn = np.exp(rng.uniform(-np.log(spread), np.log(spread)) / 2)
+        drawn = drawn if density is None else density
+        stars.append(_PARTS[part](light, canvas, rng, drawn * scale, brightness, galaxies))
+    y, x, flux = (np.concatenate(column) for column in zip(*stars, strict=True))
+    rate = psf.render(shape, y, x, flux)
+    if light.any():
+        rate += canvas.observe(light, psf)
+    for _ in range(n_trails):
+        rate += _trail(shape, psf, rng, brightness)
+    keep = (y > -0.5) & (y < shape[0] - 0.5) & (x > -0.5) & (x < shape[1] - 0.5)
+    table = Table({"x": x[keep], "y": y[keep], "flux": flux[keep]})
+    for name, unit in (("x", "pix"), ("y", "pix"), ("flux", "electron / s")):
+        table[name].unit = unit
+    return Scene(rate, table)
+
+
+def _field_stars(shape, rng, number, brightness):
+    """Foreground stars, some of them saturated in any exposure: y, x, flux."""
+    pad = 60
+    area = (shape[0] + 2 * pad) * (shape[1] + 2 * pad) / 512**2
+    n = rng.poisson(number * area)
+    y, x = rng.uniform(-pad, shape[0] + pad, n), rng.uniform(-pad, shape[1] + pad, n)
+    return y, x, _power_law(n, 0.35, 0.3 * brightness, 2e4 * brightness, rng)
+
+
+def _extragalactic(light, canvas, rng, density, brightness, catalog):
+    galaxies = field_galaxies(canvas.shape, rng, density, brightness, catalog)
+    draw_galaxies(light, canvas, galaxies, rng)
+    return _field_stars(canvas.shape, rng, 8 * density, brightness)
+
+
+def _globular(light, canvas, rng, density, brightness, catalog):
+    return globular_stars(canvas.shape, rng, density, brightness)
+
+
+def _galaxy(light, canvas, rng, density, brightness, catalog):
+    light += resolved_galaxy(canvas, rng, density, brightness)
+    return _field_stars(canvas.shape, rng, 10, brightness)
+
+
+def _nebula(light, canvas, rng, density, brightness, catalog):
+    light += nebula_light(canvas, rng, brightness)
+    light += np.float32(0.02 * brightness) * smooth_gradient(canvas.size, rng)
+    return _field_stars(canvas.shape, rng, 150 * density, brightness)
+
+
+_PARTS = {
+    "extragalactic": _extragalactic,
+    "globular": _globular,
+    "galaxy": _galaxy,
+    "nebula": _nebula,
+}
+
+
+def _trail(shape, psf, rng, brightness):
+    """One straight trail of a satellite (across the frame) or an asteroid (short)."""
+    ny, nx = shape
+    angle = rng.uniform(0, np.pi)
+    satellite = rng.random() < 0.6
+    length = 2 * np.hypot(ny, nx) if satellite else np.exp(rng.uniform(np.log(5), np.log(80)))
+    centre = rng.uniform(0, 1, 2) * (ny, nx)
+    n = int(length * 12) + 2
+    along = np.linspace(-length / 2, length / 2, n)
+    y, x = centre[0] + along * np.sin(angle), centre[1] + along * np.cos(angle)
+    level = brightness * np.exp(rng.uniform(np.log(0.05), np.log(20))) / 12
+    width = rng.exponential(1.5) if satellite else 0.0  # satellites are out of focus
+    y, x = y + rng.normal(0, width, n), x + rng.normal(0, width, n)
+    inside = (y > -12) & (y < ny + 12) & (x > -12) & (x < nx + 12)
+    flux = np.full(np.count_nonzero(inside), level)
+    return psf.render(shape, y[inside], x[inside], flux, cutoff=1e-4)

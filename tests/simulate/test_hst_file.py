@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from cosmiq_astro.simulate import simulate_hst_file
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    path = tmp_path_factory.mktemp("hst") / "jsim01abq_flc.fits"
+    return path, simulate_hst_file(path, chip_shape=(128, 192), cte=0.5, seed=1)
+
+
+def test_layout_of_two_chips(written):
+    path, truth = written
+    with fits.open(path) as hdus:
+        names = [(hdu.name, hdu.ver) for hdu in hdus[1:]]
+        assert names == [(n, v) for v in (1, 2) for n in ("SCI", "ERR", "DQ")]
+        primary = hdus[0].header
+        assert (primary["INSTRUME"], primary["DETECTOR"]) == ("ACS", "WFC")
+        assert primary["NEXTEND"] == 6
+        assert primary["CCDAMP"] == "ABCD"
+        assert primary["ROOTNAME"] == "jsim01abq"
+        assert (primary["FILTER1"], primary["FILTER2"]) == ("F606W", "CLEAR2L")
+        for amplifier in "ABCD":
+            assert 1.8 < primary[f"ATODGN{amplifier}"] < 2.1
+            assert 3 < primary[f"READNSE{amplifier}"] < 6
+        assert [hdus["SCI", v].header["CCDCHIP"] for v in (1, 2)] == [2, 1]
+        assert hdus["SCI", 1].header["BUNIT"] == "ELECTRONS"
+        assert hdus["DQ", 2].data.dtype == np.dtype(">i2")
+        for extver in (1, 2):
+            pull = hdus["SCI", extver].data - truth[extver].expected
+            pull = (pull - truth[extver].cosmic_ray_charge) / truth[extver].noise
+            assert pull.std() == pytest.approx(1, rel=0.03)
+            np.testing.assert_allclose(hdus["ERR", extver].data, truth[extver].noise, rtol=1e-6)
+
+
+def test_quality_has_no_cosmic_ray_bits(written):
+    path, _ = written
+    quality = fits.getdata(path, ("DQ", 1))
+    assert not np.any(quality & (4096 | 8192 | 16384))
+    assert 0.001 < np.mean(quality & 16 > 0) < 0.02
+    assert 0.003 < np.mean(quality & 64 > 0) < 0.03
+    assert not np.any((quality & 16 > 0) & (quality & 64 > 0))
+
+
+def test_large_chip_mirrors_its_block(tmp_path, monkeypatch):
+    monkeypatch.setattr("cosmiq_astro.simulate.hst_file._BLOCK", 64)
+    truth = simulate_hst_file(
+        tmp_path / "x_flc.fits",
+        chip_shape=(64, 160),
+        field="globular",
+        subarray=True,
+        cosmic_ray_rate=0,
+        cte=0,
+        seed=2,
+    )[1]
+    expected = np.log(truth.expected.clip(5))
+    assert np.corrcoef(expected[:, :64].ravel(), expected[:, 127:63:-1].ravel())[0, 1] > 0.9
+    brightest = truth.stars[np.argsort(truth.stars["flux"])[-4:]]
+    for star in brightest:
+        y, x = (int(np.clip(np.rint(star[c]), 0, n - 1)) for c, n in (("y", 64), ("x", 160)))
+        assert truth.expected[y, x] > np.percentile(truth.expected, 90)
+
+
+def test_subarray_has_one_triplet(tmp_path):
+    path = tmp_path / "jsub_flc.fits"
+    truth = simulate_hst_file(path, chip_shape=(64, 64), subarray=True, filter_name="F814W", seed=3)
+    assert list(truth) == [1]
+    with fits.open(path) as hdus:
+        assert len(hdus) == 4
+        assert hdus[0].header["SUBARRAY"] is True
+        assert hdus[0].header["FILTER2"] == "F814W"
+
+
+def test_does_not_overwrite_unasked(written):
+    path, _ = written
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match="exists already"):
+        simulate_hst_file(path, chip_shape=(32, 32), seed=1)
+    assert path.read_bytes() == before
+    with pytest.raises(ValueError, match=r"filter_name must be one of F435W, .* got 'F999W'"):
+        simulate_hst_file(path, filter_name="F999W", overwrite=True)
+    with pytest.raises(ValueError, match="exposure_time must be positive, got -1"):
+        simulate_hst_file(path, exposure_time=-1, overwrite=True)
