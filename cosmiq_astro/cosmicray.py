@@ -3,25 +3,16 @@
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from astropy.nddata import CCDData
+from astropy.nddata import CCDData, VarianceUncertainty
 from scipy import ndimage
 
 from cosmiq_astro import __version__
-from cosmiq_astro.cleaning import CLEAN_METHODS, clean_pixels, grow_mask
+from cosmiq_astro.cleaning import CLEAN_METHODS, clean_pixels, cleaned_variance, grow_mask
 from cosmiq_astro.detector import CosmicRayDetector
 from cosmiq_astro.nddata import CosmicRayCCDData
+from cosmiq_astro.units import electrons_per_unit, to_electrons
 
 __all__ = ["cosmicray_unet", "cosmicray_vi"]
-
-# Whether a unit needs the gain, and whether it needs the exposure time, to become electron.
-_UNITS = {
-    u.electron: (False, False),
-    u.adu: (True, False),
-    u.count: (True, False),
-    u.electron / u.s: (False, True),
-    u.adu / u.s: (True, True),
-    u.count / u.s: (True, True),
-}
 
 
 def cosmicray_vi(
@@ -82,7 +73,9 @@ def cosmicray_vi(
         Radius, in pixels, of the disk that the mask is grown by; it never
         grows into masked pixels. 1 catches the faint wings of hits.
     clean : {None, 'median', 'medmask', 'meanmask', 'idw'}, optional
-        How to replace flagged pixels; None leaves the data as they are.
+        How to replace flagged pixels; None leaves the data as they are. The
+        uncertainty of replaced pixels, if there is one, becomes that of the
+        guess (`~cosmiq_astro.cleaning.cleaned_variance`).
     sampling : {'antithetic', 'independent', 'mean'}, optional
         How the weights are drawn; ``'mean'`` makes one pass with their
         means, as fast as the baseline and without uncertainty.
@@ -251,35 +244,36 @@ def _detect(
 ):
     """Check, convert, detect, and dress the result."""
     frame, is_ccd = _coerce(ccd, gain)
-    factor = _electrons_per_unit(frame, gain, exposure_time)
+    if exposure_time is None:
+        exposure_time = frame.meta.get("EXPTIME")
+    factor = electrons_per_unit(frame.unit, gain=gain, exposure_time=exposure_time)
     if threshold is not None and not 0 < threshold < 1:
         raise ValueError(f"threshold must be in (0, 1), got {threshold!r}")
     if isinstance(mask_growth, bool) or int(mask_growth) != mask_growth or mask_growth < 0:
-        raise ValueError(
-            f"mask_growth must be an integer of pixels, 0 or more, got {mask_growth!r}"
-        )
+        raise ValueError(f"mask_growth must be an integer, 0 or more, got {mask_growth!r}")
     if clean is not None and clean not in CLEAN_METHODS:
         raise ValueError(f"clean must be None or one of {', '.join(CLEAN_METHODS)}, got {clean!r}")
     detector = CosmicRayDetector(model, device=device, tile_size=tile_size)
     if detector.model.method != method:
         other = {"vi": "cosmicray_unet", "unet": "cosmicray_vi"}[method]
         raise ValueError(
-            f"model {detector.model.name!r} is of method {detector.model.method!r}; use {other} for it"
+            f"model {detector.model.name!r} is of method {detector.model.method!r}; "
+            f"use {other} for it"
         )
     maps = detector(
         frame.data if factor == 1 else frame.data * factor,
         frame.mask,
-        readnoise=_electrons("readnoise", readnoise, gain),
-        satlevel=_electrons("satlevel", satlevel, gain),
+        readnoise=to_electrons("readnoise", readnoise, gain=gain),
+        satlevel=to_electrons("satlevel", satlevel, gain=gain),
         **call,
     )
     threshold = detector.model.threshold if threshold is None else threshold
     # NaN compares False: pixels that were not finite are never flagged.
     cr_mask = (maps.probability >= threshold) & maps.usable
     cr_mask = grow_mask(cr_mask, mask_growth, mask=~maps.usable)
-    data = frame.data
+    data, uncertainty = frame.data, None
     if clean is not None:
-        data = clean_pixels(data, cr_mask, method=clean, mask=~maps.usable)
+        data, uncertainty = _cleaned(frame, clean, cr_mask, ~maps.usable)
     if not is_ccd:
         return data, cr_mask
     result = CosmicRayCCDData(
@@ -291,7 +285,9 @@ def _detect(
         cr_entropy=maps.entropy,
         cr_mutual_information=maps.mutual_information,
     )
-    result.data = data if data is not frame.data else result.data
+    if clean is not None:
+        result.data = data
+        result.uncertainty = uncertainty
     result.mask = cr_mask.copy() if frame.mask is None else frame.mask.astype(bool) | cr_mask
     if add_keyword:
         _write_cards(result, detector.model, maps, threshold)
@@ -311,55 +307,16 @@ def _coerce(ccd, gain):
     return CCDData(data, mask=mask, unit=u.electron if gain is None else u.adu), False
 
 
-def _electrons_per_unit(frame, gain, exposure_time):
-    """Return the number that turns the data into electrons."""
-    if frame.unit not in _UNITS:
-        known = ", ".join(str(unit) for unit in _UNITS)
-        raise ValueError(f"ccd has unit {str(frame.unit)!r}; it must be one of {known}")
-    needs_gain, needs_time = _UNITS[frame.unit]
-    factor = 1.0
-    if needs_gain:
-        if gain is None:
-            raise ValueError(
-                f"ccd is in {frame.unit}: give gain, the electrons per {frame.unit}, "
-                "or apply it with ccdproc.gain_correct first"
-            )
-        factor *= _scalar("gain", gain, u.electron / u.adu, positive=True)
-    elif gain is not None and _scalar("gain", gain, u.electron / u.adu, positive=True) != 1:
-        raise ValueError(f"ccd is in {frame.unit} already: leave gain out, got {gain!r}")
-    if needs_time:
-        given = exposure_time if exposure_time is not None else frame.meta.get("EXPTIME")
-        if given is None:
-            raise ValueError(
-                f"ccd is in {frame.unit} and its meta has no EXPTIME: give exposure_time, in seconds"
-            )
-        factor *= _scalar("exposure_time", given, u.s, positive=True)
-    return factor
-
-
-def _scalar(name, value, unit, *, positive=False):
-    """Return a number or a Quantity as a float in a unit."""
-    if isinstance(value, u.Quantity):
-        equivalent = value.unit.to_string().replace("ct", "adu")
-        try:
-            value = u.Quantity(value.value, equivalent).to_value(unit)
-        except u.UnitConversionError as error:
-            raise ValueError(f"{name} must be in {unit}, got {value.unit}") from error
-    if np.ndim(value) != 0 or not np.isfinite(value) or value < 0 or (positive and value == 0):
-        kind = "positive" if positive else "not negative"
-        raise ValueError(f"{name} must be one finite, {kind} number of {unit}, got {value!r}")
-    return float(value)
-
-
-def _electrons(name, value, gain):
-    """Return a level in electrons; a Quantity in adu is multiplied by the gain."""
-    if value is None:
-        return None
-    if isinstance(value, u.Quantity) and value.unit in (u.adu, u.count):
-        if gain is None:
-            raise ValueError(f"{name} is in {value.unit}: give gain too, or {name} in electron")
-        return _scalar(name, value.value, u.electron) * _scalar("gain", gain, u.electron / u.adu)
-    return _scalar(name, value, u.electron)
+def _cleaned(frame, method, cr_mask, mask):
+    """Return the data with flagged pixels replaced, and an uncertainty that covers the guess."""
+    settings = {"method": method, "mask": mask}
+    data = clean_pixels(frame.data, cr_mask, **settings)
+    if frame.uncertainty is None:
+        return data, None
+    kind = type(frame.uncertainty)
+    variance = frame.uncertainty.represent_as(VarianceUncertainty).array
+    variance = cleaned_variance(variance, cr_mask, data=frame.data, **settings)
+    return data, VarianceUncertainty(variance).represent_as(kind)
 
 
 def _write_cards(result, model, maps, threshold):

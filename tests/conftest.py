@@ -12,6 +12,8 @@ def make_model(*, variational=(), levels=3, seed=0, **kwargs):
     """An untrained model; its weights are large enough for p to move far from one half."""
     config = UNetConfig(hidden=4, levels=levels, variational=variational)
     network = initialize_weights(empty_unet(config), torch.Generator().manual_seed(seed))
+    network.head.weight.data.mul_(10)
+    network.head.bias.data.zero_()
     network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     return Model(name="tiny", version="1", instrument="test", network=network, **kwargs)
 

@@ -81,7 +81,7 @@ def load_model(model):
     'unet'
     """
     folder = find_model(model)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = _read_config(folder)
     weights = folder / "weights.safetensors"
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     if digest != config["sha256"]:
@@ -89,7 +89,7 @@ def load_model(model):
             f"the weights of model {config['name']!r} in {folder} are damaged or exchanged: their "
             f"SHA-256 is {digest}, config.json says {config['sha256']}; install the model again"
         )
-    network = empty_unet(UNetConfig(**config["network"]))
+    network = empty_unet(config["network"])
     try:
         network.load_state_dict(load_file(weights), assign=True)
     except (RuntimeError, SafetensorError) as error:
@@ -105,6 +105,26 @@ def load_model(model):
         temperature=config["temperature"],
         sha256=digest,
     )
+
+
+def _read_config(folder):
+    """Return the configuration of a model folder, with the network's as a `UNetConfig`."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config["network"] = UNetConfig(**config["network"])
+        missing = {"name", "version", "instrument", "threshold", "temperature", "sha256"} - set(
+            config
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a model's configuration: {error}") from error
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(sorted(missing))}")
+    if not 0 < config["threshold"] < 1:
+        raise ValueError(f"threshold in {path} must be in (0, 1), got {config['threshold']}")
+    if not config["temperature"] > 0:
+        raise ValueError(f"temperature in {path} must be positive, got {config['temperature']}")
+    return config
 
 
 def save_model(model, folder, *, card, overwrite=False):

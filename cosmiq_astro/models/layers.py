@@ -1,4 +1,4 @@
-"""Variational convolutions: Gaussian posteriors over weights and biases, with a closed-form KL divergence."""
+"""Variational convolutions: Gaussian posteriors over weights and biases, KL in closed form."""
 
 import torch
 from torch import nn

@@ -13,8 +13,11 @@ from cosmiq_astro.models.layers import (
     VariationalConvTranspose2d,
     variational_layers,
 )
+from cosmiq_astro.preprocess import CHANNELS
 
 __all__ = ["UNet", "UNetConfig", "empty_unet", "initialize_weights"]
+
+_RARE = -4.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class UNetConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        if not self.channels or set(self.channels) - set(CHANNELS):
+            raise ValueError(f"channels must be some of {', '.join(CHANNELS)}, got {self.channels}")
 
     def as_dict(self):
         """
@@ -184,8 +189,9 @@ def initialize_weights(network, generator):
     Draw a network's initial weights.
 
     Weights are normal with variance 2 / fan-in (He et al. 2015,
-    arXiv:1502.01852, eq. 10), biases zero. In variational layers these are
-    the means; the prior's standard deviation is √(2 / fan-in) too.
+    arXiv:1502.01852, eq. 10), biases zero, but for the head, which starts at
+    a low probability. In variational layers these are the means; the prior's
+    standard deviation is √(2 / fan-in) too.
 
     Parameters
     ----------
@@ -211,4 +217,8 @@ def initialize_weights(network, generator):
             if layer in variational:
                 layer.set_prior_sigma(sigma)
                 layer.set_posterior_sigma(relative=0.05)
+    # Cosmic rays are rare: starting at a low probability everywhere, rather than at logits of
+    # either sign in the tens on bright stars, saves the first epochs.
+    network.head.weight.mul_(0.1)
+    network.head.bias.fill_(_RARE)
     return network

@@ -1,0 +1,117 @@
+"""From the units of pixels and levels to electrons: the one place where units are decided."""
+
+import numpy as np
+from astropy import units as u
+
+__all__ = ["electrons_per_unit", "to_electrons"]
+
+# Whether a unit needs the gain, and whether it needs the exposure time, to become electron.
+_UNITS = {
+    u.electron: (False, False),
+    u.adu: (True, False),
+    u.count: (True, False),
+    u.electron / u.s: (False, True),
+    u.adu / u.s: (True, True),
+    u.count / u.s: (True, True),
+}
+
+
+def electrons_per_unit(unit, *, gain=None, exposure_time=None):
+    """
+    Return the number that turns pixel values into electrons.
+
+    Parameters
+    ----------
+    unit : `~astropy.units.Unit`
+        Unit of the pixels: electron, adu or count, or one of these per second.
+    gain : float or `~astropy.units.Quantity`, optional
+        Electron per adu; needed for adu and count, refused otherwise (but
+        for 1, which says nothing).
+    exposure_time : float or `~astropy.units.Quantity`, optional
+        Seconds; needed for rates, ignored otherwise.
+
+    Returns
+    -------
+    factor : float
+        Electrons per unit of the pixels.
+
+    Raises
+    ------
+    ValueError
+        If the unit is none of these, or what it needs is missing or absurd.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from cosmiq_astro.units import electrons_per_unit
+    >>> electrons_per_unit(u.adu / u.s, gain=2, exposure_time=1 * u.min)
+    120.0
+    """
+    if unit not in _UNITS:
+        known = ", ".join(str(known) for known in _UNITS)
+        raise ValueError(f"the data have unit {str(unit)!r}; it must be one of {known}")
+    needs_gain, needs_time = _UNITS[unit]
+    factor = 1.0
+    if needs_gain:
+        if gain is None:
+            raise ValueError(
+                f"the data are in {unit}: give gain, the electrons per {u.adu}, "
+                "or apply it with ccdproc.gain_correct first"
+            )
+        factor *= _scalar("gain", gain, u.electron / u.adu, positive=True)
+    elif gain is not None and _scalar("gain", gain, u.electron / u.adu, positive=True) != 1:
+        raise ValueError(f"the data are in {unit} already: leave gain out, got {gain!r}")
+    if needs_time:
+        if exposure_time is None:
+            raise ValueError(
+                f"the data are in {unit} and their meta has no EXPTIME: give exposure_time (s)"
+            )
+        factor *= _scalar("exposure_time", exposure_time, u.s, positive=True)
+    return factor
+
+
+def to_electrons(name, level, *, gain=None):
+    """
+    Return a level, such as a read noise, in electrons.
+
+    Parameters
+    ----------
+    name : str
+        Name of the level, for error messages.
+    level : float, `~astropy.units.Quantity` or None
+        The level; a number is in electrons.
+    gain : float or `~astropy.units.Quantity`, optional
+        Electron per adu, for a level in adu or count.
+
+    Returns
+    -------
+    level : float or None
+        In electrons; None stays None.
+
+    Raises
+    ------
+    ValueError
+        If the level is negative, not finite or in another unit.
+    """
+    if level is None:
+        return None
+    if isinstance(level, u.Quantity) and level.unit in (u.adu, u.count):
+        if gain is None:
+            raise ValueError(f"{name} is in {level.unit}: give gain too, or {name} in electron")
+        return _scalar(name, level.value, u.electron) * _scalar("gain", gain, u.electron / u.adu)
+    return _scalar(name, level, u.electron)
+
+
+def _scalar(name, value, unit, *, positive=False):
+    """Return a number or a Quantity as a float in a unit."""
+    if isinstance(value, u.Quantity):
+        # A gain per count is a gain per adu.
+        synonyms = {u.electron / u.ct: u.electron / u.adu}
+        try:
+            value = (value.value * synonyms.get(value.unit, value.unit)).to_value(unit)
+        except u.UnitConversionError as error:
+            raise ValueError(f"{name} must be in {unit}, got {value.unit}") from error
+    if np.ndim(value) != 0 or not np.isfinite(value) or value < 0 or (positive and value == 0):
+        kind = "positive" if positive else "not negative"
+        raise ValueError(f"{name} must be one finite, {kind} number of {unit}, got {value!r}")
+    return float(value)

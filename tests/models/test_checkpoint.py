@@ -1,0 +1,113 @@
+import hashlib
+import json
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from cosmiq_astro.models.checkpoint import load_model, save_model
+from cosmiq_astro.models.registry import list_models
+
+
+@pytest.fixture
+def folder(tiny_vi, tmp_path):
+    return save_model(tiny_vi, tmp_path / "tiny", card="# tiny\n")
+
+
+def edit(folder, **changes):
+    config = json.loads((folder / "config.json").read_text())
+    config.update(changes)
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_round_trip_leaves_the_global_generator_alone(tiny_vi, folder):
+    before = torch.get_rng_state()
+    model = load_model(folder)
+    assert torch.equal(before, torch.get_rng_state())
+    assert (model.name, model.method, model.threshold) == ("tiny", "vi", 0.5)
+    for name, tensor in tiny_vi.network.state_dict().items():
+        assert torch.equal(model.network.state_dict()[name], tensor)
+    assert not any(p.requires_grad for p in model.network.parameters())
+
+
+def test_every_bundled_model_loads_and_is_listed():
+    table = list_models()
+    assert {"acs-wfc-unet", "acs-wfc-vi"} <= set(table["name"])
+    for row in table:
+        model = load_model(row["name"])
+        assert model.sha256 == row["sha256"]
+        assert model.method == row["method"]
+        assert 0 < model.threshold < 1
+
+
+def test_damaged_weights_are_refused(folder):
+    weights = folder / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ValueError, match="damaged or exchanged: their SHA-256 is"):
+        load_model(folder)
+
+
+def test_weights_of_other_shapes_are_refused(folder):
+    weights = folder / "weights.safetensors"
+    state = load_file(weights)
+    state["head.weight"] = torch.zeros(7, 7)
+    save_file(state, weights)
+    edit(folder, sha256=hashlib.sha256(weights.read_bytes()).hexdigest())
+    with pytest.raises(ValueError, match="do not fit the network that config"):
+        load_model(folder)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('unpickled')",))
+
+
+def test_a_pickle_in_disguise_never_runs(folder):
+    weights = folder / "weights.safetensors"
+    weights.write_bytes(pickle.dumps(Bomb()))
+    edit(folder, sha256=hashlib.sha256(weights.read_bytes()).hexdigest())
+    with pytest.raises(ValueError, match="do not fit the network"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"network": {"hidden": -1}}, "hidden must be a positive integer"),
+        ({"network": {"no_such": 1}}, r"config\.json"),
+        ({"network": {"channels": ["x-ray"]}}, "channels"),
+        ({"threshold": 2.0}, "threshold"),
+        ({"temperature": 0}, "temperature"),
+    ],
+)
+def test_absurd_configurations_are_refused(folder, changes, message):
+    edit(folder, **changes)
+    with pytest.raises(ValueError, match=message):
+        load_model(folder)
+
+
+def test_incomplete_configuration_is_refused(folder):
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"config\.json"):
+        load_model(folder)
+    (folder / "config.json").write_text("{not json")
+    with pytest.raises(ValueError, match=r"config\.json"):
+        load_model(folder)
+
+
+def test_nothing_is_overwritten_unasked(tiny_vi, folder):
+    with pytest.raises(FileExistsError, match="already holds a model; give overwrite=True"):
+        save_model(tiny_vi, folder, card="")
+    save_model(tiny_vi, folder, card="# new\n", overwrite=True)
+    assert (folder / "card.md").read_text() == "# new\n"
+
+
+@pytest.mark.parametrize("name", ["nonesuch", "../weights", "", "acs-wfc-vi/../acs-wfc-vi/x"])
+def test_unknown_names_list_the_known_ones(name):
+    with pytest.raises(
+        ValueError, match=r"neither a bundled model \(.*acs-wfc-unet.*\) nor a folder"
+    ):
+        load_model(name)

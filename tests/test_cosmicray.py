@@ -1,0 +1,198 @@
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.nddata import CCDData, StdDevUncertainty
+
+from cosmiq_astro import cosmicray_unet, cosmicray_vi
+from cosmiq_astro.nddata import PLANES, CosmicRayCCDData
+
+CARDS = ("MODL", "VERS", "SHA", "T", "SAMP", "SEED", "THR", "NPIX", "NHIT")
+
+
+@pytest.fixture
+def ccd(frame):
+    return CCDData(frame, unit="electron", meta=fits.Header({"EXPTIME": 100.0}))
+
+
+def vi(ccd, model, **kwargs):
+    return cosmicray_vi(ccd, **{"T": 2, "seed": 1, "model": model, "threshold": 0.4} | kwargs)
+
+
+def test_result_and_input(ccd, tiny_vi):
+    before = ccd.copy()
+    out = vi(ccd, tiny_vi)
+    assert isinstance(out, CosmicRayCCDData)
+    np.testing.assert_array_equal(out.data, before.data)
+    np.testing.assert_array_equal(ccd.data, before.data)
+    assert ccd.mask is None
+    assert list(ccd.meta) == ["EXPTIME"]
+    assert out.cr_mask.any()
+    np.testing.assert_array_equal(out.mask, out.cr_mask)
+    np.testing.assert_array_equal(out.cr_mask, out.cr_probability >= 0.4)
+    for name in PLANES:
+        assert getattr(out, name).dtype == (bool if name == "cr_mask" else np.float32)
+    out.data[:] = 0
+    out.mask[:] = True
+    assert ccd.data.any()
+
+
+def test_masked_and_nan_pixels_are_never_flagged_changed_or_grown_into(frame, tiny_vi):
+    mask = np.zeros(frame.shape)
+    mask[15:30, 55:70] = 1
+    frame[50, 50] = np.nan
+    ccd = CCDData(frame, unit="electron", mask=mask)
+    threshold = float(np.nanquantile(vi(ccd, tiny_vi).cr_probability, 0.98))
+    out = vi(ccd, tiny_vi, mask_growth=3, clean="medmask", threshold=threshold)
+    hidden = mask.astype(bool) | np.isnan(frame)
+    assert out.cr_mask.any()
+    assert not out.cr_mask[hidden].any()
+    assert out.mask[mask.astype(bool)].all()
+    np.testing.assert_array_equal(out.data[~out.cr_mask], frame[~out.cr_mask])
+    assert np.isnan(out.cr_probability[50, 50])
+
+
+def test_units_give_the_same_planes(ccd, tiny_vi):
+    expected = vi(ccd, tiny_vi)
+    variants = [
+        (CCDData(ccd.data / 2, unit="adu"), {"gain": 2}),
+        (CCDData(ccd.data / 2, unit="adu"), {"gain": 2 * u.electron / u.adu}),
+        (CCDData(ccd.data / 2, unit="ct"), {"gain": 2 * u.electron / u.ct}),
+        (CCDData(ccd.data / 100, unit="electron / s", meta=ccd.meta), {}),
+        (CCDData(ccd.data / 100, unit="electron / s"), {"exposure_time": 100 * u.s}),
+        (CCDData(ccd.data / 60, unit="electron / s"), {"exposure_time": 1 * u.min}),
+        (CCDData(ccd.data / 200, unit="adu / s"), {"exposure_time": 100, "gain": 2}),
+        (CCDData(ccd.data.astype(">f4"), unit="electron"), {"gain": 1.0}),
+    ]
+    for variant, kwargs in variants:
+        unit = variant.unit
+        out = vi(variant, tiny_vi, **kwargs)
+        assert out.unit == unit
+        np.testing.assert_array_equal(out.data, variant.data)
+        np.testing.assert_allclose(out.cr_probability, expected.cr_probability, atol=1e-4)
+
+
+def test_levels_as_quantities(ccd, tiny_unet):
+    adu = CCDData(ccd.data / 2, unit="adu")
+    one = cosmicray_unet(adu, model=tiny_unet, gain=2, readnoise=6.0, satlevel=2000.0)
+    two = cosmicray_unet(
+        adu, model=tiny_unet, gain=2, readnoise=3 * u.adu, satlevel=2000 * u.electron
+    )
+    np.testing.assert_array_equal(one.cr_probability, two.cr_probability)
+    other = cosmicray_unet(adu, model=tiny_unet, gain=2, readnoise=12.0)
+    assert not np.allclose(one.cr_probability, other.cr_probability)
+
+
+@pytest.mark.parametrize("kind", ["array", "list", "integers", "big-endian", "masked", "quantity"])
+def test_arrays_return_data_and_mask(frame, tiny_unet, kind):
+    frame = frame.round()
+    given = {
+        "array": frame,
+        "list": frame.tolist(),
+        "integers": frame.astype(int),
+        "big-endian": frame.astype(">f4"),
+        "masked": np.ma.array(frame, mask=frame > 1e9),
+        "quantity": frame * u.electron,
+    }[kind]
+    expected = cosmicray_unet(CCDData(frame, unit="electron"), model=tiny_unet, threshold=0.4)
+    data, mask = cosmicray_unet(given, model=tiny_unet, threshold=0.4)
+    np.testing.assert_array_equal(np.asarray(data), frame)
+    np.testing.assert_array_equal(mask, expected.cr_mask)
+    assert mask.dtype == bool
+
+
+def test_cleaning_replaces_pixels_and_their_uncertainty(frame, tiny_unet):
+    mask = np.zeros(frame.shape, bool)
+    mask[20, 60:66] = True
+    ccd = CCDData(frame, unit="electron", uncertainty=StdDevUncertainty(np.full(frame.shape, 9.0)))
+    threshold = float(np.quantile(cosmicray_unet(ccd, model=tiny_unet).cr_probability, 0.99))
+    out = cosmicray_unet(ccd, model=tiny_unet, threshold=threshold, clean="medmask")
+    flagged = out.cr_mask
+    assert flagged.any()
+    assert isinstance(out.uncertainty, StdDevUncertainty)
+    assert (out.uncertainty.array[flagged] > 9).all()
+    np.testing.assert_allclose(out.uncertainty.array[~flagged], 9)
+    assert not np.array_equal(out.data[flagged], frame[flagged])
+    np.testing.assert_array_equal(ccd.uncertainty.array, 9)
+
+
+def test_attributes_come_through(frame, tiny_unet):
+    ccd = CCDData(
+        frame,
+        unit="electron",
+        uncertainty=StdDevUncertainty(np.sqrt(np.abs(frame))),
+        flags=np.ones(frame.shape, int),
+        meta={"OBJECT": "47 Tuc"},
+    )
+    out = cosmicray_unet(ccd, model=tiny_unet)
+    np.testing.assert_array_equal(out.uncertainty.array, ccd.uncertainty.array)
+    np.testing.assert_array_equal(out.flags, ccd.flags)
+    assert out.meta["OBJECT"] == "47 Tuc"
+    assert "OBJECT" in ccd.meta
+    assert len(ccd.meta) == 1
+
+
+@pytest.mark.parametrize("meta", [fits.Header(), {}])
+def test_cards(frame, tiny_vi, meta, tmp_path):
+    out = vi(CCDData(frame, unit="electron", meta=meta), tiny_vi)
+    assert all(f"CRVI{card}" in out.meta for card in CARDS)
+    assert out.meta["CRVIMODL"] == "tiny"
+    assert (out.meta["CRVIT"], out.meta["CRVISEED"], out.meta["CRVITHR"]) == (2, 1, 0.4)
+    assert out.meta["CRVINPIX"] == out.cr_mask.sum()
+    assert 0 < out.meta["CRVINHIT"] <= out.cr_mask.sum()
+    out.write(tmp_path / "out.fits")
+    assert fits.getheader(tmp_path / "out.fits")["CRVISEED"] == 1
+    without = vi(CCDData(frame, unit="electron"), tiny_vi, add_keyword=False)
+    assert not len(without.meta)
+
+
+def test_baseline_has_no_spread(ccd, tiny_unet):
+    out = cosmicray_unet(ccd, model=tiny_unet)
+    assert not out.cr_uncertainty.any()
+    assert not out.cr_mutual_information.any()
+    assert out.meta["CRVIT"] == 1
+
+
+@pytest.mark.parametrize(
+    ("unit", "kwargs", "message"),
+    [
+        ("adu", {}, "the data are in adu: give gain"),
+        ("ct", {}, "the data are in ct: give gain"),
+        ("electron", {"gain": 2}, "the data are in electron already: leave gain out"),
+        ("electron/s", {}, "their meta has no EXPTIME: give exposure_time"),
+        ("electron/s", {"exposure_time": 0}, "exposure_time must be one finite, positive"),
+        ("electron/s", {"exposure_time": 3 * u.m}, "exposure_time must be in s, got m"),
+        ("adu", {"gain": -1}, "gain must be one finite, positive number"),
+        ("adu", {"gain": np.nan}, "gain must be one finite"),
+        ("adu", {"gain": [1, 2]}, "gain must be one finite"),
+        ("adu", {"gain": 2 * u.m}, "gain must be in electron / adu, got m"),
+        ("Jy", {}, "the data have unit 'Jy'; it must be one of electron, adu"),
+        ("", {}, "the data have unit ''; it must be one of"),
+        ("electron", {"readnoise": 3 * u.adu}, "readnoise is in adu: give gain too"),
+        ("electron", {"readnoise": -3}, "readnoise must be one finite, not negative"),
+        ("electron", {"satlevel": 3 * u.s}, "satlevel must be in electron, got s"),
+        ("electron", {"threshold": 0}, r"threshold must be in \(0, 1\), got 0"),
+        ("electron", {"threshold": 1.0}, r"threshold must be in \(0, 1\)"),
+        ("electron", {"mask_growth": -1}, "mask_growth must be an integer"),
+        ("electron", {"mask_growth": 1.5}, "mask_growth must be an integer"),
+        ("electron", {"clean": "magic"}, "clean must be None or one of median"),
+    ],
+)
+def test_bad_input(tiny_vi, unit, kwargs, message):
+    ccd = CCDData(np.ones((8, 8)), unit=unit)
+    with pytest.raises(ValueError, match=message):
+        vi(ccd, tiny_vi, **kwargs)
+
+
+def test_the_other_method_is_refused(tiny_vi, tiny_unet):
+    ccd = CCDData(np.ones((8, 8)), unit="electron")
+    with pytest.raises(ValueError, match="is of method 'unet'; use cosmicray_unet"):
+        cosmicray_vi(ccd, model=tiny_unet)
+    with pytest.raises(ValueError, match="is of method 'vi'; use cosmicray_vi"):
+        cosmicray_unet(ccd, model=tiny_vi)
+
+
+@pytest.mark.parametrize("bad", ["text", np.ones((3, 3), complex), np.array([[None]])])
+def test_not_numbers(tiny_unet, bad):
+    with pytest.raises(TypeError, match="ccd must hold real numbers"):
+        cosmicray_unet(bad, model=tiny_unet)

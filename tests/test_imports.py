@@ -1,0 +1,116 @@
+"""Imports point one way, and the light parts stay light."""
+
+import ast
+import subprocess
+import sys
+from importlib.resources import files
+
+import pytest
+
+# Each layer may import from itself and from those above it. The longest matching name counts.
+LAYERS = [
+    [
+        "_version", "_files", "_windows", "units", "preprocess", "cleaning", "nddata", "plots",
+        "simulate", "inference.tiling", "inference.uncertainty", "calibration", "models.registry",
+    ],
+    ["models"],
+    ["inference.sampling"],
+    ["detector"],
+    ["training", "cosmicray", "hst", "catalog", "_hits", "data"],
+    ["cli"],
+]  # fmt: skip
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+NO_TORCH = LAYERS[0]
+ROOT = files("cosmiq_astro")
+
+
+def modules(folder=ROOT, package="cosmiq_astro"):
+    for entry in folder.iterdir():
+        if entry.is_dir() and (entry / "__init__.py").is_file():
+            yield from modules(entry, f"{package}.{entry.name}")
+        elif entry.name.endswith(".py"):
+            stem = entry.name.removesuffix(".py")
+            name = package if stem == "__init__" else f"{package}.{stem}"
+            yield name, entry.read_text(encoding="utf-8"), stem == "__init__"
+
+
+def imported(name, source, is_package):
+    """Names imported anywhere in a module, and whether each import is at module level."""
+    tree = ast.parse(source)
+    top = set(tree.body)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node in top
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = name.split(".")
+                parts = parts[: len(parts) - node.level + is_package]
+                base = ".".join([*parts, base] if base else parts)
+            yield base, node in top
+            for alias in node.names:
+                yield f"{base}.{alias.name}", node in top
+
+
+def level_of(name):
+    parts = name.split(".")[1:]
+    for stop in range(len(parts), 0, -1):
+        if ".".join(parts[:stop]) in LEVEL:
+            return LEVEL[".".join(parts[:stop])]
+    return None
+
+
+MODULES = sorted(modules())
+
+
+@pytest.mark.parametrize(("name", "source", "is_package"), MODULES, ids=[m[0] for m in MODULES])
+def test_imports_point_one_way(name, source, is_package):
+    own = level_of(name)
+    if own is None:
+        assert name in ("cosmiq_astro", "cosmiq_astro.inference"), f"{name} has no layer"
+        own = 0
+    for target, _ in imported(name, source, is_package):
+        if target.startswith("cosmiq_astro."):
+            level = level_of(target)
+            assert level is None or level <= own, f"{name} imports {target}, a layer above it"
+        if target.startswith("cosmiq_astro.training"):
+            assert name.split(".")[1] in ("training", "cli"), f"{name} imports {target}"
+
+
+@pytest.mark.parametrize(("name", "source", "is_package"), MODULES, ids=[m[0] for m in MODULES])
+def test_torch_and_matplotlib_stay_out_of_the_light_parts(name, source, is_package):
+    heavy = {t.split(".")[0] for t, top in imported(name, source, is_package) if top}
+    assert "matplotlib" not in heavy
+    if is_package or any(f"{name}.".startswith(f"cosmiq_astro.{light}.") for light in NO_TORCH):
+        assert not heavy & {"torch", "galsim", "lightning_fabric"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import cosmiq_astro; cosmiq_astro.__version__; dir(cosmiq_astro)",
+        "import cosmiq_astro.cli.main",
+        "import cosmiq_astro.training",
+    ],
+)
+def test_nothing_heavy_is_loaded(statement):
+    code = (
+        f"{statement}\nimport sys\n"
+        "heavy = ('torch', 'ccdproc', 'matplotlib', 'photutils', 'dask')\n"
+        "print([m for m in heavy if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_public_names():
+    import cosmiq_astro as ca
+
+    for name in ca.__all__:
+        assert getattr(ca, name) is not None
+        assert name in dir(ca)
+    for module in ("calibration", "catalog", "cleaning", "hst", "simulate", "training"):
+        assert getattr(ca, module).__name__ == f"cosmiq_astro.{module}"
+    with pytest.raises(AttributeError, match="has no attribute 'nonesuch'"):
+        _ = ca.nonesuch
