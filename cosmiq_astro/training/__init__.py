@@ -3,8 +3,11 @@
 import importlib
 
 _LAZY = {
+    "ObservingConditions": "cosmiq_astro.training.simulated",
     "PairedDataset": "cosmiq_astro.training.datasets",
+    "SimulatedDataset": "cosmiq_astro.training.simulated",
     "TrainingResult": "cosmiq_astro.training.loop",
+    "calibrate": "cosmiq_astro.training.finish",
     "train": "cosmiq_astro.training.loop",
 }
 

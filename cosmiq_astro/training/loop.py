@@ -131,8 +131,8 @@ def train(
     epochs : int, optional
         An epoch shows as many pixels as the training frames have.
     patch_size : int, optional
-        Side of the square patches, a multiple of the network's grid; at most
-        the side of the smallest frame is used.
+        Side of the square patches, a multiple of the network's grid; no
+        larger than the smallest frame.
     batch_size : int, optional
         Patches per step.
     learning_rate : float, optional
@@ -164,18 +164,18 @@ def train(
     FloatingPointError
         If the loss is not finite; the message names the batch.
     """
-    if not 0 < validation_fraction < 1:
-        raise ValueError(f"validation_fraction must be in (0, 1), got {validation_fraction}")
+    _check_settings(epochs, patch_size, batch_size, learning_rate, kl_beta, validation_fraction)
     seed = int(np.random.SeedSequence().entropy % 2**31) if seed is None else int(seed)
     if validation is None:
         dataset, validation = dataset.split(validation_fraction, seed=seed)
     network = _start_network(dataset, bayesian, init, hidden, tuple(variational), seed)
-    area = dataset.n_pixels
+    if patch_size % network.grid:
+        raise ValueError(f"patch_size must be a multiple of {network.grid}, got {patch_size}")
     settings = _Settings(
         epochs=epochs,
         patch_size=patch_size,
         batch_size=batch_size,
-        batches_per_epoch=max(1, round(area / (batch_size * patch_size**2))),
+        batches_per_epoch=max(1, round(dataset.n_pixels / (batch_size * patch_size**2))),
         learning_rate=learning_rate,
         kl_beta=kl_beta if bayesian else 0.0,
         kl_warmup=kl_warmup,
@@ -194,6 +194,19 @@ def train(
     history = Table(rows=state.history)
     history.meta = asdict(settings)
     return TrainingResult(model=model, history=history, seed=seed)
+
+
+def _check_settings(epochs, patch_size, batch_size, learning_rate, kl_beta, validation_fraction):
+    counts = {"epochs": epochs, "patch_size": patch_size, "batch_size": batch_size}
+    for name, value in counts.items():
+        if not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    if not learning_rate > 0:
+        raise ValueError(f"learning_rate must be positive, got {learning_rate!r}")
+    if not kl_beta >= 0:
+        raise ValueError(f"kl_beta must not be negative, got {kl_beta!r}")
+    if not 0 < validation_fraction < 1:
+        raise ValueError(f"validation_fraction must be in (0, 1), got {validation_fraction}")
 
 
 def _start_network(dataset, bayesian, init, hidden, variational, seed):
@@ -222,7 +235,7 @@ def _fit(fabric, network, dataset, validation, settings, checkpoint, progress_ba
     network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
     model, optimizer = fabric.setup(ElboNetwork(network), optimizer)
-    state = _resume(checkpoint, network, optimizer) if checkpoint else _State()
+    state = _resume(checkpoint, network, optimizer, settings) if checkpoint else _State()
     bar = tqdm(total=settings.epochs, initial=state.epoch, disable=not progress_bar)
     with ThreadPoolExecutor(1) as pool, bar:
         while state.epoch < settings.epochs:
@@ -236,7 +249,7 @@ def _fit(fabric, network, dataset, validation, settings, checkpoint, progress_ba
                 state.best_loss = row["val_loss"]
                 state.best_weights = {k: v.cpu().clone() for k, v in network.state_dict().items()}
             if checkpoint:
-                _write_checkpoint(checkpoint, network, optimizer, state)
+                _write_checkpoint(checkpoint, network, optimizer, state, settings)
             bar.update()
             bar.set_postfix(train=f"{row['train_loss']:.5f}", val=f"{row['val_loss']:.5f}")
     return state
@@ -321,7 +334,7 @@ def _validate(fabric, network, validation, settings, channels):
     return total / max(count, 1)
 
 
-def _write_checkpoint(path, network, optimizer, state):
+def _write_checkpoint(path, network, optimizer, state, settings):
     """Write the whole state; a crash while writing leaves the previous one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -333,15 +346,23 @@ def _write_checkpoint(path, network, optimizer, state):
         "best_loss": state.best_loss,
         "best_weights": state.best_weights,
         "history": state.history,
+        "settings": asdict(settings),
     }
     torch.save(content, partial)
     os.replace(partial, path)
 
 
-def _resume(path, network, optimizer):
+def _resume(path, network, optimizer, settings):
     if not Path(path).exists():
         return _State()
     content = torch.load(path, weights_only=True)
+    written = content.pop("settings")
+    differ = [k for k, v in asdict(settings).items() if written[k] != v]
+    if differ:
+        raise ValueError(
+            f"checkpoint {str(path)!r} was written with other settings: {', '.join(differ)}; "
+            "give those again, or another checkpoint file"
+        )
     network.load_state_dict(content.pop("network"))
     optimizer.load_state_dict(content.pop("optimizer"))
     return _State(**content)

@@ -1,0 +1,177 @@
+"""Exposures made on the fly from noise-free scenes and libraries of hits."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cosmiq_astro.simulate import (
+    add_noise,
+    apply_saturation,
+    bad_columns,
+    bias_steps,
+    cte_trails,
+    hot_pixels,
+    label_from_charge,
+    warm_pixels,
+)
+from cosmiq_astro.training.datasets import Patch, _Frames
+
+__all__ = ["ObservingConditions", "SimulatedDataset"]
+
+
+@dataclass(frozen=True)
+class ObservingConditions:
+    """
+    Ranges that the conditions of each simulated patch are drawn from.
+
+    Attributes
+    ----------
+    exposure_time : tuple of float
+        Seconds; log-uniform.
+    sky_rate : tuple of float
+        Electron per second and pixel; log-uniform.
+    readnoise : tuple of float
+        Electron; uniform.
+    full_well : tuple of float
+        Electron; log-uniform. Saturated pixels scatter by up to 4 % around
+        it, and in a third of the patches the converter clips at 60 to 100 %
+        of it.
+    brightness : tuple of float
+        Factor on the scene; log-uniform.
+    hit_rate : float
+        Hits per second and pixel, median: 2.25e-6 is 1 per second and cm² on
+        pixels of 15 µm. It scatters by a factor of two, and one patch in ten
+        is taken in the South Atlantic Anomaly, at 5 to 100 times the rate.
+    hit_scale : tuple of float
+        Factor on the charge of each hit; log-uniform.
+    trap_density : tuple of float
+        Charge-transfer traps per pixel, see `~cosmiq_astro.simulate.cte_trails`;
+        uniform, in half of the patches.
+    """
+
+    exposure_time: tuple[float, float] = (10.0, 2000.0)
+    sky_rate: tuple[float, float] = (0.01, 0.5)
+    readnoise: tuple[float, float] = (3.0, 6.0)
+    full_well: tuple[float, float] = (40_000.0, 180_000.0)
+    brightness: tuple[float, float] = (0.3, 3.0)
+    hit_rate: float = 2.25e-6
+    hit_scale: tuple[float, float] = (0.5, 2.0)
+    trap_density: tuple[float, float] = (0.0, 0.6)
+
+
+class SimulatedDataset(_Frames):
+    """
+    Noise-free scenes that are exposed anew, with new hits, each time a patch is drawn.
+
+    Parameters
+    ----------
+    scenes : sequence of ndarray
+        Source count rates, electron per second, without sky, 2-D.
+    libraries : sequence of tuple
+        ``(Footprints, share)`` pairs; each hit comes from one of them with
+        this share.
+    conditions : `ObservingConditions`, optional
+        What to vary, and how far.
+    """
+
+    def __init__(self, scenes, libraries, *, conditions=None):
+        self._scenes = list(scenes)
+        self._libraries = list(libraries)
+        self._conditions = ObservingConditions() if conditions is None else conditions
+        super().__init__([np.shape(scene) for scene in self._scenes], None)
+
+    def patch(self, frame, size, rng):
+        """
+        Expose a random square of a scene.
+
+        Parameters
+        ----------
+        frame, size : int
+            Which scene, and the side of the square.
+        rng : `~numpy.random.Generator`
+            Source of all randomness.
+
+        Returns
+        -------
+        patch : `~cosmiq_astro.training.datasets.Patch`
+            The exposure and its labels (3 σ of the noise without the hit).
+        """
+        now = self._conditions
+        time = _log_uniform(rng, now.exposure_time)
+        readnoise = rng.uniform(*now.readnoise)
+        scene = np.asarray(self._scenes[frame][self._cut(frame, size, rng)], dtype=np.float32)
+        expected = scene * (time * _log_uniform(rng, now.brightness))
+        expected += time * _log_uniform(rng, now.sky_rate)
+        if rng.random() < 0.5:
+            dark = hot_pixels(scene.shape, rng, fraction=rng.uniform(0, 0.01))
+            dark += warm_pixels(scene.shape, rng, fraction=rng.uniform(0, 0.02))
+            expected += time * dark
+        charge = self._hits(scene.shape, time, rng)
+        together, expected = self._saturated(expected + charge, expected, rng)
+        if rng.random() < 0.5:
+            traps = {"strength": rng.uniform(*now.trap_density), "first_row": rng.integers(2048)}
+            together, expected = cte_trails(together, **traps), cte_trails(expected, **traps)
+        seen = np.maximum(together - expected, 0)
+        noise = np.sqrt(np.maximum(expected, 0) + readnoise**2)
+        label, ignore = label_from_charge(seen, noise)
+        # Where a star fills the well, a hit leaves nothing to see and nothing to learn.
+        ignore |= (charge > 3 * noise) & ~label
+        image = add_noise(expected, readnoise, rng) + seen
+        image, usable = _defects(image, rng)
+        return Patch(image, label, ~ignore & usable, usable, readnoise)
+
+    def _saturated(self, together, expected, rng):
+        """Return the charge with and without hits as the wells and the converter leave it."""
+        full_well = _log_uniform(rng, self._conditions.full_well)
+        # A hit adds to what the pixel holds already; what is beyond the full well bleeds.
+        together = apply_saturation(together, full_well=full_well)
+        expected = apply_saturation(expected, full_well=full_well)
+        scatter = rng.normal(1, rng.uniform(0, 0.04), expected.shape).astype(np.float32)
+        full = expected > 0.95 * full_well
+        together[full] *= scatter[full]
+        expected[full] *= scatter[full]
+        if rng.random() < 0.33:
+            ceiling = full_well * rng.uniform(0.6, 1)
+            together, expected = np.minimum(together, ceiling), np.minimum(expected, ceiling)
+        return together, expected
+
+    def _hits(self, shape, time, rng):
+        now = self._conditions
+        rate = now.hit_rate * rng.lognormal(0, 0.7)
+        if rng.random() < 0.1:
+            rate *= _log_uniform(rng, (5, 100))
+        # A tenth of the pixels hit is more than any exposure that is worth reducing.
+        n = min(rng.poisson(rate * time * shape[0] * shape[1]), int(0.02 * shape[0] * shape[1]))
+        shares = np.array([share for _, share in self._libraries])
+        charge = np.zeros(shape, dtype=np.float32)
+        counts = rng.multinomial(n, shares / shares.sum())
+        for (library, _), count in zip(self._libraries, counts, strict=True):
+            charge += library.paste(shape, int(count), rng, charge_scale=now.hit_scale)
+        return charge
+
+    def _subset(self, frames):
+        scenes = [self._scenes[i] for i in frames]
+        return SimulatedDataset(scenes, self._libraries, conditions=self._conditions)
+
+
+def _log_uniform(rng, limits):
+    return float(np.exp(rng.uniform(*np.log(limits))))
+
+
+def _defects(image, rng):
+    """Add offsets and bad columns, misjudge the gain, and mask a part, each now and then."""
+    image = image + bias_steps(image.shape, rng, amplitude=rng.exponential(0.7))
+    if rng.random() < 0.2:
+        image *= _log_uniform(rng, (0.8, 1.25))
+    usable = np.ones(image.shape, dtype=bool)
+    if rng.random() < 0.2:
+        offset = bad_columns(image.shape, rng, n=1)
+        image += offset
+        if rng.random() < 0.5:
+            usable &= offset == 0
+    if rng.random() < 0.1:
+        usable &= rng.random(image.shape) > rng.uniform(0, 0.03)
+    if rng.random() < 0.05:
+        y, x = rng.integers(0, image.shape[0]), rng.integers(0, image.shape[1])
+        usable[y : y + rng.integers(1, 30), x : x + rng.integers(1, 30)] = False
+    return image.astype(np.float32), usable

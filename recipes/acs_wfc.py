@@ -1,0 +1,97 @@
+"""
+Train the bundled models acs-wfc-unet and acs-wfc-vi.
+
+python recipes/acs_wfc.py --data DIR --work DIR [--stage unet|vi|all]
+
+DIR of --data holds stis_ccd_1999.fits, tinytim_acs_wfc/ and cosmos2020_sample.fits.gz;
+--work keeps scenes, checkpoints and histories, so that an interrupted run goes on.
+"""
+
+import argparse
+from pathlib import Path
+
+import cards
+import real_hits
+import scenes
+import torch
+
+from cosmiq_astro.models.checkpoint import save_model
+from cosmiq_astro.simulate import cosmic_ray_footprints
+from cosmiq_astro.training import SimulatedDataset, calibrate, train
+
+N_SCENES = {"training": 240, "validation": 40}
+SEEDS = {"training": 20261122, "validation": 20261123}
+STIS_SHARE = 0.6
+
+
+def dataset(part, data, work):
+    """Return the simulated exposures of one part; hits and scenes of the parts never overlap."""
+    rates = scenes.build_scenes(
+        Path(work, f"scenes_{part}.npy"), N_SCENES[part], data=data, seed=SEEDS[part]
+    )
+    frames = {
+        "training": real_hits.STIS_TRAINING,
+        "validation": real_hits.STIS_VALIDATION,
+    }[part]
+    stis = real_hits.stis_hits(Path(data, "stis_ccd_1999.fits"), frames)
+    simulated = cosmic_ray_footprints(20_000, seed=SEEDS[part])
+    return SimulatedDataset(rates, [(stis, STIS_SHARE), (simulated, 1 - STIS_SHARE)])
+
+
+def finish(result, validation, arguments, settings):
+    """Fit temperature and threshold, write history, scores and the model folder."""
+    model, scores = calibrate(result.model, validation)
+    folder = arguments.work / model.name
+    result.history.write(arguments.work / f"{model.name}_history.ecsv", overwrite=True)
+    scores.write(arguments.work / f"{model.name}_scores.ecsv", overwrite=True)
+    card = cards.model_card(
+        model, result, scores[0], settings, n_scenes=N_SCENES["training"]
+    )
+    save_model(model, folder, card=card, overwrite=True)
+    print(scores)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--stage", choices=("unet", "vi", "all"), default="all")
+    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--vi-epochs", type=int, default=10)
+    arguments = parser.parse_args()
+    # Subnormal numbers slow convolutions down several times; a script may set this, a library not.
+    torch.set_flush_denormal(True)
+    training = dataset("training", arguments.data, arguments.work)
+    validation = dataset("validation", arguments.data, arguments.work)
+    common = {
+        "validation": validation,
+        "patch_size": 128,
+        "batch_size": 16,
+        "device": "cpu",
+        "instrument": "HST ACS/WFC",
+        "progress_bar": True,
+        "seed": 1,
+    }
+    if arguments.stage in ("unet", "all"):
+        settings = {"epochs": arguments.epochs, "learning_rate": 2e-3, "hidden": 16}
+        name = "acs-wfc-unet"
+        checkpoint = arguments.work / f"{name}.ckpt"
+        result = train(training, name=name, checkpoint=checkpoint, **settings, **common)
+        finish(result, validation, arguments, settings)
+    if arguments.stage in ("vi", "all"):
+        settings = {"epochs": arguments.vi_epochs, "learning_rate": 5e-4, "kl_beta": 1.0}
+        name = "acs-wfc-vi"
+        result = train(
+            training,
+            bayesian=True,
+            init=arguments.work / "acs-wfc-unet",
+            name=name,
+            checkpoint=arguments.work / f"{name}.ckpt",
+            **settings,
+            **common,
+        )
+        finish(result, validation, arguments, settings)
+
+
+if __name__ == "__main__":
+    main()

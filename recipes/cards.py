@@ -1,0 +1,89 @@
+"""Model cards of the bundled models."""
+
+CARD = """# {name}
+
+{kind} for cosmic rays in single HST ACS/WFC exposures.
+
+## Label
+
+A pixel is a cosmic ray where the charge that a hit left in it exceeds three standard deviations of
+the local noise without the hit (source, sky and read noise). Pixels with a smaller charge are
+ignored, in the loss and in every score. Charge-transfer trails count as the hit they trail. The
+probability is the probability of this label.
+
+## Network and input
+
+Three-level U-Net, {hidden} feature maps at the first level, no normalisation layers, {parameters}
+parameters{variational}. Two input channels of the sky-subtracted image in electrons:
+asinh(image / noise), and the generalised Anscombe transform.
+
+## Training data
+
+No labelled ACS/WFC exposure was used. {n_scenes} noise-free scenes of 512 x 512 pixels simulated by
+`recipes/scenes.py` (extragalactic fields with COSMOS2020 sizes and fluxes, globular clusters,
+resolved galaxies, nebulae, blends; TinyTim ACS/WFC and computed HST PSFs at 0.05, 0.04 and 0.027
+arcsec per pixel; a few trailed exposures and satellite trails), exposed anew each time a patch was
+drawn: 10-2,000 s, sky 0.01-0.5 e/s, read noise 3-6 e, saturation, bleeding, charge-transfer trails,
+warm and hot pixels, bias steps, bad columns, gain off by up to 25 %. Hits: 60 % cut from seven
+HST/STIS CCD exposures of 1999 (proposal 7353), turned, flipped and scaled by 0.5-2; 40 % simulated.
+Scenes, STIS exposures and simulated hits of the validation set were not trained on.
+
+Command: `python recipes/acs_wfc.py --data DIR --work DIR` (settings: {settings}; seed {seed}; best of
+{epochs} epochs by validation loss).
+
+## Scores on the validation set
+
+Simulated scenes with hits of two held-out STIS exposures (60 %) and simulated hits (40 %), all
+conditions above; {n_pixels:.1f} million pixels, {hit_fraction:.2f} % of them hit. Temperature and
+threshold were fitted on these very pixels.
+
+| | |
+|---|---|
+| negative log-likelihood, nats per pixel | {nll:.5f} |
+| expected calibration error | {ece:.5f} |
+| detection rate at a false-positive rate of 0.05 % | {tpr1:.4f} |
+| detection rate at a false-positive rate of 0.5 % | {tpr2:.4f} |
+| precision at the threshold | {precision:.4f} |
+| recall at the threshold | {recall:.4f} |
+| threshold (largest F1) | {threshold:.3f} |
+| temperature | {temperature:.3f} |
+
+## Limits
+
+A score on simulated scenes with real STIS hits is exactly that. Other instruments, thick CCDs,
+ground-based images, drizzled or sky-subtracted images and units other than electrons lie outside
+the training range; there the probability need not be calibrated.
+"""
+
+
+def model_card(model, result, scores, settings, *, n_scenes):
+    """Fill in the card."""
+    network = model.network
+    is_vi = model.method == "vi"
+    n_parameters = sum(p.numel() for p in network.parameters())
+    return CARD.format(
+        name=model.name,
+        kind="A variational (Bayesian) U-Net" if is_vi else "A deterministic U-Net, the baseline",
+        hidden=network.config.hidden,
+        parameters=f"{n_parameters:,}",
+        variational=(
+            " (means and standard deviations of Gaussian posteriors over the weights and biases of "
+            f"the layers {', '.join(network.config.variational)})"
+            if is_vi
+            else ""
+        ),
+        n_scenes=n_scenes,
+        settings=", ".join(f"{k}={v}" for k, v in settings.items()),
+        seed=result.seed,
+        epochs=len(result.history),
+        n_pixels=scores["n_pixels"] / 1e6,
+        hit_fraction=100 * scores["hit_fraction"],
+        nll=scores["nll"],
+        ece=scores["ece"],
+        tpr1=scores["tpr_at_0.0005"],
+        tpr2=scores["tpr_at_0.005"],
+        precision=scores["precision"],
+        recall=scores["recall"],
+        threshold=model.threshold,
+        temperature=model.temperature,
+    )

@@ -1,0 +1,32 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from cosmiq_astro.models.layers import kl_divergence, sample_weights
+from cosmiq_astro.training.losses import ElboNetwork, masked_cross_entropy
+
+
+def test_only_valid_pixels_count():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 1, 8, 8, generator=generator)
+    labels = (torch.rand(2, 1, 8, 8, generator=generator) < 0.5).float()
+    valid = torch.rand(2, 1, 8, 8, generator=generator) < 0.7
+    expected = functional.binary_cross_entropy_with_logits(logits[valid], labels[valid])
+    torch.testing.assert_close(masked_cross_entropy(logits, labels, valid), expected)
+    changed = torch.where(valid, logits, 1e4)
+    torch.testing.assert_close(masked_cross_entropy(changed, labels, valid), expected)
+
+
+def test_no_valid_pixel_is_no_loss():
+    zeros = torch.zeros(1, 1, 2, 2)
+    assert masked_cross_entropy(zeros, zeros, zeros.bool()) == 0
+
+
+@pytest.mark.parametrize("with_noise", [True, False])
+def test_elbo_network(tiny_vi, with_noise):
+    model = ElboNetwork(tiny_vi.network)
+    x = torch.randn(1, 2, 16, 16, generator=torch.Generator().manual_seed(1))
+    noise = sample_weights(tiny_vi.network, torch.Generator().manual_seed(2))[1]
+    logits, kl = model(x, noise if with_noise else None)
+    assert torch.allclose(logits, tiny_vi.network(x)) is not with_noise
+    assert kl == kl_divergence(tiny_vi.network)
