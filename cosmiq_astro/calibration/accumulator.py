@@ -1,0 +1,251 @@
+"""Diagnostics of any number of pixels in fixed memory."""
+
+import dataclasses
+
+import numpy as np
+from astropy.table import QTable
+from scipy.special import expit
+
+from . import _ranks, _sums, _tables
+from ._descriptions import with_descriptions
+from ._input import as_sample
+from ._streamed import StreamedScores
+
+__all__ = ["CalibrationAccumulator"]
+
+_CHUNK = 1 << 19
+_N_FINE = 1 << 18
+_LOW = -40.0
+_LOGIT_WIDTH = 80.0 / _N_FINE  # logits from -40 to 40: float64 rounds 1 - p to 0 at 37
+_LOG_WIDTH = 64.0 / _N_FINE  # ln uncertainty from -40 to 24
+_CENTRES = np.arange(_N_FINE) + 0.5
+
+
+class CalibrationAccumulator(StreamedScores):
+    """
+    Counts pixels as they come and gives every diagnostic at the end.
+
+    Memory is fixed, 8 MiB (and as much for each group), plus 3 KiB for each
+    call of `update`, the unit of the bootstrap. Scores that are sums over
+    pixels or over bins of fixed width (Brier, NLL, ECE, MCE, rates at the
+    threshold) are exact. Rank measures come from 262 144 fine bins of the
+    logit of p and of the logarithm of the uncertainty, with separate bins for
+    exactly 0 and 1: every row of the ROC, precision-recall and risk-coverage
+    tables is exact for its threshold, and `rank_error_bounds` says by how much
+    the order inside the fine bins could change each area. That is below 1e-4
+    as long as no range of 0.0003 in logit holds more than 2e-4 of the pixels
+    of a class (unless all have p of exactly 0 or 1).
+
+    Parameters
+    ----------
+    n_bins : int, optional
+        Number of equal-width bins of the calibration errors.
+    threshold : float, optional
+        Pixels with p at or above it are called cosmic ray.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cosmiq_astro.calibration import CalibrationAccumulator
+    >>> rng = np.random.default_rng(0)
+    >>> counts = CalibrationAccumulator()
+    >>> for _ in range(4):
+    ...     p = rng.random((64, 64))
+    ...     counts.update(p, rng.random((64, 64)) < p)
+    >>> counts.n_pixels
+    16384
+    >>> bool(abs(counts.brier_score() - 1 / 6) < 0.01)
+    True
+    """
+
+    def __init__(self, *, n_bins=15, threshold=0.5):
+        if n_bins < 1:
+            raise ValueError(f"n_bins must be at least 1, not {n_bins}")
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold must lie in [0, 1], not {threshold}")
+        self.n_bins = int(n_bins)
+        self.threshold = float(threshold)
+        self.n_left_out = 0
+        self._sums = []
+        self._by_probability = np.zeros((2, _N_FINE + 2))
+        self._by_uncertainty = np.zeros((2, _N_FINE + 2))
+        self._groups = {}
+
+    def update(
+        self, probability, label=None, *, weight=None, uncertainty=None, group=None, image=None
+    ):
+        """
+        Count more pixels.
+
+        Parameters
+        ----------
+        probability, label, weight, uncertainty : array-like
+            As for `~cosmiq_astro.calibration.aurc`. Give the uncertainty in
+            every call or in none.
+        group : array-like or scalar, optional
+            Group of each pixel, or of all.
+        image : array-like, optional
+            Image or block of each pixel, for the bootstrap; by default one
+            call counts one image, and a list one for each of its images.
+        """
+        sample = as_sample(
+            probability, label, weight=weight, group=group, uncertainty=uncertainty, image=image
+        )
+        self.n_left_out += sample.n_left_out
+        if sample.image is not None:
+            number = np.unique(sample.image, return_inverse=True)[1]
+            sample = dataclasses.replace(sample, image=number)
+        self._count(sample)
+        if sample.group is None:
+            return
+        names, number = np.unique(sample.group, return_inverse=True)
+        for i, name in enumerate(names):
+            self._group(str(name))._count(sample.take(number == i))
+
+    def merge(self, other):
+        """
+        Add the counts of another accumulator, of other files or another worker.
+
+        Parameters
+        ----------
+        other : `CalibrationAccumulator`
+            Of the same ``n_bins`` and ``threshold``; it is not changed.
+
+        Raises
+        ------
+        ValueError
+            If the settings differ.
+        """
+        for name in ("n_bins", "threshold"):
+            if getattr(self, name) != getattr(other, name):
+                raise ValueError(
+                    f"other.{name} is {getattr(other, name)}, this one's is {getattr(self, name)}; "
+                    "count both with the same settings"
+                )
+        self.n_left_out += other.n_left_out
+        self._sums += other._sums
+        self._by_probability += other._by_probability
+        self._by_uncertainty += other._by_uncertainty
+        for name, counts in list(other._groups.items()):
+            self._group(name).merge(counts)
+
+    @property
+    def n_pixels(self):
+        """Number of pixels counted."""
+        return int(sum(sums[..., _sums.COUNT].sum() for sums in self._sums))
+
+    @property
+    def groups(self):
+        """Accumulator of each group, by name, in order."""
+        return dict(sorted(self._groups.items()))
+
+    def to_table(self):
+        """
+        Return the counts as a weighted table of a fixed number of rows.
+
+        Any function that takes a table takes this one: fit a recalibration or
+        choose a threshold on a billion pixels. Logits are rounded to 0.00015,
+        rates stay exact at the edges between rows.
+
+        Returns
+        -------
+        table : `~astropy.table.QTable`
+            ``probability``, ``label`` and ``weight``, at most 524 292 rows.
+        """
+        ranks = self._counts().ranks
+        parts = [
+            (ranks.mean[weight > 0], np.full(np.count_nonzero(weight), truth), weight[weight > 0])
+            for truth, weight in ((False, ranks.other), (True, ranks.event))
+        ]
+        names = ("probability", "label", "weight")
+        table = {n: np.concatenate(x) for n, x in zip(names, zip(*parts, strict=True), strict=True)}
+        return with_descriptions(QTable(table))
+
+    def _group(self, name):
+        """Return the accumulator of a group, a new one at first."""
+        if name not in self._groups:
+            self._groups[name] = CalibrationAccumulator(
+                n_bins=self.n_bins, threshold=self.threshold
+            )
+        return self._groups[name]
+
+    def _count(self, sample):
+        """Add the sums and histograms of a sample, a chunk at a time."""
+        n_images = 1 if sample.image is None or not sample.size else int(sample.image.max()) + 1
+        sums = np.zeros((n_images, 2, 2, self.n_bins, _sums.N_QUANTITIES))
+        for start in range(0, sample.size, _CHUNK):
+            part = sample.take(slice(start, start + _CHUNK))
+            part = dataclasses.replace(part, probability=part.probability.astype(float))
+            log_p, log_q = _sums.log_pair(part.probability)
+            sums += _sums.pixel_sums(
+                part,
+                log_p,
+                log_q,
+                n_bins=self.n_bins,
+                threshold=self.threshold,
+                n_images=n_images,
+            )
+            self._rank(part, log_p, log_q)
+        self._sums.append(sums)
+
+    def _rank(self, part, log_p, log_q):
+        """Add the fine histograms of one chunk."""
+        p, y = part.probability, part.label
+        fine = _fine_bin(log_p - log_q, _LOGIT_WIDTH, zero=p == 0, one=p == 1)
+        _add(self._by_probability, fine, y, part.weight)
+        uncertainty = part.uncertainty
+        if uncertainty is None:
+            uncertainty = _ranks.entropy(p, log_p, log_q)
+        with np.errstate(divide="ignore"):
+            log_u = np.log(uncertainty)
+        fine = _fine_bin(log_u, _LOG_WIDTH, zero=uncertainty == 0)
+        _add(self._by_uncertainty, fine, (p >= self.threshold) != y, part.weight)
+
+    def _counts(self):
+        """Return what was counted in the form that all scores are made from."""
+        if not self._sums:
+            raise ValueError("nothing is counted yet; call update(probability, label) first")
+        edge = _LOW + _LOGIT_WIDTH * np.arange(_N_FINE)
+        ranks = _fine_ranks(
+            self._by_probability,
+            score=np.concatenate([[0.0], expit(edge), [1.0]]),
+            mean=np.concatenate([[0.0], expit(_LOW + _LOGIT_WIDTH * _CENTRES), [1.0]]),
+        )
+        low = np.exp(_LOW + _LOG_WIDTH * np.arange(_N_FINE + 1))
+        risk = _fine_ranks(
+            self._by_uncertainty,
+            score=np.concatenate([[0.0], low]),
+            mean=np.concatenate([[0.0], low * np.exp(0.5 * _LOG_WIDTH)]),
+        )
+        sums = np.concatenate(self._sums)
+        return _tables.Counts(sums, ranks, risk, self.threshold, self.n_left_out)
+
+
+def _fine_bin(x, width, *, zero, one=None):
+    """Return the fine bin of each value, the outer two kept for exact values."""
+    with np.errstate(invalid="ignore"):
+        fine = np.clip((x - _LOW) * (1 / width), 0, _N_FINE - 1).astype(np.int32)
+    fine += 1
+    fine[zero] = 0
+    if one is not None:
+        fine[one] = _N_FINE + 1
+    return fine
+
+
+def _add(histogram, fine, event, weight):
+    """Add to the histograms of events and of the rest."""
+    total = np.bincount(fine, weight, minlength=_N_FINE + 2)
+    hits = np.bincount(
+        fine[event], None if weight is None else weight[event], minlength=_N_FINE + 2
+    )
+    histogram[0] += hits
+    histogram[1] += total
+    histogram[1] -= hits
+
+
+def _fine_ranks(histogram, *, score, mean):
+    """Turn fine histograms into ranks; only the outer bins hold equal values."""
+    tied = np.zeros(score.size, bool)
+    tied[[0, -1]] = True
+    event, other = histogram[0], np.maximum(histogram[1], 0.0)
+    return _ranks.Ranks(score, event, other, mean, tied).occupied()

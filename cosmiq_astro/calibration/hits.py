@@ -1,0 +1,272 @@
+"""Diagnostics per cosmic-ray hit: a hit is a group of touching pixels (8 neighbours)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+from scipy import ndimage
+
+from ._sums import wilson_interval
+
+__all__ = ["HitMatch", "completeness_table", "match_hits"]
+
+_TOUCHING = np.ones((3, 3), dtype=bool)
+
+_DESCRIPTIONS = {
+    "id": "number in the label image",
+    "x": "mean column, 0-based",
+    "y": "mean row, 0-based",
+    "n_pixels": "number of pixels that count",
+    "charge": "summed charge of these pixels",
+    "n_flagged": "how many of them are flagged",
+    "n_true": "how many of them are cosmic ray",
+    "max_probability": "largest probability in the hit",
+    "probability": "mean probability of the detection",
+    "n_detections": "detections that share a pixel with it; more than 1: split",
+    "n_hits": "true hits that share a pixel with it; more than 1: merged",
+    "found": "whether any pixel is flagged",
+    "label": "whether any pixel is a cosmic ray",
+}
+
+
+@dataclass(frozen=True)
+class HitMatch:
+    """
+    True hits and detections of one image, matched by shared pixels.
+
+    Attributes
+    ----------
+    hits : `~astropy.table.QTable`
+        One row per true hit: ``id``, ``x``, ``y``, ``n_pixels``,
+        ``n_flagged``, ``max_probability``, ``n_detections``, ``found`` and,
+        if charges were given, ``charge``.
+    detections : `~astropy.table.QTable`
+        One row per detection: ``id``, ``x``, ``y``, ``n_pixels``,
+        ``n_true``, ``n_hits``, ``probability``, ``max_probability`` and
+        ``label`` (whether it is real), so that
+        ``reliability_table(match.detections)`` is the reliability per hit.
+    """
+
+    hits: QTable
+    detections: QTable
+
+    @property
+    def completeness(self):
+        """Fraction of the true hits that were found; NaN without hits."""
+        return _mean(self.hits["found"])
+
+    @property
+    def purity(self):
+        """Fraction of the detections that are real; NaN without detections."""
+        return _mean(self.detections["label"])
+
+    @property
+    def n_split(self):
+        """Number of true hits found as more than one detection."""
+        return int(np.count_nonzero(self.hits["n_detections"] > 1))
+
+    @property
+    def n_merged(self):
+        """Number of detections that cover more than one true hit."""
+        return int(np.count_nonzero(self.detections["n_hits"] > 1))
+
+
+def _mean(column):
+    """Return the mean as a float, NaN for no rows."""
+    return float(np.mean(column)) if len(column) else np.nan
+
+
+def match_hits(probability, truth, *, threshold=0.5, charge=None, ignore=None):
+    """
+    Match the detections of an image with its true hits.
+
+    Parameters
+    ----------
+    probability : array-like
+        Shape ``(ny, nx)``; NaN is not flagged.
+    truth : array-like or `~photutils.segmentation.SegmentationImage`
+        True pixels, as bool (touching ones make a hit), or as integers that
+        number the hits, 0 for none.
+    threshold : float, optional
+        Pixels with p at or above it are flagged. The reliability per hit
+        knows only detections above it: lower it to 0.1 for that.
+    charge : array-like or `~astropy.units.Quantity`, optional
+        Charge of cosmic rays in each pixel, shape ``(ny, nx)``.
+    ignore : array-like of bool, optional
+        Pixels that do not count, such as those of faint charge. They connect
+        detections, but neither find a hit nor make a detection false; what
+        lies wholly within them is left out.
+
+    Returns
+    -------
+    match : `HitMatch`
+        Tables of hits and detections. Stack those of several images with
+        `astropy.table.vstack`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cosmiq_astro.calibration import match_hits
+    >>> truth = np.zeros((5, 9), bool)
+    >>> truth[1, 1:4] = truth[3, 6] = True
+    >>> p = np.where(truth, 0.9, 0.0)
+    >>> p[1, 2] = 0.2
+    >>> p[3, 0] = 0.8
+    >>> match = match_hits(p, truth)
+    >>> match.completeness, match.purity, match.n_split
+    (1.0, 0.75, 1)
+    """
+    # Here, as it takes as long to import as the rest of the package together.
+    from photutils.segmentation import SegmentationImage
+
+    p = np.asarray(probability, dtype=float)
+    if p.ndim != 2:
+        raise ValueError(f"probability must be one image (ny, nx), its shape is {p.shape}")
+    true_id = _numbered(truth.data if isinstance(truth, SegmentationImage) else truth)
+    counted = np.ones(p.shape, bool) if ignore is None else ~np.asarray(ignore, dtype=bool)
+    for name, plane in (("truth", true_id), ("ignore", counted), ("charge", charge)):
+        if plane is not None and np.shape(plane) != p.shape:
+            raise ValueError(f"{name} has the shape {np.shape(plane)}, probability has {p.shape}")
+    flagged = p >= threshold
+    found_id = _numbered(flagged)
+    p = np.nan_to_num(p)
+    truth_of, detection_of = _pairs(true_id, found_id, counted)
+
+    hits = _measure(true_id, counted, p)
+    index = hits["id"]
+    if charge is not None:
+        unit = getattr(charge, "unit", None)
+        values = np.asarray(getattr(charge, "value", charge), dtype=float)
+        total = _total(true_id, counted, values)[index]
+        hits["charge"] = total if unit is None else total << unit
+    hits["n_flagged"] = _total(true_id, counted, flagged)[index].astype(int)
+    hits["n_detections"] = np.bincount(truth_of, minlength=true_id.max() + 1)[index]
+    hits["found"] = hits["n_flagged"] > 0
+
+    detections = _measure(found_id, counted, p)
+    index = detections["id"]
+    detections["probability"] = _total(found_id, counted, p)[index] / detections["n_pixels"]
+    detections["n_true"] = _total(found_id, counted, true_id > 0)[index].astype(int)
+    detections["n_hits"] = np.bincount(detection_of, minlength=found_id.max() + 1)[index]
+    detections["label"] = detections["n_true"] > 0
+    for table in (hits, detections):
+        for name in table.colnames:
+            table[name].info.description = _DESCRIPTIONS[name]
+        table.meta["THRESH"] = float(threshold)
+    return HitMatch(hits, detections)
+
+
+def _numbered(mask):
+    """Return the label image of a mask; integers are one already."""
+    mask = np.asarray(mask)
+    if mask.dtype == bool:
+        return ndimage.label(mask, structure=_TOUCHING)[0]
+    if mask.dtype.kind not in "iu" or mask.min(initial=0) < 0:
+        raise ValueError(
+            f"truth must be bool or non-negative integers, its dtype is {mask.dtype}; "
+            "turn a 0/1 float mask into bool"
+        )
+    return mask.astype(np.intp)
+
+
+def _pairs(true_id, found_id, counted):
+    """Return the distinct pairs of hit and detection that share a counted pixel."""
+    shared = counted & (true_id > 0) & (found_id > 0)
+    pairs = np.unique(np.stack([true_id[shared], found_id[shared]]), axis=1)
+    return pairs[0], pairs[1]
+
+
+def _total(number, counted, values):
+    """Add up values over the counted pixels of each object, index 0 the rest."""
+    return np.bincount(
+        number[counted], np.asarray(values, dtype=float)[counted], minlength=number.max() + 1
+    )
+
+
+def _measure(number, counted, p):
+    """Return a table of the objects that have counted pixels."""
+    n_pixels = _total(number, counted, np.ones_like(p))
+    index = np.flatnonzero(n_pixels)
+    index = index[index > 0]
+    y, x = np.indices(p.shape)
+    largest = np.zeros(number.max() + 1)
+    np.maximum.at(largest, number[counted], p[counted])
+    columns = {
+        "id": index,
+        "x": _total(number, counted, x)[index] / n_pixels[index] * u.pix,
+        "y": _total(number, counted, y)[index] / n_pixels[index] * u.pix,
+        "n_pixels": n_pixels[index].astype(int),
+        "max_probability": largest[index],
+    }
+    return QTable(columns)
+
+
+def completeness_table(hits, column, *, edges=None, n_bins=8, level=0.95):
+    """
+    Fraction of the hits found, in bins of one of their properties.
+
+    Parameters
+    ----------
+    hits : `~astropy.table.Table`
+        ``hits`` of `match_hits`, or several stacked.
+    column : str
+        Property to bin by: ``'charge'``, ``'n_pixels'``, or any other column
+        of numbers.
+    edges : array-like or `~astropy.units.Quantity`, optional
+        Ascending edges, in the column's unit; the last bin includes both.
+        Default: bins of equal number.
+    n_bins : int, optional
+        Number of bins if no edges are given.
+    level : float, optional
+        Level of the Wilson score interval.
+
+    Returns
+    -------
+    table : `~astropy.table.QTable`
+        ``low``, ``high``, ``n_hits``, ``n_found``, ``completeness``,
+        ``completeness_low``, ``completeness_high``.
+    """
+    if column not in hits.colnames:
+        raise ValueError(f"column: the hits have no {column!r}, only {hits.colnames}")
+    unit = getattr(hits[column], "unit", None)
+    values = np.asarray(getattr(hits[column], "value", hits[column]), dtype=float)
+    if edges is None:
+        if not values.size:
+            raise ValueError("hits has no rows to make bins of; pass edges")
+        edges = np.unique(np.quantile(values, np.linspace(0, 1, n_bins + 1)))
+        edges = edges if edges.size > 1 else np.append(edges, edges + 1)
+    elif unit is not None and isinstance(edges, u.Quantity):
+        edges = edges.to_value(unit)
+    edges = np.asarray(edges, dtype=float)
+    n_hits = np.histogram(values, edges)[0]
+    n_found = np.histogram(values[np.asarray(hits["found"])], edges)[0]
+    low, high = wilson_interval(n_found, n_hits, level=level)
+    with np.errstate(invalid="ignore"):
+        fraction = n_found / n_hits
+    ends = [x if unit is None else x << unit for x in (edges[:-1], edges[1:])]
+    table = QTable(
+        [*ends, n_hits, n_found, fraction, low, high],
+        names=(
+            "low",
+            "high",
+            "n_hits",
+            "n_found",
+            "completeness",
+            "completeness_low",
+            "completeness_high",
+        ),
+        meta={"COLUMN": column, "LEVEL": level},
+    )
+    texts = (
+        f"lower edge of {column}",
+        f"upper edge of {column}",
+        "number of true hits",
+        "number found",
+        "fraction found",
+        "lower end of the interval",
+        "upper end of the interval",
+    )
+    for name, text in zip(table.colnames, texts, strict=True):
+        table[name].info.description = text
+    return table

@@ -1,0 +1,266 @@
+"""
+Plots of the diagnostics: a table or data in, the axes they were drawn on out.
+
+Each function draws a finished table (from the function of the same name, or
+from the accumulator) or makes the table from data first. They need matplotlib.
+"""
+
+import numpy as np
+from astropy.table import Table
+
+from ._input import as_sample
+from ._ranks import entropy, rank_pixels
+from ._sums import log_pair
+from ._tables import entropy_error_from
+from .tables import precision_recall_table, reliability_table, risk_coverage_table, roc_table
+
+__all__ = [
+    "plot_entropy_error",
+    "plot_precision_recall",
+    "plot_reliability",
+    "plot_risk_coverage",
+    "plot_roc",
+]
+
+
+def _axes(ax):
+    """Return the axes given, or new ones."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(4.8, 4.2), layout="constrained")[1]
+
+
+def _finished(data, label, column, make, options):
+    """Return ``data`` if it is a finished table, otherwise make one."""
+    if isinstance(data, Table) and column in data.colnames:
+        return data
+    return make(data, label, **options)
+
+
+def plot_reliability(table, label=None, *, ax=None, name=None, **options):
+    """
+    Draw the observed fraction against the probability, with counts and intervals.
+
+    The number of pixels per bin is drawn as steps on a logarithmic axis of
+    its own, to the right.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table` or array-like
+        From `reliability_table`; or probabilities, or a table of them.
+    label : array-like, optional
+        Labels, if ``table`` is an array.
+    ax : `~matplotlib.axes.Axes`, optional
+        Where to draw; new axes by default.
+    name : str, optional
+        Name in the legend.
+    **options
+        Passed on to `reliability_table`.
+
+    Returns
+    -------
+    ax : `~matplotlib.axes.Axes`
+        The axes.
+    """
+    table = _finished(table, label, "observed_fraction", reliability_table, options)
+    ax = _axes(ax)
+    p, fraction = np.asarray(table["mean_probability"]), np.asarray(table["observed_fraction"])
+    full = np.isfinite(p)
+    spread = [fraction - table["fraction_low"], table["fraction_high"] - fraction]
+    spread = np.clip(np.stack([np.asarray(x)[full] for x in spread]), 0, None)
+    points = ax.errorbar(
+        p[full], fraction[full], yerr=spread, fmt="o-", ms=4, lw=1, capsize=2, label=name
+    )
+    counts_ax = _counts_axes(ax)
+    edges = np.append(table["p_low"], table["p_high"][-1])
+    counts = np.asarray(table["n_pixels"], dtype=float)
+    counts_ax.stairs(
+        np.where(counts > 0, counts, np.nan), edges, color=points[0].get_color(), alpha=0.5
+    )
+    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability", ylabel="observed fraction")
+    return _named(ax, name, loc="upper left")
+
+
+def _counts_axes(ax):
+    """Return the twin axes of the counts, new ones (with the diagonal) at the first curve."""
+    for twin in ax.get_shared_x_axes().get_siblings(ax):
+        if twin.get_label() == "counts":
+            return twin
+    ax.plot([0, 1], [0, 1], color="0.6", lw=1, ls="--", zorder=0)
+    twin = ax.twinx()
+    twin.set(label="counts", yscale="log", ylabel="pixels per bin (steps)")
+    ax.set_zorder(twin.get_zorder() + 1)  # points over steps
+    ax.patch.set_visible(False)
+    return twin
+
+
+def _logarithmic(ax, **drawn):
+    """Make axes logarithmic where anything positive is drawn, as matplotlib fails otherwise."""
+    for axis, values in drawn.items():
+        if np.any(values > 0):
+            ax.set(**{f"{axis}scale": "log"})
+
+
+def _named(ax, name, **where):
+    """Add a legend once a curve has a name."""
+    if name is not None:
+        ax.legend(frameon=False, **where)
+    return ax
+
+
+def plot_risk_coverage(table, label=None, *, ax=None, name=None, **options):
+    """
+    Draw the error rate of the pixels kept against the fraction kept.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table` or array-like
+        From `risk_coverage_table`; or probabilities, or a table of them.
+    label : array-like, optional
+        Labels, if ``table`` is an array.
+    ax : `~matplotlib.axes.Axes`, optional
+        Where to draw; new axes by default.
+    name : str, optional
+        Name in the legend.
+    **options
+        Passed on to `risk_coverage_table`.
+
+    Returns
+    -------
+    ax : `~matplotlib.axes.Axes`
+        The axes.
+    """
+    table = _finished(table, label, "coverage", risk_coverage_table, options)
+    ax = _axes(ax)
+    risk = np.asarray(table["risk"])
+    ax.plot(table["coverage"], np.where(risk > 0, risk, np.nan), lw=1.5, label=name)
+    _logarithmic(ax, y=risk)
+    ax.set(xlim=(0, 1), xlabel="coverage", ylabel="error rate of the pixels kept")
+    return _named(ax, name, loc="upper left")
+
+
+def plot_roc(table, label=None, *, ax=None, name=None, **options):
+    """
+    Draw the true-positive rate against the logarithm of the false-positive rate.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table` or array-like
+        From `roc_table`; or probabilities, or a table of them.
+    label : array-like, optional
+        Labels, if ``table`` is an array.
+    ax : `~matplotlib.axes.Axes`, optional
+        Where to draw; new axes by default.
+    name : str, optional
+        Name in the legend.
+    **options
+        Passed on to `roc_table`.
+
+    Returns
+    -------
+    ax : `~matplotlib.axes.Axes`
+        The axes.
+    """
+    table = _finished(table, label, "fpr", roc_table, options)
+    ax = _axes(ax)
+    some = np.asarray(table["fpr"]) > 0
+    ax.plot(table["fpr"][some], table["tpr"][some], lw=1.5, label=name)
+    _logarithmic(ax, x=table["fpr"][some])
+    ax.set(ylim=(0, 1.02), xlabel="false-positive rate", ylabel="true-positive rate")
+    return _named(ax, name, loc="lower right")
+
+
+def plot_precision_recall(table, label=None, *, ax=None, name=None, **options):
+    """
+    Draw what is wrong against what is missed: 1 - precision, 1 - recall, both logarithmic.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table` or array-like
+        From `precision_recall_table`; or probabilities, or a table of them.
+    label : array-like, optional
+        Labels, if ``table`` is an array.
+    ax : `~matplotlib.axes.Axes`, optional
+        Where to draw; new axes by default.
+    name : str, optional
+        Name in the legend.
+    **options
+        Passed on to `precision_recall_table`.
+
+    Returns
+    -------
+    ax : `~matplotlib.axes.Axes`
+        The axes.
+    """
+    table = _finished(table, label, "recall", precision_recall_table, options)
+    ax = _axes(ax)
+    missed, wrong = 1 - np.asarray(table["recall"]), 1 - np.asarray(table["precision"])
+    some = (missed > 0) & (wrong > 0)
+    ax.plot(missed[some], wrong[some], lw=1.5, label=name)
+    _logarithmic(ax, x=missed[some], y=wrong[some])
+    ax.set(
+        xlabel="1 - recall (cosmic-ray pixels missed)",
+        ylabel="1 - precision (flagged pixels that are none)",
+    )
+    return _named(ax, name, loc="lower left")
+
+
+def plot_entropy_error(table, label=None, *, ax=None, name=None, **options):
+    """
+    Draw the error rate at p = 0.5 against the entropy of p.
+
+    The dashed curve is what calibrated probabilities give: at the entropy of
+    p, the smaller of p and 1 - p.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table` or array-like
+        The report's table ``'entropy_error'``; or probabilities, or a table
+        of them.
+    label : array-like, optional
+        Labels, if ``table`` is an array.
+    ax : `~matplotlib.axes.Axes`, optional
+        Where to draw; new axes by default.
+    name : str, optional
+        Name in the legend.
+    **options
+        ``weight``, as for `~cosmiq_astro.calibration.brier_score`.
+
+    Returns
+    -------
+    ax : `~matplotlib.axes.Axes`
+        The axes.
+    """
+    table = _finished(table, label, "error_rate", _entropy_error_table, options)
+    ax = _axes(ax)
+    rate = np.asarray(table["error_rate"])
+    spread = [rate - table["error_rate_low"], table["error_rate_high"] - rate]
+    ax.errorbar(
+        table["entropy"],
+        rate,
+        yerr=np.clip(spread, 0, None),
+        fmt="o-",
+        ms=4,
+        lw=1,
+        capsize=2,
+        label=name,
+    )
+    grid = np.linspace(0, 0.5, 200)
+    ax.plot(_entropy(grid), grid, color="0.6", lw=1, ls="--", zorder=0)
+    ax.set(xlim=(0, 0.7), xlabel="entropy of p (nats)", ylabel="error rate")
+    ax.set_ylim(bottom=0)
+    return _named(ax, name, loc="upper left")
+
+
+def _entropy_error_table(probability, label, **options):
+    """Make the table that `plot_entropy_error` draws."""
+    sample = as_sample(probability, label, **options)
+    ranks = rank_pixels(sample.probability, sample.label, sample.weight)
+    return entropy_error_from(ranks)
+
+
+def _entropy(p):
+    """Return the binary entropy in nats."""
+    return entropy(p, *log_pair(p))

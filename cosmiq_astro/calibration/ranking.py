@@ -1,0 +1,199 @@
+"""
+How well the probability ranks pixels, and the uncertainty ranks errors.
+
+Inputs are those of `cosmiq_astro.calibration.brier_score`. The first group of
+functions ranks pixels by probability; `aurc`, `augrc` and `error_auroc` rank
+them by an uncertainty (by default the entropy of p) and ask whether the
+errors, at a threshold, sit among the uncertain.
+"""
+
+from . import _ranks
+from ._input import as_sample
+
+__all__ = ["augrc", "aurc", "average_precision", "error_auroc", "roc_auc", "tpr_at_fpr"]
+
+
+def _by_probability(probability, label, weight):
+    """Return the ranks by probability of any accepted input."""
+    sample = as_sample(probability, label, weight=weight)
+    return _ranks.rank_pixels(sample.probability, sample.label, sample.weight)
+
+
+def _by_uncertainty(probability, label, uncertainty, threshold, weight):
+    """Return the ranks by uncertainty of any accepted input."""
+    sample = as_sample(probability, label, weight=weight, uncertainty=uncertainty)
+    return _ranks.sample_ranks(sample, threshold=threshold)[1]
+
+
+def roc_auc(probability, label=None, *, weight=None, max_fpr=1.0):
+    """
+    Mean true-positive rate over false-positive rates up to ``max_fpr``.
+
+    For ``max_fpr=1`` the area under the ROC curve, the chance that a
+    cosmic-ray pixel gets a higher p than another pixel (equal ones count
+    half). In [0, 1]; higher is better. For less, the partial area divided by
+    ``max_fpr``; a random score has ``max_fpr / 2``.
+
+    Parameters
+    ----------
+    probability, label, weight : array-like
+        As for `~cosmiq_astro.calibration.brier_score`.
+    max_fpr : float, optional
+        Largest false-positive rate of interest, in (0, 1]. An image has
+        millions of sky pixels: only rates below about 0.005 are of use.
+
+    Returns
+    -------
+    area : float
+        NaN unless both classes are present.
+
+    References
+    ----------
+    .. [1] Fawcett, T. 2006, Pattern Recognition Letters, 27, 861
+    .. [2] McClish, D. K. 1989, Medical Decision Making, 9, 190; scikit-learn
+       gives its standardised area, (1 + (A - A_min) / (A_max - A_min)) / 2 with
+       A = ``area * max_fpr``, A_min = ``max_fpr**2 / 2``, A_max = ``max_fpr``.
+
+    Examples
+    --------
+    >>> from cosmiq_astro.calibration import roc_auc
+    >>> roc_auc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
+    0.75
+    """
+    if not 0 < max_fpr <= 1:
+        raise ValueError(f"max_fpr must lie in (0, 1], not {max_fpr}")
+    return _ranks.area_under_roc(_by_probability(probability, label, weight), max_fpr=max_fpr)
+
+
+def tpr_at_fpr(probability, label=None, *, weight=None, fpr):
+    """
+    Largest true-positive rate that a threshold reaches within a false-positive rate.
+
+    In [0, 1]; higher is better. Nothing is interpolated: some threshold has
+    exactly this rate.
+
+    Parameters
+    ----------
+    probability, label, weight : array-like
+        As for `~cosmiq_astro.calibration.brier_score`.
+    fpr : float
+        Largest false-positive rate allowed, in [0, 1].
+
+    Returns
+    -------
+    tpr : float
+        NaN unless both classes are present.
+    """
+    if not 0 <= fpr <= 1:
+        raise ValueError(f"fpr must lie in [0, 1], not {fpr}")
+    return _ranks.tpr_at(_by_probability(probability, label, weight), fpr)
+
+
+def average_precision(probability, label=None, *, weight=None):
+    """
+    Precision averaged over the steps of recall.
+
+    ``Σ_n (R_n - R_{n-1}) P_n`` over descending thresholds, in [0, 1]; higher
+    is better, and a random score has the base rate.
+
+    Parameters
+    ----------
+    probability, label, weight : array-like
+        As for `~cosmiq_astro.calibration.brier_score`.
+
+    Returns
+    -------
+    precision : float
+        NaN without cosmic-ray pixels.
+
+    References
+    ----------
+    .. [1] Davis, J., & Goadrich, M. 2006, ICML, 23, 233 (why no line is drawn
+       between points)
+    """
+    return _ranks.average_precision_of(_by_probability(probability, label, weight))
+
+
+def aurc(probability, label=None, *, weight=None, uncertainty=None, threshold=0.5):
+    """
+    Area under the risk-coverage curve.
+
+    Pixels are kept in the order of their uncertainty; the risk r(c) is the
+    error rate among the fraction c kept. ``∫ r dc``, in [0, 1]; lower is
+    better, and an uncertainty that knows nothing gives the error rate. Errors
+    of equal uncertainty are spread evenly.
+
+    Parameters
+    ----------
+    probability, label, weight : array-like
+        As for `~cosmiq_astro.calibration.brier_score`.
+    uncertainty : array-like or str, optional
+        Not negative, larger where less certain: entropy, standard deviation,
+        mutual information; or the name of a column or of a plane of the
+        results. Default: the entropy of p.
+    threshold : float, optional
+        Pixels with p at or above it are called cosmic ray.
+
+    Returns
+    -------
+    area : float
+        NaN if no pixel is left.
+
+    References
+    ----------
+    .. [1] Geifman, Y., Uziel, G., & El-Yaniv, R. 2019, ICLR, arXiv:1805.08206
+    """
+    risk = _by_uncertainty(probability, label, uncertainty, threshold, weight)
+    return _ranks.area_under_risk(risk)
+
+
+def augrc(probability, label=None, *, weight=None, uncertainty=None, threshold=0.5):
+    """
+    Area under the generalized risk-coverage curve.
+
+    As `aurc`, with the errors kept counted as a fraction of all pixels, so
+    that the most certain few do not dominate: the mean share of undetected
+    errors over all coverages. In [0, 1/2]; lower is better, and an
+    uncertainty that knows nothing gives half the error rate.
+
+    Parameters
+    ----------
+    probability, label, weight, uncertainty, threshold : array-like, float
+        As for `aurc`.
+
+    Returns
+    -------
+    area : float
+        NaN if no pixel is left.
+
+    References
+    ----------
+    .. [1] Traub, J., et al. 2024, NeurIPS, arXiv:2407.01032
+    """
+    risk = _by_uncertainty(probability, label, uncertainty, threshold, weight)
+    return _ranks.generalized_risk_area(risk)
+
+
+def error_auroc(probability, label=None, *, weight=None, uncertainty=None, threshold=0.5):
+    """
+    Area under the ROC curve of the uncertainty as a detector of errors.
+
+    The chance that a pixel called wrongly has a larger uncertainty than one
+    called rightly. In [0, 1]; higher is better, 0.5 knows nothing.
+
+    Parameters
+    ----------
+    probability, label, weight, uncertainty, threshold : array-like, float
+        As for `aurc`.
+
+    Returns
+    -------
+    area : float
+        NaN unless some pixels are wrong and some are right.
+
+    References
+    ----------
+    .. [1] Hendrycks, D., & Gimpel, K. 2017, ICLR, arXiv:1610.02136
+    """
+    risk = _by_uncertainty(probability, label, uncertainty, threshold, weight)
+    return _ranks.area_under_roc(risk)

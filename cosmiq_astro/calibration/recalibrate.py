@@ -1,0 +1,183 @@
+"""
+Maps from the network's probability to one that holds on validation data.
+
+Fit on frames the network was not trained on, and judge on others again. Each
+fit returns a small object: call it on probabilities, keep it with
+``to_dict`` in a model's JSON, restore it with ``Recalibration.from_dict``.
+"""
+
+import math
+
+import numpy as np
+from scipy.optimize import isotonic_regression, minimize, minimize_scalar
+from scipy.special import expit, logit
+
+from . import _ranks
+from ._input import as_sample
+from ._sums import CLIP
+from .calibrators import BetaCalibration, IsotonicCalibration, TemperatureScaling, clipped_logs
+
+__all__ = [
+    "fit_beta",
+    "fit_isotonic",
+    "fit_temperature",
+]
+
+_TEMPERATURES = (0.05, 20.0)
+
+
+def fit_temperature(probability, label=None, *, from_logits=False, weight=None):
+    """
+    Find the temperature that makes the labels most likely.
+
+    One number for all pixels: it cannot change which pixel ranks above which,
+    only how sure the probabilities are. For a variational network it divides
+    each draw's logits before they are averaged, so fit it on the draws.
+
+    Parameters
+    ----------
+    probability : array-like, `~astropy.table.Table`, or list
+        Probabilities as for `~cosmiq_astro.calibration.brier_score`; with
+        ``from_logits``, an array of logits of the shape of ``label``, or of
+        shape ``(T, ...)`` with the T draws in front.
+    label : array-like, optional
+        1 for cosmic ray, 0 for not; NaN or masked where it does not count.
+    from_logits : bool, optional
+        Whether logits are given. Prefer them: a float32 probability loses
+        what lies beyond 1 - 6e-8.
+    weight : array-like or str, optional
+        Weight of each pixel.
+
+    Returns
+    -------
+    scaling : `TemperatureScaling`
+        ``float(scaling)`` is the temperature, within [0.05, 20]. A value at
+        either end says that the data do not determine it.
+
+    References
+    ----------
+    .. [1] Guo, C., et al. 2017, ICML, arXiv:1706.04599, section 4.2
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cosmiq_astro.calibration import fit_temperature
+    >>> rng = np.random.default_rng(0)
+    >>> true_logit = rng.normal(-1, 2, 20_000)
+    >>> label = rng.random(20_000) < 1 / (1 + np.exp(-true_logit))
+    >>> round(float(fit_temperature(3 * true_logit, label, from_logits=True)), 1)
+    3.0
+    """
+    if from_logits:
+        logits, sample = _draws(probability, label, weight)
+    else:
+        sample = as_sample(probability, label, weight=weight)
+        logits = logit(sample.probability.astype(float))[np.newaxis]
+    _need_both_classes(sample)
+    sign = np.where(sample.label, 1.0, -1.0)
+
+    def loss(log_temperature):
+        scaled = sign * logits / math.exp(log_temperature)  # (T, n_pixels)
+        likelihood = np.clip(expit(scaled).mean(axis=0), CLIP, 1 - CLIP)
+        return -np.average(np.log(likelihood), weights=sample.weight)
+
+    limits = tuple(map(math.log, _TEMPERATURES))
+    best = minimize_scalar(loss, bounds=limits, method="bounded", options={"xatol": 1e-6})
+    return TemperatureScaling(math.exp(best.x))
+
+
+def fit_beta(probability, label=None, *, weight=None):
+    """
+    Fit a beta calibration: three numbers, different at both ends, monotone.
+
+    Take it where the temperature leaves the reliability curve bent or
+    shifted, with some 1000 cosmic-ray pixels or more.
+
+    Parameters
+    ----------
+    probability, label, weight : array-like
+        As for `~cosmiq_astro.calibration.brier_score`.
+
+    Returns
+    -------
+    calibration : `BetaCalibration`
+        The map.
+
+    References
+    ----------
+    .. [1] Kull, M., Silva Filho, T., & Flach, P. 2017, AISTATS, 54, 623
+    """
+    sample = as_sample(probability, label, weight=weight)
+    _need_both_classes(sample)
+    log_p, log_q = clipped_logs(sample.probability.astype(float))
+    features = np.stack([log_p, -log_q, np.ones_like(log_p)])  # (3, n_pixels)
+    sign = np.where(sample.label, 1.0, -1.0)
+    weight = np.ones(sample.size) if sample.weight is None else sample.weight
+    weight = weight / weight.sum()
+
+    def loss_and_slope(numbers):
+        margin = sign * (numbers @ features)
+        return weight @ np.logaddexp(0, -margin), -(features @ (weight * sign * expit(-margin)))
+
+    bounds = [(0, None), (0, None), (None, None)]
+    options = {"ftol": 1e-12, "gtol": 1e-9}
+    start = np.array([1.0, 1.0, 0.0])
+    best = minimize(loss_and_slope, start, jac=True, bounds=bounds, options=options)
+    return BetaCalibration(*map(float, best.x))
+
+
+def fit_isotonic(probability, label=None, *, weight=None):
+    """
+    Fit the non-decreasing curve of least squared error.
+
+    It can follow any monotone distortion and needs the most data: some 1000
+    cosmic-ray pixels for each part of the curve that matters. The lowest
+    block may state 0 and the highest 1, as certain as the data it saw.
+
+    Parameters
+    ----------
+    probability, label, weight : array-like
+        As for `~cosmiq_astro.calibration.brier_score`.
+
+    Returns
+    -------
+    calibration : `IsotonicCalibration`
+        The map, two points per block.
+
+    References
+    ----------
+    .. [1] Zadrozny, B., & Elkan, C. 2002, KDD, 694
+    .. [2] Barlow, R. E., et al. 1972, Statistical Inference under Order
+       Restrictions (pooling adjacent violators)
+    """
+    sample = as_sample(probability, label, weight=weight)
+    _need_both_classes(sample)
+    ranks = _ranks.rank_pixels(sample.probability, sample.label, sample.weight)
+    total = ranks.event + ranks.other
+    fit = isotonic_regression(ranks.event / total, weights=total)
+    first = fit.blocks[:-1]
+    ends = np.unique(np.concatenate([first, fit.blocks[1:] - 1]))
+    return IsotonicCalibration(tuple(ranks.score[ends].tolist()), tuple(fit.x[ends].tolist()))
+
+
+def _draws(logits, label, weight):
+    """Return the logits ``(T, n_pixels)`` of the pixels that count, and their sample."""
+    logits, shape = np.asarray(logits, dtype=float), np.shape(label)
+    if logits.shape != shape and logits.shape[1:] != shape:
+        raise ValueError(
+            f"logits have the shape {logits.shape}; with a label of {shape} "
+            f"they must have that shape, or {('T', *shape)}"
+        )
+    logits = logits.reshape(-1, math.prod(shape))
+    sample = as_sample(expit(logits.mean(axis=0)).reshape(shape), label, weight=weight)
+    return (logits if sample.keep is None else logits[:, sample.keep]), sample
+
+
+def _need_both_classes(sample):
+    """Refuse a fit that only one class would decide."""
+    n_positive = np.count_nonzero(sample.label)
+    if n_positive in (0, sample.size):
+        raise ValueError(
+            f"label has {n_positive} cosmic-ray pixels of {sample.size}; "
+            "a recalibration needs both classes"
+        )

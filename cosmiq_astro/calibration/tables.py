@@ -1,0 +1,297 @@
+"""
+Diagnostics as tables: reliability, ROC, precision-recall, risk-coverage, scores.
+
+All are `~astropy.table.QTable` with a description for each column, and write
+to ECSV and FITS and back. Inputs are those of
+`~cosmiq_astro.calibration.brier_score`. Metadata keys fit FITS cards:
+``N_PIXELS``, ``N_LEFT`` (left out), ``N_IMAGES``, ``N_BINS``, ``THRESH``,
+``SEED``, ``LEVEL`` and ``RESAMPLE`` (number of resamples).
+"""
+
+import itertools
+
+import numpy as np
+from astropy.table import vstack
+
+from . import _ranks, _scores, _sums, _tables
+from ._descriptions import with_descriptions
+from ._input import as_sample
+
+__all__ = [
+    "precision_recall_table",
+    "quantile_groups",
+    "reliability_table",
+    "risk_coverage_table",
+    "roc_table",
+    "score_table",
+]
+
+
+def _stacked(sample, build, **meta):
+    """Stack the tables that ``build`` makes of the groups; note where they come from."""
+    parts = []
+    for name, part in _tables.by_group(sample).items():
+        table = build(part)
+        if name is not None:
+            table.add_column([name] * len(table), index=0, name="group")
+            table.meta.clear()
+        parts.append(table)
+    table = with_descriptions(vstack(parts) if len(parts) > 1 else parts[0])
+    table.meta |= {"N_PIXELS": sample.size, "N_LEFT": sample.n_left_out} | meta
+    return table
+
+
+def reliability_table(
+    probability,
+    label=None,
+    *,
+    weight=None,
+    n_bins=15,
+    binning="width",
+    non_trivial=False,
+    group=None,
+    level=0.95,
+):
+    """
+    Probability stated against frequency observed, in bins.
+
+    Parameters
+    ----------
+    probability, label, weight : array-like
+        As for `~cosmiq_astro.calibration.brier_score`.
+    n_bins : int, optional
+        Number of bins.
+    binning : {'width', 'count'}, optional
+        Equal widths (empty bins stay, with NaN), or equal numbers of pixels;
+        with weights, equal weights, and ``n_pixels`` is the rounded weight.
+    non_trivial : bool, optional
+        Use only pixels with p > 0.01 or label 1.
+    group : array-like or str, optional
+        Names of groups (field, filter, ...), or the name of a column: the
+        table gets a block of rows for each.
+    level : float, optional
+        Level of the Wilson score interval of the observed fraction. It takes
+        pixels as independent; those of one hit are not, so read it as the
+        least uncertainty there is.
+
+    Returns
+    -------
+    table : `~astropy.table.QTable`
+        ``p_low``, ``p_high``, ``n_pixels``, ``weight``, ``mean_probability``,
+        ``observed_fraction``, ``fraction_low``, ``fraction_high``.
+
+    References
+    ----------
+    .. [1] Brown, L. D., Cai, T. T., & DasGupta, A. 2001, Statistical Science,
+       16, 101 (Wilson's interval, eq. 4)
+
+    Examples
+    --------
+    >>> from cosmiq_astro.calibration import reliability_table
+    >>> table = reliability_table([0.1, 0.2, 0.7, 1.0], [0, 1, 1, 1], n_bins=2)
+    >>> table["mean_probability"].round(2).tolist(), table["observed_fraction"].tolist()
+    ([0.15, 0.85], [0.5, 1.0])
+    """
+    if binning not in ("width", "count"):
+        raise ValueError(f"binning must be 'width' or 'count', not {binning!r}")
+
+    def build(part):
+        if binning == "count":
+            ranks = _ranks.rank_pixels(part.probability, part.label, part.weight)
+            ranks = ranks.non_trivial().occupied() if non_trivial else ranks
+            bins, low, high = _tables.adaptive_bins(ranks, n_bins)
+        else:
+            sums = _sums.sample_sums(part, n_bins=n_bins).sum(0)
+            bins = _sums.bin_sums(sums, non_trivial=non_trivial)
+            edges = np.arange(n_bins + 1) / n_bins
+            low, high = edges[:-1], edges[1:]
+        return _tables.reliability_from(bins, low, high, level=level)
+
+    sample = as_sample(probability, label, weight=weight, group=group)
+    return _stacked(sample, build, N_BINS=n_bins, LEVEL=level)
+
+
+def roc_table(probability, label=None, *, weight=None, group=None, n_points=1000):
+    """
+    True- against false-positive rate for each threshold.
+
+    Pixels that do not count are in neither rate: an ignored pixel is no true
+    negative.
+
+    Parameters
+    ----------
+    probability, label, weight : array-like
+        As for `~cosmiq_astro.calibration.brier_score`.
+    group : array-like or str, optional
+        As for `reliability_table`.
+    n_points : int, optional
+        Largest number of rows for each group, spread evenly over the
+        true-positive rate and over the logarithm of the false-positive rate.
+
+    Returns
+    -------
+    table : `~astropy.table.QTable`
+        ``threshold`` (descending, from infinity: nothing flagged), ``fpr``,
+        ``tpr``, and the weights ``false_positive`` and ``true_positive``;
+        the area in ``meta['AUROC']``.
+
+    References
+    ----------
+    .. [1] Fawcett, T. 2006, Pattern Recognition Letters, 27, 861
+    """
+
+    def build(part):
+        ranks = _ranks.rank_pixels(part.probability, part.label, part.weight)
+        return _tables.roc_from(ranks, n_points=n_points)
+
+    return _stacked(as_sample(probability, label, weight=weight, group=group), build)
+
+
+def precision_recall_table(probability, label=None, *, weight=None, group=None, n_points=1000):
+    """
+    Precision and recall for each threshold.
+
+    Parameters
+    ----------
+    probability, label, weight : array-like
+        As for `~cosmiq_astro.calibration.brier_score`.
+    group, n_points : array-like, int
+        As for `roc_table`.
+
+    Returns
+    -------
+    table : `~astropy.table.QTable`
+        ``threshold`` (descending), ``recall``, ``precision``; the average
+        precision in ``meta['AP']``.
+    """
+
+    def build(part):
+        ranks = _ranks.rank_pixels(part.probability, part.label, part.weight)
+        return _tables.precision_recall_from(ranks, n_points=n_points)
+
+    return _stacked(as_sample(probability, label, weight=weight, group=group), build)
+
+
+def risk_coverage_table(
+    probability,
+    label=None,
+    *,
+    weight=None,
+    uncertainty=None,
+    threshold=0.5,
+    group=None,
+    n_points=1000,
+):
+    """
+    Error rate among the pixels kept, most certain first.
+
+    Parameters
+    ----------
+    probability, label, weight, uncertainty, threshold : array-like, float
+        As for `~cosmiq_astro.calibration.aurc`.
+    group, n_points : array-like, int
+        As for `roc_table`; the rows are spread evenly over coverage and over
+        the errors.
+
+    Returns
+    -------
+    table : `~astropy.table.QTable`
+        ``coverage``, ``risk``, ``generalized_risk``, ``uncertainty``;
+        ``meta['AURC']`` and ``meta['AUGRC']`` are the areas.
+    """
+
+    def build(part):
+        _, risk = _ranks.sample_ranks(part, threshold=threshold)
+        return _tables.risk_coverage_from(risk, n_points=n_points)
+
+    sample = as_sample(probability, label, weight=weight, group=group, uncertainty=uncertainty)
+    return _stacked(sample, build, THRESH=float(threshold))
+
+
+def score_table(
+    probability,
+    label=None,
+    *,
+    weight=None,
+    uncertainty=None,
+    threshold=0.5,
+    group=None,
+    image=None,
+    n_bins=15,
+    n_resamples=0,
+    level=0.95,
+    seed=None,
+):
+    """
+    Every score of this package, one row for all pixels and one per group.
+
+    Parameters
+    ----------
+    probability, label, weight, uncertainty, threshold : array-like, float
+        As for `~cosmiq_astro.calibration.aurc`.
+    group : array-like or str, optional
+        As for `reliability_table`; see `quantile_groups` for numbers such as
+        the sky level or the distance to the nearest source.
+    image : array-like or str, optional
+        Image or block of each pixel
+        (`~cosmiq_astro.calibration.block_index`), or a column of this name;
+        a list of images numbers itself.
+    n_bins : int, optional
+        Number of bins of the calibration errors.
+    n_resamples : int, optional
+        How often images are drawn with replacement, for intervals
+        ``*_low`` and ``*_high`` of the scores that are sums over pixels (NaN
+        with fewer than two images). 1000 is plenty.
+    level : float, optional
+        Level of the intervals.
+    seed : int, optional
+        Seed of the resampling.
+
+    Returns
+    -------
+    table : `~astropy.table.QTable`
+        The column descriptions say what each score is, and which way is
+        better.
+    """
+    sample = as_sample(
+        probability, label, weight=weight, group=group, uncertainty=uncertainty, image=image
+    )
+    counts = _tables.counts_by_group(sample, n_bins=n_bins, threshold=threshold)
+    table = _scores.scores_from(counts, level=level, n_resamples=n_resamples, seed=seed)
+    table.meta |= counts["all"].meta
+    return table
+
+
+def quantile_groups(values, *, n_groups=5):
+    """
+    Turn a number per pixel into names of groups of equal size.
+
+    Parameters
+    ----------
+    values : array-like
+        Such as the local brightness or the distance to the nearest source;
+        NaN gives the group ``'unknown'``.
+    n_groups : int, optional
+        Number of groups.
+
+    Returns
+    -------
+    groups : `~numpy.ndarray` of str
+        Names like ``'2: 0.5 to 1.2'``, numbered in ascending order, of the
+        shape of ``values``.
+
+    Examples
+    --------
+    >>> from cosmiq_astro.calibration import quantile_groups
+    >>> quantile_groups([1.0, 2.0, 3.0, 4.0], n_groups=2)
+    array(['1: 1 to 2.5', '1: 1 to 2.5', '2: 2.5 to 4', '2: 2.5 to 4'], ...)
+    """
+    values = np.asarray(values, dtype=float)
+    edges = np.unique(np.nanquantile(values, np.linspace(0, 1, n_groups + 1)))
+    names = [
+        f"{i}: {low:.4g} to {high:.4g}"
+        for i, (low, high) in enumerate(itertools.pairwise(edges), start=1)
+    ]
+    names = [*(names or [f"1: {edges[0]:.4g}"]), "unknown"]
+    number = np.searchsorted(edges[1:-1], values, side="right")
+    return np.array(names)[np.where(np.isnan(values), -1, number)]

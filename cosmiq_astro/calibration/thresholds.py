@@ -1,0 +1,204 @@
+"""The probability from which a pixel is called a cosmic ray."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import _ranks
+from ._input import as_sample
+
+__all__ = ["ThresholdChoice", "choose_threshold"]
+
+
+@dataclass(frozen=True)
+class ThresholdChoice:
+    """
+    A threshold and what it does to the pixels it was chosen on.
+
+    ``float(choice)`` is the threshold.
+
+    Attributes
+    ----------
+    threshold : float
+        Pixels with p at or above it are called cosmic ray.
+    criterion : {'fpr', 'f_beta', 'cost', 'conformal_fnr'}
+        What it was chosen by.
+    target : float
+        The value asked for: a rate, β, a price, or α.
+    tpr, fpr, precision : float
+        Over all pixels, at the threshold.
+    n_images : int
+        Images the guarantee rests on, for ``'conformal_fnr'``; otherwise 0.
+    """
+
+    threshold: float
+    criterion: str
+    target: float
+    tpr: float
+    fpr: float
+    precision: float
+    n_images: int = 0
+
+    def __float__(self):
+        return self.threshold
+
+
+def choose_threshold(
+    probability,
+    label=None,
+    *,
+    weight=None,
+    fpr=None,
+    f_beta=None,
+    cost=None,
+    conformal_fnr=None,
+    image=None,
+):
+    """
+    Choose a threshold by exactly one criterion.
+
+    Parameters
+    ----------
+    probability, label, weight : array-like
+        As for `~cosmiq_astro.calibration.brier_score`.
+    fpr : float, optional
+        Largest fraction of clean pixels that may be flagged; the lowest
+        threshold within it is taken. 5e-4 is usual for photometry, 5e-3 for
+        drizzling many exposures.
+    f_beta : float, optional
+        Maximise F_β, which holds recall β times as dear as precision. 1
+        weighs both alike; raise it to miss less.
+    cost : float, optional
+        Price of a clean pixel flagged (a star lost) in units of the price of
+        a cosmic-ray pixel missed; the mean price is minimised. For calibrated
+        probabilities this is the threshold ``cost / (1 + cost)``.
+    conformal_fnr : float, optional
+        α: choose so that in a new image, exchangeable with these, the
+        expected fraction of cosmic-ray pixels missed is at most α, whatever
+        the model. Needs ``image`` (or lists of images) and at least
+        ``1/α - 1`` images that have cosmic rays.
+    image : array-like or str, optional
+        Image of each pixel, for ``conformal_fnr``.
+
+    Returns
+    -------
+    choice : `ThresholdChoice`
+        ``float(choice)`` is the threshold.
+
+    Raises
+    ------
+    ValueError
+        If not exactly one criterion is given, a class is missing, no
+        threshold meets the rate, or there are too few images for α.
+
+    Notes
+    -----
+    Conformal risk control [1]_ takes the largest threshold τ with
+    ``(Σ_i FNR_i(τ) + 1) / (n + 1) <= α`` over n images. The promise is on the
+    average over calibration sets and new images, for images as those used:
+    the same instrument, exposure time and kind of field. Images without
+    cosmic rays have nothing to miss and do not count.
+
+    References
+    ----------
+    .. [1] Angelopoulos, A. N., et al. 2022, arXiv:2208.02814, eq. 4 and
+       theorem 1
+
+    Examples
+    --------
+    >>> from cosmiq_astro.calibration import choose_threshold
+    >>> p, y = [0.1, 0.2, 0.6, 0.7, 0.9], [0, 0, 1, 0, 1]
+    >>> choose_threshold(p, y, fpr=0.0).threshold
+    0.9
+    >>> choose_threshold(p, y, f_beta=2).threshold
+    0.6
+    """
+    criteria = {"fpr": fpr, "f_beta": f_beta, "cost": cost, "conformal_fnr": conformal_fnr}
+    given = {name: value for name, value in criteria.items() if value is not None}
+    if len(given) != 1:
+        raise ValueError(f"give exactly one of {', '.join(criteria)}; got {list(given) or 'none'}")
+    ((criterion, target),) = given.items()
+    sample = as_sample(probability, label, weight=weight, image=image)
+    ranks = _ranks.rank_pixels(sample.probability, sample.label, sample.weight)
+    threshold, true, false = (x[1:] for x in _ranks.roc_curve(ranks))
+    if not (true.size and true[-1] > 0 and false[-1] > 0):
+        raise ValueError("label must have pixels of both classes to choose a threshold")
+
+    n_images = 0
+    if criterion == "conformal_fnr":
+        value, n_images = _conformal(sample, target)
+    else:
+        value = threshold[_PICK[criterion](true, false, target)]
+    flagged = sample.probability >= value
+    tp, fp = _weight(sample, flagged & sample.label), _weight(sample, flagged & ~sample.label)
+    return ThresholdChoice(
+        threshold=float(value),
+        criterion=criterion,
+        target=float(target),
+        tpr=float(tp / true[-1]),
+        fpr=float(fp / false[-1]),
+        precision=float(tp / (tp + fp)) if tp + fp > 0 else math.nan,
+        n_images=n_images,
+    )
+
+
+def _weight(sample, chosen):
+    """Return the weight of the chosen pixels."""
+    return np.count_nonzero(chosen) if sample.weight is None else sample.weight[chosen].sum()
+
+
+def _within_fpr(true, false, target):
+    """Return the row of the lowest threshold within the false-positive rate."""
+    if not 0 <= target <= 1:
+        raise ValueError(f"fpr must lie in [0, 1], not {target}")
+    within = np.flatnonzero(false <= target * false[-1])
+    if not within.size:
+        raise ValueError(
+            f"no threshold reaches fpr={target}: the pixels of the highest probability "
+            f"already have {false[0] / false[-1]:.3g}; allow more, or recalibrate"
+        )
+    return within[-1]
+
+
+def _best_f_beta(true, false, beta):
+    """Return the row of the largest F_β."""
+    if not beta > 0:
+        raise ValueError(f"f_beta must be positive, not {beta}")
+    return np.argmax((1 + beta**2) * true / (beta**2 * true[-1] + true + false))
+
+
+def _least_cost(true, false, price):
+    """Return the row of the smallest mean price."""
+    if not price > 0:
+        raise ValueError(f"cost must be positive, not {price}")
+    return np.argmin(price * false - true)
+
+
+_PICK = {"fpr": _within_fpr, "f_beta": _best_f_beta, "cost": _least_cost}
+
+
+def _conformal(sample, alpha):
+    """Return the threshold of conformal risk control, and the number of images."""
+    if not 0 < alpha < 1:
+        raise ValueError(f"conformal_fnr must lie in (0, 1), not {alpha}")
+    if sample.image is None:
+        raise ValueError("conformal_fnr needs image=, or lists of results and truths")
+    p = sample.probability[sample.label].astype(float)
+    weight = np.ones(p.size) if sample.weight is None else sample.weight[sample.label]
+    names, number = np.unique(sample.image[sample.label], return_inverse=True)
+    n = names.size
+    # 1e-9 absorbs the rounding of 1/alpha, so that alpha = 1/(n + 1) is accepted.
+    needed = math.ceil(1 / alpha - 1 - 1e-9)
+    if n < needed:
+        raise ValueError(
+            f"conformal_fnr={alpha} is below 1/(n + 1) = {1 / (n + 1):.3g} for the n={n} images "
+            f"with cosmic rays; it needs {needed} images"
+        )
+    order = np.argsort(p)
+    loss = (weight / np.bincount(number, weight)[number])[order]
+    # A threshold at a pixel's own value keeps that pixel, so the loss is of those below it.
+    value, start = np.unique(p[order], return_index=True)
+    missed = np.concatenate([[0.0], np.cumsum(loss)])[start]
+    allowed = (missed + 1) / (n + 1) <= alpha * (1 + 1e-9)
+    return value[np.flatnonzero(allowed)[-1]], n

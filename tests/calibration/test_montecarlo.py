@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from astropy.table import QTable
+from numpy.testing import assert_allclose
+from scipy.special import expit
+
+from cosmiq_astro.calibration import draw_spread, draws_needed, monte_carlo_table
+
+LOGIT = np.linspace(-4, 4, 40)
+
+
+def draw(rng, T, *, antithetic):
+    """Return T draws of 40 pixels whose logits share one Gaussian noise."""
+    noise = rng.normal(size=(T // 2 if antithetic else T, 1))
+    if antithetic:
+        noise = np.stack([noise, -noise], axis=1).reshape(T, 1)
+    return expit(LOGIT + 0.8 * noise)
+
+
+@pytest.mark.parametrize("antithetic", [False, True])
+def test_predicted_error_is_the_spread_of_repeated_means(antithetic):
+    rng = np.random.default_rng(0)
+    spread = draw_spread(draw(rng, 4000, antithetic=antithetic), antithetic=antithetic)
+    T = 8
+    means = [draw(rng, T, antithetic=antithetic).mean(0) for _ in range(3000)]
+    assert_allclose(spread / np.sqrt(T), np.std(means, axis=0), rtol=0.15)
+
+
+def test_antithetic_draws_need_fewer():
+    rng = np.random.default_rng(1)
+    need = {
+        kind: draws_needed(
+            draw_spread(draw(rng, 2000, antithetic=kind), antithetic=kind),
+            error=0.01,
+            antithetic=kind,
+        )
+        for kind in (False, True)
+    }
+    assert need[True] < need[False] / 3
+    assert need[True] % 2 == 0
+
+
+def test_table_predicts_error_and_bias_of_the_entropy():
+    rng = np.random.default_rng(2)
+    table = monte_carlo_table(draw(rng, 4000, antithetic=False), T=(16, 64))
+
+    def entropy(p):
+        return -p * np.log(p) - (1 - p) * np.log1p(-p)
+
+    limit = entropy(draw(rng, 200_000, antithetic=False).mean(0))
+    off = np.array([entropy(draw(rng, 64, antithetic=False).mean(0)) - limit for _ in range(2000)])
+    assert table["entropy_bias"][1] == pytest.approx(off.mean(), rel=0.25)
+    assert table["entropy_error"][1] == pytest.approx(np.sqrt((off**2).mean()), rel=0.15)
+    assert_allclose(table["probability_error"][0] / table["probability_error"][1], 2)
+    assert table["probability_error_95"][0] > table["probability_error"][0]
+
+
+def test_table_round_trip(tmp_path):
+    table = monte_carlo_table(draw(np.random.default_rng(3), 16, antithetic=False))
+    for form in ("ascii.ecsv", "fits"):
+        table.write(tmp_path / "t", format=form, overwrite=True)
+        again = QTable.read(tmp_path / "t", format=form)
+        assert_allclose(again["entropy_error"], table["entropy_error"], rtol=1e-15)
+        assert again.meta["N_DRAWS"] == 16
+
+
+def test_draws_needed():
+    assert draws_needed([0.0, 0.0], error=0.1) == 1
+    assert draws_needed([0.0], error=0.1, antithetic=True) == 2
+    assert draws_needed([0.03, 0.04, np.nan], error=0.01) == 13  # 12.5
+    assert draws_needed([0.03, 0.04], error=0.01, quantile=1.0) == 16
+    assert draws_needed([0.03, 0.04], error=0.01, antithetic=True) == 14
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="error must be positive, not 0"):
+        draws_needed([0.1], error=0)
+    with pytest.raises(ValueError, match="spread has no finite pixel"):
+        draws_needed([np.nan], error=1)
+    with pytest.raises(ValueError, match="2 draws or more, T is 1"):
+        draw_spread([[0.1]])
+    for T in (2, 5):
+        with pytest.raises(ValueError, match=f"2 pairs or more, T is {T}"):
+            draw_spread(np.full((T, 3), 0.5), antithetic=True)
