@@ -63,4 +63,6 @@ def written_whole(path, *, overwrite=False):
 
 def _refuse_existing(target, overwrite):
     if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} exists already; ask to overwrite it, or name another file")
+        raise FileExistsError(
+            f"{target} exists already; set overwrite to replace it, or name another file"
+        )

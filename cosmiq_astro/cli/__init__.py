@@ -1,0 +1,1 @@
+"""The ``cosmiq-astro`` command."""

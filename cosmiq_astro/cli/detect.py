@@ -1,0 +1,230 @@
+"""``cosmiq-astro detect``: files in, files with their cosmic rays out."""
+
+import argparse
+import os
+from pathlib import Path
+
+__all__ = ["add_parser", "run"]
+
+_EPILOG = """\
+examples:
+  cosmiq-astro detect --sample
+      the bundled HST exposure: FITS and PNG into the current directory
+  cosmiq-astro detect j*_flc.fits -o masked/ -T 8 --seed 1
+      many files into one directory, repeatable
+  cosmiq-astro detect j8bt06nyq_flt.fits --model acs-wfc-unet --dq-bit 4096
+      the fast baseline, and the DQ bit that AstroDrizzle uses
+  cosmiq-astro detect night/*.fits --gain 1.9 --readnoise 5 --clean medmask
+      simple images in adu, with the hits replaced
+
+output: a copy of the input with CRVIMASK (1 = cosmic ray), CRPROB, CRSTD,
+CRENT and CRMI for every chip, and a bit of DQ set.
+
+exit codes: 0 all went well, 1 a file failed, 2 wrong usage, 130 interrupted"""
+
+
+def add_parser(commands):
+    """
+    Add the command to a parser.
+
+    Parameters
+    ----------
+    commands : object
+        What `argparse.ArgumentParser.add_subparsers` returned.
+
+    Returns
+    -------
+    parser : `argparse.ArgumentParser`
+        That of the command.
+    """
+    parser = commands.add_parser(
+        "detect",
+        usage="%(prog)s [options] FILE [FILE ...]\n       %(prog)s [options] --sample",
+        help="find the cosmic rays in FITS files",
+        description="Find the cosmic rays in HST files and in simple FITS images.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="FITS files")
+    parser.add_argument(
+        "--sample", action="store_true", help="take the bundled exposure, and draw a PNG too"
+    )
+    _add_output(parser.add_argument_group("output"))
+    _add_detection(parser.add_argument_group("detection"))
+    _add_image(parser.add_argument_group("the images (default: as their headers tell)"))
+    parser.set_defaults(run=run, usage_error=parser.error)
+    return parser
+
+
+def _add_output(group):
+    where = group.add_mutually_exclusive_group()
+    where.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE-or-DIR",
+        help="a directory if there are many files (default: FILE_crvi.fits beside each input)",
+    )
+    where.add_argument("--in-place", action="store_true", help="replace the inputs")
+    group.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace outputs that exist, and earlier detections in the inputs",
+    )
+    group.add_argument(
+        "--planes",
+        type=_planes,
+        default=("prob", "std", "ent", "mi"),
+        metavar="LIST",
+        help="of prob, std, ent, mi, or none; the mask is always written (default: all)",
+    )
+    group.add_argument(
+        "--dq-bit",
+        type=_dq_bit,
+        default="default",
+        metavar="N",
+        help="bit of DQ to set: 16384 (default), 8192, 4096, or none",
+    )
+    group.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
+    group.add_argument("--json", action="store_true", help="print one JSON object per file")
+
+
+def _add_detection(group):
+    group.add_argument(
+        "--model", default="acs-wfc-vi", metavar="NAME", help="or a folder (default: acs-wfc-vi)"
+    )
+    group.add_argument(
+        "-T", type=int, default=16, help="weight draws; the time grows with it (default: 16)"
+    )
+    group.add_argument(
+        "--threshold",
+        type=float,
+        metavar="P",
+        help="probability from which a pixel is flagged (default: the model's own)",
+    )
+    group.add_argument("--seed", type=int, metavar="N", help="makes the result repeatable")
+    group.add_argument(
+        "--sampling",
+        choices=("antithetic", "independent", "mean"),
+        default="antithetic",
+        help="how the weights are drawn; 'mean' is fastest, and without uncertainty",
+    )
+    group.add_argument(
+        "--mask-growth", type=int, default=0, metavar="PIXELS", help="grow the mask by this radius"
+    )
+    group.add_argument(
+        "--clean",
+        choices=("median", "medmask", "meanmask", "idw", "maskfill"),
+        help="replace the flagged pixels (default: leave them)",
+    )
+    group.add_argument(
+        "--device", default="auto", metavar="D", help="auto, cpu, cuda, mps (default: auto)"
+    )
+    group.add_argument("--tile-size", type=int, metavar="PIXELS", help="lower it to save memory")
+
+
+def _add_image(group):
+    group.add_argument(
+        "--ext",
+        type=_extver,
+        action="append",
+        metavar="SCI,N",
+        help="search this chip only; may be repeated (default: all)",
+    )
+    group.add_argument(
+        "--dq-ignore",
+        type=_bits,
+        metavar="BITS",
+        help="bits, as in 128,512, that shall not mask a pixel",
+    )
+    group.add_argument("--gain", type=float, metavar="G", help="electrons per adu")
+    group.add_argument("--readnoise", type=float, metavar="R", help="electrons")
+    group.add_argument("--satlevel", type=float, metavar="S", help="electrons")
+    group.add_argument("--exposure-time", type=float, metavar="SECONDS", help="for rates")
+
+
+def _planes(text):
+    names = () if text == "none" else tuple(text.split(","))
+    if not set(names) <= {"prob", "std", "ent", "mi"}:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of prob, std, ent, mi")
+    return names
+
+
+def _dq_bit(text):
+    if text == "none":
+        return None
+    if text == "default":
+        return text
+    if text not in ("4096", "8192", "16384"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not 4096, 8192, 16384 or none")
+    return int(text)
+
+
+def _bits(text):
+    try:
+        bits = [int(part) for part in text.replace("+", ",").split(",")]
+    except ValueError:
+        bits = [-1]
+    if min(bits) < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of bits, as in 128,512")
+    total = 0
+    for value in bits:
+        total |= value
+    return total
+
+
+def _extver(text):
+    name, _, number = text.rpartition(",")
+    if name.strip().upper() not in ("", "SCI") or not number.strip().isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a chip, as in SCI,1")
+    return int(number)
+
+
+def run(args):
+    """
+    Detect the cosmic rays in every file given.
+
+    Parameters
+    ----------
+    args : `argparse.Namespace`
+        Parsed arguments.
+
+    Returns
+    -------
+    code : int
+        1 if any file failed, else 0.
+    """
+    from cosmiq_astro.cli._detect_files import detect_files
+
+    return detect_files(args, _check_usage(args))
+
+
+def _check_usage(args):
+    """Return input and output of every file; None lets the output be named after the input."""
+    if args.sample == bool(args.files):
+        args.usage_error("give FITS files, or --sample without any")
+    if args.sample:
+        if args.in_place:
+            args.usage_error("the sample cannot be replaced: leave out --in-place")
+        from cosmiq_astro.data import sample_path
+
+        return [(sample_path(), _output(args, sample_path(), Path.cwd()))]
+    files = [(file, _output(args, file, None)) for file in args.files]
+    taken = {}
+    for file, output in files:
+        other = taken.setdefault((output or file).resolve(), file)
+        if other is not file:
+            args.usage_error(f"{other} and {file} would be written to the same file")
+    return files
+
+
+def _output(args, file, folder):
+    """Name the output of a file; ``-o`` is a directory if it is one or if there are many files."""
+    from cosmiq_astro.hst.plan import output_name
+
+    if args.in_place:
+        return None
+    if args.output is None:
+        return output_name(file, folder)
+    if len(args.files) > 1 or args.output.endswith(os.sep) or Path(args.output).is_dir():
+        return output_name(file, args.output)
+    return Path(args.output)

@@ -1,0 +1,224 @@
+"""One chip of an HST file, or a simple image, as CCDData: the right DQ, unit, mask and header."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.nddata import CCDData, StdDevUncertainty
+from astropy.wcs import WCS, FITSFixedWarning
+
+from cosmiq_astro.hst.headers import merged_header, unit_of, wcs_cards
+from cosmiq_astro.hst.instruments import identify
+from cosmiq_astro.nddata import PLANES, CosmicRayCCDData
+
+__all__ = ["Chip", "find_chips", "read_chip"]
+
+
+@dataclass(frozen=True)
+class Chip:
+    """
+    Where the pixels of one chip lie in a file.
+
+    Attributes
+    ----------
+    extver : int
+        Number of the chip, as SCI, ERR and DQ have it.
+    sci : int
+        Index of the HDU with the image.
+    err : int or None
+        Index of the HDU with its standard deviation.
+    dq : int or None
+        Index of the HDU with its data-quality bits; of a simple image, with
+        its mask (``MASK``, as `~astropy.nddata.CCDData` writes it).
+    dq_file : `~pathlib.Path` or None
+        The file that ``dq`` lies in, if another one (WFPC2).
+    is_hst : bool
+        False for a simple image, of a file without ``SCI``.
+    """
+
+    extver: int
+    sci: int
+    err: int | None = None
+    dq: int | None = None
+    dq_file: Path | None = None
+    is_hst: bool = True
+
+
+def find_chips(file, hdus):
+    """
+    List the chips of an open file.
+
+    Parameters
+    ----------
+    file : path-like
+        Its name; WFPC2's data-quality file is looked for beside it.
+    hdus : `~astropy.io.fits.HDUList`
+        Its contents.
+
+    Returns
+    -------
+    chips : tuple of `Chip`
+        One for every ``SCI`` that has data. A file without ``SCI`` has one
+        chip: its first two-dimensional image.
+
+    Raises
+    ------
+    ValueError
+        If there is no image.
+    """
+    index = {(hdu.name, hdu.ver): number for number, hdu in enumerate(hdus)}
+    versions = [hdu.ver for hdu in hdus if hdu.name == "SCI" and _shape(hdu) is not None]
+    if versions:
+        dq_file = _wfpc2_dq_file(file, hdus)
+        if dq_file is not None:
+            with fits.open(dq_file) as others:
+                dq = {hdu.ver: n for n, hdu in enumerate(others) if hdu.name in ("SCI", "DQ")}
+        else:
+            dq = {version: index.get(("DQ", version)) for version in versions}
+        return tuple(
+            Chip(v, index["SCI", v], index.get(("ERR", v)), dq.get(v), dq_file) for v in versions
+        )
+    for number, hdu in enumerate(hdus):
+        if hdu.is_image and len(_shape(hdu) or ()) == 2 and hdu.name not in PLANES.values():
+            return (Chip(1, number, dq=index.get(("MASK", 1)), is_hst=False),)
+    shapes = [_shape(hdu) for hdu in hdus if _shape(hdu) is not None]
+    raise ValueError(
+        f"{file} has neither a SCI extension with data nor a two-dimensional image; "
+        f"shapes seen: {shapes}"
+    )
+
+
+def read_chip(file, extver=1, *, dq_ignore=None):
+    """
+    Read one chip of an HST file.
+
+    SCI, ERR and DQ are those of the same ``EXTVER``. For ACS/WFC and
+    WFC3/UVIS, ``EXTVER`` 1 is chip 2 (WFC2, UVIS2), ``EXTVER`` 2 is chip 1.
+
+    Parameters
+    ----------
+    file : path-like
+        An HST file (``_flt``, ``_flc``, ``_raw``, ``_crj``, ``_drz``,
+        ``_c0m``), or a simple image; compressed ones too.
+    extver : int, optional
+        Number of the chip.
+    dq_ignore : int, optional
+        Data-quality bits, summed, that shall not mask a pixel though their
+        `Instrument` says they do. Cosmic-ray, hot, warm, trap and full-well
+        bits never do.
+
+    Returns
+    -------
+    ccd : `~astropy.nddata.CCDData`
+        The image in electron, adu or one of these per second; ``mask`` from
+        the bits that make a pixel unusable; the bits themselves in ``flags``;
+        ``uncertainty`` from ERR; ``wcs``; and in ``meta`` the chip's header
+        completed by the primary header, so that ``EXPTIME`` is found. If the
+        file holds the planes of a detection, a
+        `~cosmiq_astro.CosmicRayCCDData` with them and their mask.
+
+    Raises
+    ------
+    ValueError
+        If the file has no such chip, or a unit that is not understood.
+
+    Examples
+    --------
+    >>> from cosmiq_astro.data import sample_path
+    >>> from cosmiq_astro.hst import read_chip
+    >>> ccd = read_chip(sample_path())
+    >>> ccd.unit, ccd.meta["EXPTIME"]
+    (Unit("electron"), 60.0)
+    """
+    with fits.open(file) as hdus:
+        chips = {chip.extver: chip for chip in find_chips(file, hdus)}
+        if extver not in chips:
+            known = ", ".join(map(str, chips))
+            raise ValueError(f"{file} has no chip with extver {extver!r}; it has {known}")
+        return _read(hdus, chips[extver], dq_ignore)
+
+
+def _read(hdus, chip, dq_ignore):
+    hdu = hdus[chip.sci]
+    header = merged_header(hdus[chip.sci].header, hdus[0].header)
+    unit = unit_of(hdu.header)
+    wcs = _read_wcs(hdus, hdu.header)
+    if wcs is not None:
+        for card in wcs_cards(header):
+            header.remove(card.keyword, ignore_missing=True)
+    flags = _read_flags(hdus, chip, hdu.shape)
+    mask = None
+    if flags is not None:
+        bits = identify(header).unusable_bits & ~(dq_ignore or 0) if chip.is_hst else -1
+        mask = (flags & bits) != 0
+    error = None if chip.err is None else hdus[chip.err].data
+    planes = {
+        attribute: hdus[extension, chip.extver].data
+        for attribute, extension in PLANES.items()
+        if (extension, chip.extver) in hdus
+    }
+    result = CCDData
+    if planes:
+        result = CosmicRayCCDData
+        if "cr_mask" in planes:
+            hit = planes["cr_mask"] != 0
+            mask = hit if mask is None else mask | hit
+    return result(
+        _native(hdu.data),
+        unit=unit,
+        mask=mask,
+        uncertainty=None if error is None else StdDevUncertainty(_native(error)),
+        wcs=wcs,
+        meta=header,
+        flags=flags if chip.is_hst else None,
+        **planes,
+    )
+
+
+def _read_flags(hdus, chip, shape):
+    """Return the data-quality bits, or the mask of a simple image; None if there is no array."""
+    if chip.dq is None:
+        return None
+    if chip.dq_file is None:
+        flags = hdus[chip.dq].data
+    else:
+        with fits.open(chip.dq_file) as others:
+            flags = others[chip.dq].data
+    if flags is None:
+        return None
+    if flags.shape != shape:
+        raise ValueError(f"DQ {chip.extver} has shape {flags.shape}, SCI has {shape}")
+    return flags.astype(np.int16 if flags.dtype.str[1:] == "i2" else np.int32)
+
+
+def _read_wcs(hdus, header):
+    """Return the celestial coordinates, distortion tables included; None if there are none."""
+    with warnings.catch_warnings():
+        # Every old HST header has dates that wcslib rewrites.
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        wcs = WCS(header, fobj=hdus)
+    return wcs if wcs.has_celestial else None
+
+
+def _native(data):
+    """Return floats in the machine's byte order; float32 where that loses nothing."""
+    single = data.dtype.kind == "f" and data.dtype.itemsize <= 4
+    short = data.dtype.kind in "iu" and data.dtype.itemsize <= 2
+    return data.astype(np.float32 if single or short else np.float64)
+
+
+def _shape(hdu):
+    """Return the shape of an image HDU with data, without reading it; None for any other."""
+    if not hdu.is_image or not hdu.shape:
+        return None
+    return hdu.shape
+
+
+def _wfpc2_dq_file(file, hdus):
+    """Return WFPC2's data-quality file, which lies beside ``_c0m.fits``; None if there is none."""
+    if identify(hdus[0].header).name != "WFPC2" or any(hdu.name == "DQ" for hdu in hdus):
+        return None
+    beside = Path(file).with_name(Path(file).name.replace("_c0m", "_c1m"))
+    return beside if beside != Path(file) and beside.is_file() else None

@@ -1,0 +1,207 @@
+"""From file to file: plan, detect, write."""
+
+import logging
+import os
+import time
+import warnings
+
+import numpy as np
+from astropy.utils.exceptions import AstropyUserWarning
+
+import cosmiq_astro
+from cosmiq_astro.hst.detect_chip import detect_chip
+from cosmiq_astro.hst.output import write_detections, write_dq_file
+from cosmiq_astro.hst.plan import plan_file
+from cosmiq_astro.hst.results import FileResult
+
+__all__ = ["PLANE_NAMES", "detect_file"]
+
+PLANE_NAMES = {
+    "prob": "cr_probability",
+    "std": "cr_uncertainty",
+    "ent": "cr_entropy",
+    "mi": "cr_mutual_information",
+}
+"""Short names of the planes that can be left out, and the attributes they stand for."""
+
+_log = logging.getLogger(__name__)
+
+
+def detect_file(
+    file_in,
+    file_out=None,
+    *,
+    model="acs-wfc-vi",
+    T=16,
+    threshold=None,
+    sampling="antithetic",
+    seed=None,
+    mask_growth=0,
+    clean=None,
+    in_place=False,
+    extver=None,
+    dq_bit="default",
+    dq_ignore=None,
+    planes=tuple(PLANE_NAMES),
+    gain=None,
+    readnoise=None,
+    satlevel=None,
+    exposure_time=None,
+    device="auto",
+    tile_size=None,
+    overwrite=False,
+    progress_bar=False,
+):
+    """
+    Find the cosmic rays in a file, and write a copy that holds them.
+
+    The copy keeps every HDU and card. For each chip it adds ``CRVIMASK``
+    and the planes asked for, with the image's ``EXTVER``, sets a bit of DQ
+    on the flagged pixels, and notes in the image's header how it was done.
+    It is written whole or not at all.
+
+    Parameters
+    ----------
+    file_in : path-like
+        An HST file, or one with a simple image. It is not changed.
+    file_out : path-like, optional
+        The copy; beside the input with ``_crvi`` in its name if None.
+    model : str, path-like or Model, optional
+        A variational or deterministic model, by name, folder, or loaded.
+    T : int, optional
+        Number of weight draws of a variational model.
+    threshold : float, optional
+        Probability from which a pixel is flagged; the model's own if None.
+    sampling : {'antithetic', 'independent', 'mean'}, optional
+        How the weights are drawn.
+    seed : int, optional
+        Seed of the draws; chosen and written to the header if None.
+    mask_growth : int, optional
+        Radius, pixels, that the mask is grown by.
+    clean : {None, 'median', 'medmask', 'meanmask', 'idw'}, optional
+        How to replace the flagged pixels of the image; None leaves it as it
+        is. ERR is never changed.
+    in_place : bool, optional
+        Whether to replace the input by the copy instead.
+    extver : collection of int, optional
+        The chips to search; all if None.
+    dq_bit : int or None or 'default', optional
+        The bit of DQ to set: 16384 for all known cameras by default, 4096 or
+        8192. None leaves DQ as it is. AstroDrizzle wipes 4096 unless it is
+        run with ``resetbits=0``.
+    dq_ignore : int, optional
+        Data-quality bits, summed, that shall not mask a pixel.
+    planes : collection of {'prob', 'std', 'ent', 'mi'}, optional
+        The planes to write beside the mask.
+    gain, readnoise, satlevel, exposure_time : float, optional
+        Electron/adu, electron, electron, seconds; from the headers if None.
+    device : str, optional
+        ``'auto'``, ``'cpu'``, ``'cuda'``, ``'mps'`` or any `torch.device`.
+    tile_size : int, optional
+        Side of the tiles, pixels.
+    overwrite : bool, optional
+        Whether an output that exists, or an earlier detection in the input,
+        may be replaced. The bit that the earlier detection set is cleared
+        from its pixels, whoever else had set it.
+    progress_bar : bool, optional
+        Whether to show one.
+
+    Returns
+    -------
+    result : `FileResult`
+        Counts and hit rates.
+
+    Raises
+    ------
+    FileExistsError
+        If the output exists or the input holds a detection already, and
+        ``overwrite`` is False.
+    ValueError
+        If the file or a setting cannot be used.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from cosmiq_astro.data import sample_path
+    >>> from cosmiq_astro.hst import detect_file
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     out = Path(folder) / "sample_crvi.fits"
+    ...     result = detect_file(sample_path(), out, model="acs-wfc-unet")
+    >>> result.n_hits > 0
+    True
+    """
+    start = time.perf_counter()
+    unknown = set(planes) - set(PLANE_NAMES)
+    if unknown:
+        raise ValueError(f"planes can be {', '.join(PLANE_NAMES)}; got {sorted(unknown)}")
+    plan = plan_file(
+        file_in,
+        file_out,
+        in_place=in_place,
+        extver=extver,
+        dq_bit=dq_bit,
+        gain=gain,
+        readnoise=readnoise,
+        satlevel=satlevel,
+        exposure_time=exposure_time,
+        overwrite=overwrite,
+    )
+    for note in plan.notes:
+        warnings.warn(note, AstropyUserWarning, stacklevel=2)
+    if isinstance(model, (str, os.PathLike)):
+        model = cosmiq_astro.load_model(model)
+    if plan.instrument.name not in model.instrument:
+        _log.info(
+            "%s: an image of %s for a model of %s", file_in, plan.instrument.name, model.instrument
+        )
+    if seed is None:
+        # One seed for all chips: they are one exposure, seen by the same networks.
+        seed = int(np.random.default_rng().integers(2**31))
+    settings = {
+        "model": model,
+        "threshold": threshold,
+        "mask_growth": mask_growth,
+        "clean": clean,
+        "device": device,
+        "tile_size": tile_size,
+        "progress_bar": progress_bar,
+    }
+    if model.method == "vi":
+        settings |= {"T": T, "sampling": sampling, "seed": seed}
+    names = [PLANE_NAMES[name] for name in planes]
+    found = [
+        detect_chip(plan.file_in, chip, settings, dq_ignore=dq_ignore, names=names)
+        for chip in plan.chips
+    ]
+    detections = [detection for detection, _ in found]
+    _write(plan, detections, overwrite=overwrite or in_place)
+    cards = detections[0].cards
+    return FileResult(
+        file_in=plan.file_in,
+        file_out=plan.file_out,
+        instrument=plan.instrument.name,
+        model=model.name,
+        T=cards["CRVIT"],
+        seed=cards["CRVISEED"],
+        threshold=cards["CRVITHR"],
+        chips=tuple(result for _, result in found),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _write(plan, detections, *, overwrite):
+    # The image comes last: where it is, the file with its data quality is too.
+    if detections[0].chip.dq_file is not None and plan.chips[0].dq_bit:
+        write_dq_file(plan.file_in, _dq_output(plan), detections, overwrite=overwrite)
+    write_detections(plan.file_in, plan.file_out, detections, overwrite=overwrite)
+
+
+def _dq_output(plan):
+    """Name the copy of WFPC2's data-quality file after that of the image."""
+    if plan.file_out == plan.file_in:
+        return plan.chips[0].chip.dq_file
+    name = plan.file_out.name
+    if "_c0m" in name:
+        return plan.file_out.with_name(name.replace("_c0m", "_c1m"))
+    return plan.file_out.with_name(f"{plan.file_out.stem}_c1m.fits")

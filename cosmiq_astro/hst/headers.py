@@ -1,0 +1,97 @@
+"""What the headers of HST files say: merged cards, coordinates, units."""
+
+import re
+
+from astropy import units as u
+from astropy.io import fits
+
+__all__ = ["merged_header", "unit_of", "wcs_cards"]
+
+_UNITS = {
+    "ELECTRON": u.electron,
+    "ELECTRONS": u.electron,
+    "COUNT": u.adu,
+    "COUNTS": u.adu,
+    "DN": u.adu,
+    "ADU": u.adu,
+}
+_STRUCTURE = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK|CHECKSUM"
+    r"|DATASUM|EXTNAME|EXTVER|EXTLEVEL|INHERIT|NEXTEND|BUNIT|NPIX\d|PIXVALUE|END"
+)
+_WCS_CARDS = re.compile(
+    r"WCSAXES|WCSNAME|C(TYPE|UNIT|RVAL|RPIX|DELT|ROTA|NAME|RDER|SYER)\d|(CD|PC|PV|PS)\d_\d+|RADESYS"
+    r"|EQUINOX|LONPOLE|LATPOLE|[AB]P?_(ORDER|DMAX|\d_\d)"
+)
+
+
+def merged_header(header, primary):
+    """
+    Complete an image's header by the cards of the primary header that it lacks.
+
+    Parameters
+    ----------
+    header, primary : `~astropy.io.fits.Header`
+        Of the image, and of the primary HDU (which may be the same).
+
+    Returns
+    -------
+    merged : `~astropy.io.fits.Header`
+        Without cards on the file's structure.
+    """
+    merged = fits.Header()
+    for source in (header,) if header is primary else (header, primary):
+        for card in source.cards:
+            known = card.keyword in merged and card.keyword not in ("HISTORY", "COMMENT")
+            if not (known or card.keyword == "" or _STRUCTURE.fullmatch(card.keyword)):
+                merged.append(card, end=True)
+    return merged
+
+
+def wcs_cards(header):
+    """
+    Pick the cards of the linear world coordinates and their SIP distortion.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header`
+        Of an image.
+
+    Returns
+    -------
+    cards : list of `~astropy.io.fits.Card`
+        The cards found.
+    """
+    return [card for card in header.cards if _WCS_CARDS.fullmatch(card.keyword)]
+
+
+def unit_of(header):
+    """
+    Tell the unit of an image.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header`
+        Of the image.
+
+    Returns
+    -------
+    unit : `~astropy.units.UnitBase`
+        adu if there is no ``BUNIT``: nothing is then known of the gain.
+
+    Raises
+    ------
+    ValueError
+        If ``BUNIT`` is not a unit.
+    """
+    text = str(header.get("BUNIT", "")).strip()
+    name, _, per = text.upper().replace(" ", "").partition("/")
+    if name in _UNITS and per in ("", "S", "SEC", "SECOND"):
+        return _UNITS[name] / u.s if per else _UNITS[name]
+    try:
+        return u.Unit(text) if text else u.adu
+    except ValueError as error:
+        raise ValueError(
+            f"BUNIT is {text!r}, which is not understood; it must be ELECTRONS, COUNTS, DN or ADU, "
+            "or one of these per second (/S)"
+        ) from error

@@ -1,0 +1,256 @@
+"""What a detection on a file would do, found out from the headers alone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from astropy import units as u
+from astropy.io import fits
+
+from cosmiq_astro.hst.chips import Chip, find_chips
+from cosmiq_astro.hst.headers import merged_header, unit_of
+from cosmiq_astro.hst.instruments import (
+    INSTRUMENTS,
+    Instrument,
+    Readout,
+    identify,
+    is_drizzled,
+    is_raw,
+    readout,
+)
+
+__all__ = ["ChipPlan", "FilePlan", "output_name", "plan_file"]
+
+
+@dataclass(frozen=True)
+class ChipPlan:
+    """
+    What is known of a chip before its pixels are read.
+
+    Attributes
+    ----------
+    chip : `Chip`
+        Where it lies.
+    shape : tuple of int
+        Of the image, ``(ny, nx)``.
+    unit : `~astropy.units.UnitBase`
+        Of the image.
+    readout : `Readout`
+        Gain (only where the unit needs it), read noise and saturation level.
+    exposure_time : float or None
+        Seconds.
+    pixel_area : `~astropy.units.Quantity` or None
+        Of a detector pixel, binning included; None if unknown or resampled.
+    dq_bit : int or None
+        The bit of DQ that would be set; None where DQ has no data.
+    """
+
+    chip: Chip
+    shape: tuple
+    unit: u.UnitBase
+    readout: Readout
+    exposure_time: float | None
+    pixel_area: u.Quantity | None
+    dq_bit: int | None
+
+
+@dataclass(frozen=True)
+class FilePlan:
+    """
+    What `detect_file` would do.
+
+    Attributes
+    ----------
+    file_in, file_out : `~pathlib.Path`
+        Input and output.
+    instrument : `Instrument`
+        The camera.
+    chips : tuple of `ChipPlan`
+        The chips that would be searched.
+    notes : tuple of str
+        What speaks against the input, or must be known to use the output.
+    """
+
+    file_in: Path
+    file_out: Path
+    instrument: Instrument
+    chips: tuple
+    notes: tuple
+
+
+def plan_file(
+    file_in,
+    file_out=None,
+    *,
+    in_place=False,
+    extver=None,
+    dq_bit="default",
+    gain=None,
+    readnoise=None,
+    satlevel=None,
+    exposure_time=None,
+    overwrite=False,
+):
+    """
+    Find out what `detect_file` would do, from the headers alone.
+
+    Parameters
+    ----------
+    file_in, file_out, in_place, extver, dq_bit, gain, readnoise, satlevel, exposure_time, overwrite
+        As for `detect_file`.
+
+    Returns
+    -------
+    plan : `FilePlan`
+        Output name, chips, and how they were read out.
+
+    Raises
+    ------
+    FileExistsError
+        If the output exists or the input holds a detection already, and
+        ``overwrite`` is False.
+    ValueError
+        If the file or a setting cannot be used.
+    """
+    file_in = Path(file_in)
+    file_out = _output_name(file_in, file_out, in_place, overwrite)
+    given = Readout(gain, readnoise, satlevel)
+    with fits.open(file_in) as hdus:
+        chips = [c for c in find_chips(file_in, hdus) if extver is None or c.extver in extver]
+        if not chips:
+            raise ValueError(f"{file_in} has none of the chips asked for, extver {extver!r}")
+        headers = [merged_header(hdus[chip.sci].header, hdus[0].header) for chip in chips]
+        instrument = identify(headers[0])
+        dq_bit = _check_bit(dq_bit, instrument, chips[0].is_hst)
+        for chip in chips:
+            _refuse_processed(file_in, hdus, chip, overwrite)
+        plans = tuple(
+            _plan_chip(hdus, chip, header, given, exposure_time, dq_bit)
+            for chip, header in zip(chips, headers, strict=True)
+        )
+    notes = _notes(headers[0], instrument, dq_bit) if chips[0].is_hst else ()
+    return FilePlan(file_in, file_out, instrument, plans, notes)
+
+
+def output_name(file_in, folder=None):
+    """
+    Name the output after the input.
+
+    Parameters
+    ----------
+    file_in : path-like
+        The input.
+    folder : path-like, optional
+        Where the output goes; beside the input if None.
+
+    Returns
+    -------
+    file_out : `~pathlib.Path`
+        ``j8bt06nyq_flt_crvi.fits`` for ``j8bt06nyq_flt.fits.gz``.
+    """
+    file_in = Path(file_in)
+    stem = file_in.name
+    for ending in (".gz", ".fz", ".fits", ".fit", ".fts"):
+        stem = stem.removesuffix(ending)
+    return (file_in.parent if folder is None else Path(folder)) / f"{stem}_crvi.fits"
+
+
+def _output_name(file_in, file_out, in_place, overwrite):
+    if in_place:
+        if file_out is not None:
+            raise ValueError(f"set in_place or give file_out={str(file_out)!r}, not both")
+        return file_in
+    file_out = output_name(file_in) if file_out is None else Path(file_out)
+    if not file_out.parent.is_dir():
+        raise FileNotFoundError(f"there is no directory {file_out.parent} to write to")
+    if file_out.exists():
+        if file_out.samefile(file_in):
+            raise ValueError(f"{file_out} is the input itself; set in_place to replace it")
+        if not overwrite:
+            raise FileExistsError(
+                f"{file_out} exists already; set overwrite to replace it, or name another file"
+            )
+    return file_out
+
+
+def _refuse_processed(file_in, hdus, chip, overwrite):
+    if ("CRVIMASK", chip.extver) not in hdus:
+        return
+    if "CRVICLN" in hdus[chip.sci].header:
+        raise ValueError(
+            f"{file_in} is the output of a detection that replaced the flagged pixels; "
+            "start from the original file"
+        )
+    if not overwrite:
+        raise FileExistsError(
+            f"{file_in} holds a detection already (CRVIMASK,{chip.extver}); start from the "
+            "original file, or set overwrite"
+        )
+
+
+def _plan_chip(hdus, chip, header, given, exposure_time, dq_bit):
+    hdu = hdus[chip.sci]
+    unit = unit_of(hdu.header)
+    known = readout(header)
+    needs_gain = u.adu in unit.bases
+    gain = known.gain if needs_gain and given.gain is None else given.gain
+    if needs_gain and gain is None:
+        raise ValueError(
+            f"the image is in {unit} and its headers do not tell the gain: give gain, in electrons "
+            f"per {u.adu} (1 if the pixels are electrons)"
+        )
+    if exposure_time is None:
+        exposure_time = header.get("EXPTIME")
+    instrument = identify(header)
+    area = None
+    if instrument.pixel_size is not None and not is_drizzled(header):
+        area = instrument.pixel_size**2 * header.get("BINAXIS1", 1) * header.get("BINAXIS2", 1)
+    has_dq = chip.dq is not None and (chip.dq_file is not None or bool(hdus[chip.dq].shape))
+    return ChipPlan(
+        chip=chip,
+        shape=hdu.shape,
+        unit=unit,
+        readout=Readout(
+            gain,
+            known.readnoise if given.readnoise is None else given.readnoise,
+            known.satlevel if given.satlevel is None else given.satlevel,
+        ),
+        exposure_time=exposure_time,
+        pixel_area=area,
+        dq_bit=dq_bit if has_dq else None,
+    )
+
+
+def _check_bit(dq_bit, instrument, is_hst):
+    if dq_bit is None:
+        return None
+    if dq_bit == "default":
+        return instrument.default_bit if is_hst else None
+    if not is_hst:
+        raise ValueError(f"dq_bit is {dq_bit!r}, but a simple image has no DQ; leave it out")
+    if dq_bit not in instrument.settable_bits:
+        allowed = ", ".join(map(str, instrument.settable_bits))
+        raise ValueError(f"dq_bit must be None or one of {allowed}, got {dq_bit!r}")
+    return dq_bit
+
+
+def _notes(header, instrument, dq_bit):
+    notes = []
+    if instrument.name not in INSTRUMENTS:
+        camera = f"{header.get('INSTRUME', '?')}/{header.get('DETECTOR', '?')}"
+        notes.append(
+            f"camera {camera} is not one of {', '.join(INSTRUMENTS)}: any DQ bit but 4096, 8192 "
+            "and 16384 hides a pixel, DQ stays as it is, and there is no hit rate"
+        )
+    if is_drizzled(header):
+        notes.append(
+            "the image was drizzled: its sky is subtracted and its noise correlated, unlike in the "
+            "frames that the models were trained on; use the _flt or _flc files if you can"
+        )
+    if is_raw(header):
+        notes.append(
+            "the image is raw: the bias level is still in its pixels; use the calibrated file if "
+            "there is one"
+        )
+    if dq_bit == 4096:
+        notes.append("run AstroDrizzle with resetbits=0, or it wipes the DQ bit 4096 set here")
+    return tuple(notes)

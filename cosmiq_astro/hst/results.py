@@ -1,0 +1,93 @@
+"""What a detection on a file found, in numbers."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from astropy import units as u
+
+__all__ = ["ChipResult", "FileResult"]
+
+
+@dataclass(frozen=True)
+class ChipResult:
+    """
+    What was found on one chip.
+
+    Attributes
+    ----------
+    extver : int
+        Number of the chip.
+    n_pixels : int
+        Pixels searched: those neither masked nor without a finite value.
+    n_pixels_flagged : int
+        Pixels flagged.
+    n_hits : int
+        Groups of flagged pixels that touch by a side or a corner.
+    hit_rate : `~astropy.units.Quantity` or None
+        Hits per area searched and exposure time, cm⁻² s⁻¹; None if the
+        pixel size or the exposure time is unknown.
+    seconds : float
+        Time taken.
+    """
+
+    extver: int
+    n_pixels: int
+    n_pixels_flagged: int
+    n_hits: int
+    hit_rate: u.Quantity | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """
+    What `detect_file` did.
+
+    Attributes
+    ----------
+    file_in, file_out : `~pathlib.Path`
+        Input and output.
+    instrument : str
+        Name of the camera.
+    model : str
+        Name of the model.
+    T : int
+        Passes of the network made.
+    seed : int
+        Seed of the draws, the same for every chip.
+    threshold : float
+        Probability from which a pixel was flagged.
+    chips : tuple of `ChipResult`
+        One per chip.
+    seconds : float
+        Time taken, reading and writing included.
+    """
+
+    file_in: Path
+    file_out: Path
+    instrument: str
+    model: str
+    T: int
+    seed: int
+    threshold: float
+    chips: tuple = field(repr=False)
+    seconds: float
+
+    @property
+    def n_pixels_flagged(self):
+        """Pixels flagged on all chips."""
+        return sum(chip.n_pixels_flagged for chip in self.chips)
+
+    @property
+    def n_hits(self):
+        """Groups of flagged pixels on all chips."""
+        return sum(chip.n_hits for chip in self.chips)
+
+    @property
+    def hit_rate(self):
+        """Mean over the chips, weighted by the pixels searched; None if one is unknown."""
+        rates = [chip.hit_rate for chip in self.chips]
+        n_pixels = sum(chip.n_pixels for chip in self.chips)
+        if n_pixels == 0 or any(rate is None for rate in rates):
+            return None
+        return sum(chip.hit_rate * (chip.n_pixels / n_pixels) for chip in self.chips)

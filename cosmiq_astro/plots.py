@@ -1,0 +1,99 @@
+"""Pictures of a detection."""
+
+import math
+
+import numpy as np
+from scipy import ndimage
+
+__all__ = ["plot_detection"]
+
+_RED = (0.9, 0.1, 0.1, 1)
+_DRAWN_SIZE = 200
+
+
+def plot_detection(out, *, axes=None):
+    """
+    Draw an exposure, its cosmic-ray mask, their probability and its entropy.
+
+    The image is scaled by the arcsinh of its values above the sky. In images
+    of more than 200 pixels the hits are drawn larger than they are.
+
+    Parameters
+    ----------
+    out : `~cosmiq_astro.CosmicRayCCDData`
+        What `~cosmiq_astro.cosmicray_vi` or `~cosmiq_astro.cosmicray_unet`
+        returned, or `~cosmiq_astro.hst.read_chip` read.
+    axes : array-like of `~matplotlib.axes.Axes`, optional
+        Four axes to draw into; a figure is made if None.
+
+    Returns
+    -------
+    axes : `~numpy.ndarray` of `~matplotlib.axes.Axes`
+        The four axes, in one dimension: image, mask, probability, entropy.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If ``out`` lacks a plane, or ``axes`` are not four.
+
+    Examples
+    --------
+    >>> import cosmiq_astro as ca
+    >>> from cosmiq_astro.plots import plot_detection
+    >>> out = ca.cosmicray_unet(ca.load_sample())
+    >>> axes = plot_detection(out)
+    >>> axes[2].get_title()
+    'probability'
+    """
+    for name in ("cr_mask", "cr_probability", "cr_entropy"):
+        if getattr(out, name, None) is None:
+            raise ValueError(f"out has no {name}: give the result of a detection")
+    if axes is None:
+        axes = _figure(out.shape)
+    axes = np.ravel(axes)
+    if axes.size != 4:
+        raise ValueError(f"axes must be four, got {axes.size}")
+    stretched, low, high = _stretch(out.data)
+    gray = {"cmap": "gray_r", "vmin": low, "vmax": high}
+    n_pixels = int(out.cr_mask.sum())
+    panels = (
+        (stretched, gray, "image"),
+        (stretched, gray, f"cosmic rays: {n_pixels} pixels"),
+        (out.cr_probability, {"cmap": "magma", "vmin": 0, "vmax": 1}, "probability"),
+        (out.cr_entropy, {"cmap": "viridis", "vmin": 0, "vmax": np.log(2)}, "entropy (nats)"),
+    )
+    for ax, (pixels, style, title) in zip(axes, panels, strict=True):
+        drawn = ax.imshow(pixels, origin="lower", **style)
+        ax.set_title(title)
+        if title.startswith(("probability", "entropy")):
+            ax.figure.colorbar(drawn, ax=ax, fraction=0.046, pad=0.03)
+    # A hit must not fall between the dots of the screen when a large image is drawn small.
+    size = math.ceil(max(out.shape) / _DRAWN_SIZE)
+    overlay = np.zeros((*out.shape, 4), dtype=np.float32)
+    overlay[ndimage.maximum_filter(out.cr_mask, size=size)] = _RED
+    axes[1].imshow(overlay, origin="lower", interpolation="nearest")
+    return axes
+
+
+def _figure(shape):
+    from matplotlib import pyplot as plt
+
+    height = min(max(5 * shape[0] / shape[1], 2), 12)
+    _, axes = plt.subplots(
+        2, 2, figsize=(11, 2 * height), sharex=True, sharey=True, layout="compressed"
+    )
+    return axes
+
+
+def _stretch(data):
+    """Return arcsinh-scaled pixels and the limits to show them in."""
+    finite = data[np.isfinite(data)]
+    if finite.size == 0:
+        return data, 0, 1
+    low, sky, high = np.percentile(finite, [1, 50, 99.5])
+    scale = max(sky - low, 1e-3 * (high - low), 1e-9)
+    stretched = np.arcsinh((data - sky) / scale)
+    limits = np.arcsinh((np.array([low, high]) - sky) / scale)
+    return stretched, *limits
