@@ -27,7 +27,7 @@ class CosmicRayCCDData(CCDData):
 
     Parameters
     ----------
-    *args, **kwargs
+    *args
         As for `~astropy.nddata.CCDData`. If the data is a
         `CosmicRayCCDData`, its planes are taken over.
     cr_mask : ndarray of bool, optional
@@ -43,6 +43,8 @@ class CosmicRayCCDData(CCDData):
         Entropy of the probability, nats, in [0, ln 2].
     cr_mutual_information : ndarray of float32, optional
         The part of the entropy that is due to not knowing the weights, nats.
+    **kwargs
+        As for `~astropy.nddata.CCDData`.
 
     Raises
     ------

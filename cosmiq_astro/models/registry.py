@@ -25,8 +25,8 @@ def list_models():
     Examples
     --------
     >>> import cosmiq_astro as ca
-    >>> sorted(ca.list_models()["name"])  # doctest: +ELLIPSIS
-    ['acs-wfc-unet', 'acs-wfc-vi'...]
+    >>> "acs-wfc-vi" in ca.list_models()["name"]
+    True
     """
     rows = []
     for path in sorted(_WEIGHTS.glob("*/config.json")):
