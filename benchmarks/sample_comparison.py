@@ -88,9 +88,7 @@ def main():
     table.write(arguments.out / "sample_comparison.ecsv", overwrite=True)
 
     figure, axes = plt.subplots(1, len(found), figsize=(5 * len(found), 5), layout="constrained")
-    norm = ImageNormalize(
-        ccd.data, interval=PercentileInterval(99.5), stretch=AsinhStretch(0.02)
-    )
+    norm = ImageNormalize(ccd.data, interval=PercentileInterval(99.5), stretch=AsinhStretch(0.02))
     for axis, (name, (mask, _)) in zip(axes, found.items(), strict=True):
         axis.imshow(ccd.data, cmap="gray_r", norm=norm, origin="lower")
         y, x = np.nonzero(mask)

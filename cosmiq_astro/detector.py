@@ -31,15 +31,16 @@ class CosmicRayMaps:
     Attributes
     ----------
     probability : ndarray of float32
-        Probability of a cosmic ray, mean over the draws, in [0, 1]; NaN
-        where the image was not finite.
+        Probability of a cosmic ray, mean over the draws, recalibrated where
+        the model says so, in [0, 1]; NaN where the image was not finite.
     uncertainty : ndarray of float32
         Standard deviation (ddof 0) of the probability over the draws; 0 for
         a single pass.
     entropy : ndarray of float32
         Entropy of ``probability``, nats, in [0, ln 2].
     mutual_information : ndarray of float32
-        Entropy minus the mean entropy of the draws, nats, not negative.
+        Entropy of the draws' mean, before any recalibration, minus the mean
+        entropy of the draws, nats, not negative.
     usable : ndarray of bool
         True for pixels that were finite and not masked.
     T : int
@@ -179,10 +180,13 @@ class CosmicRayDetector:
             tile_size=self.tile_size,
             progress=lambda tiles: tqdm(tiles, disable=not progress_bar, unit="tile"),
         )
+        probability = result.probability
+        if self.model.recalibration is not None:
+            probability = self.model.recalibration(probability).astype(np.float32)
         planes = {
-            "probability": result.probability,
+            "probability": probability,
             "uncertainty": result.std,
-            "entropy": binary_entropy(result.probability),
+            "entropy": binary_entropy(probability),
             "mutual_information": (
                 mutual_information(result.probability, result.mean_entropy)
                 if len(networks) > 1

@@ -8,6 +8,7 @@ DIR of --data holds stis_ccd_1999.fits, tinytim_acs_wfc/ and cosmos2020_sample.f
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import cards
@@ -44,9 +45,7 @@ def finish(result, validation, arguments, settings):
     folder = arguments.work / model.name
     result.history.write(arguments.work / f"{model.name}_history.ecsv", overwrite=True)
     scores.write(arguments.work / f"{model.name}_scores.ecsv", overwrite=True)
-    card = cards.model_card(
-        model, result, scores[0], settings, n_scenes=N_SCENES["training"]
-    )
+    card = cards.model_card(model, result, scores[0], settings, n_scenes=N_SCENES["training"])
     save_model(model, folder, card=card, overwrite=True)
     print(scores)
 
@@ -56,11 +55,13 @@ def main():
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--stage", choices=("unet", "vi", "all"), default="all")
-    parser.add_argument("--epochs", type=int, default=24)
-    parser.add_argument("--vi-epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=22)
+    parser.add_argument("--vi-epochs", type=int, default=8)
     arguments = parser.parse_args()
     # Subnormal numbers slow convolutions down several times; a script may set this, a library not.
     torch.set_flush_denormal(True)
+    # The thread that prepares batches must not hold up the one that trains.
+    sys.setswitchinterval(1e-4)
     training = dataset("training", arguments.data, arguments.work)
     validation = dataset("validation", arguments.data, arguments.work)
     common = {

@@ -26,16 +26,19 @@ arcsec per pixel; a few trailed exposures and satellite trails), exposed anew ea
 drawn: 10-2,000 s, sky 0.01-0.5 e/s, read noise 3-6 e, saturation, bleeding, charge-transfer trails,
 warm and hot pixels, bias steps, bad columns, gain off by up to 25 %. Hits: 60 % cut from seven
 HST/STIS CCD exposures of 1999 (proposal 7353), turned, flipped and scaled by 0.5-2; 40 % simulated.
-Scenes, STIS exposures and simulated hits of the validation set were not trained on.
+Scenes, STIS exposures and simulated hits of the validation set were not trained on; the parameters
+of the simulated hits were fitted to STIS exposures that include the two held out here.
 
-Command: `python recipes/acs_wfc.py --data DIR --work DIR` (settings: {settings}; seed {seed}; best of
-{epochs} epochs by validation loss).
+Command: `python recipes/acs_wfc.py --data DIR --work DIR` (settings: {settings}; seed {seed}; best
+of {epochs} epochs by validation loss).
 
-## Scores on the validation set
+## Scores on validation scenes
 
 Simulated scenes with hits of two held-out STIS exposures (60 %) and simulated hits (40 %), all
-conditions above; {n_pixels:.1f} million pixels, {hit_fraction:.2f} % of them hit. Temperature and
-threshold were fitted on these very pixels.
+conditions above. Temperature and threshold were fitted on one half of the validation scenes, and
+the scores below come from the other half; {n_pixels:.1f} million pixels, {hit_fraction:.2f} % of
+them hit. Both halves draw on the same two STIS exposures, and the epoch was chosen by the loss on
+both.
 
 | | |
 |---|---|

@@ -1,5 +1,6 @@
 """The invariants of the detector, each by a test that fails if it breaks."""
 
+import dataclasses
 import threading
 
 import numpy as np
@@ -9,8 +10,10 @@ from astropy import units as u
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cosmiq_astro.calibration import BetaCalibration, IsotonicCalibration
 from cosmiq_astro.detector import CosmicRayDetector
 from cosmiq_astro.inference.sampling import draw_networks
+from cosmiq_astro.inference.uncertainty import binary_entropy
 
 PLANES = ("probability", "uncertainty", "entropy", "mutual_information")
 quick = settings(
@@ -78,7 +81,6 @@ def test_mean_sampling_is_one_pass_without_uncertainty(tiny_vi, frame):
 
 def test_planes_are_what_the_draws_say(tiny_vi, frame):
     """Against a plain evaluation of every draw on the padded image, in float64 statistics."""
-    from cosmiq_astro.inference.uncertainty import binary_entropy
     from cosmiq_astro.preprocess import normalize
 
     maps = CosmicRayDetector(tiny_vi, device="cpu")(frame, T=6, seed=2)
@@ -99,6 +101,23 @@ def test_planes_are_what_the_draws_say(tiny_vi, frame):
     np.testing.assert_allclose(maps.entropy, binary_entropy(p.mean(0)), atol=1e-6)
     expected = binary_entropy(p.mean(0)) - binary_entropy(p).mean(0)
     np.testing.assert_allclose(maps.mutual_information, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "recalibration",
+    [BetaCalibration(0.7, 1.5, -0.8), IsotonicCalibration((0.05, 0.4, 0.8), (0.0, 0.2, 1.0))],
+)
+def test_recalibration_changes_probability_and_entropy_only(tiny_vi, frame, recalibration):
+    model = dataclasses.replace(tiny_vi, recalibration=recalibration)
+    frame[30, 30] = np.nan
+    raw, maps = (CosmicRayDetector(m, device="cpu")(frame, T=4, seed=1) for m in (tiny_vi, model))
+    expected = recalibration(raw.probability.astype(float))
+    np.testing.assert_allclose(maps.probability, expected, atol=1e-6)
+    assert np.nanmax(np.abs(maps.probability - raw.probability)) > 0.05
+    np.testing.assert_array_equal(maps.entropy, binary_entropy(maps.probability))
+    np.testing.assert_array_equal(maps.uncertainty, raw.uncertainty)
+    np.testing.assert_array_equal(maps.mutual_information, raw.mutual_information)
+    assert maps.probability.dtype == maps.entropy.dtype == np.float32
 
 
 @pytest.mark.parametrize("disturbance", ["nan", "inf", "bright", "negative", "masked region"])

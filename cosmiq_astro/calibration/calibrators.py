@@ -112,8 +112,15 @@ class BetaCalibration(Recalibration):
     b: float
     c: float
 
+    def __post_init__(self):
+        if not (all(map(math.isfinite, (self.a, self.b, self.c))) and min(self.a, self.b) >= 0):
+            raise ValueError(
+                f"a and b must be 0 or more and all numbers finite, not a={self.a}, b={self.b}, "
+                f"c={self.c}"
+            )
+
     def __call__(self, probability):
-        """Return the recalibrated probability."""
+        """Return the recalibrated probability; NaN stays NaN."""
         log_p, log_q = clipped_logs(probability)
         return expit(self.a * log_p - self.b * log_q + self.c)
 
@@ -132,8 +139,20 @@ class IsotonicCalibration(Recalibration):
     probability: tuple
     value: tuple
 
+    def __post_init__(self):
+        for name in ("probability", "value"):
+            points = np.asarray(getattr(self, name), dtype=float)
+            # A comparison that NaN fails.
+            within = ((points >= 0) & (points <= 1)).all() and (np.diff(points) >= 0).all()
+            if points.ndim != 1 or not (points.size and within):
+                raise ValueError(f"{name} must ascend within [0, 1] in one point or more")
+        if len(self.probability) != len(self.value):
+            raise ValueError(
+                f"probability has {len(self.probability)} points, value has {len(self.value)}"
+            )
+
     def __call__(self, probability):
-        """Return the recalibrated probability; constant outside the points."""
+        """Return the recalibrated probability; constant outside the points, NaN stays NaN."""
         return np.interp(probability, self.probability, self.value)
 
 
@@ -145,6 +164,18 @@ _NAMES = {
 
 
 def clipped_logs(probability):
-    """Return ln p and ln(1 - p) of the probability clipped as in the log-likelihood."""
+    """
+    Return the logarithms that the log-likelihood is made of.
+
+    Parameters
+    ----------
+    probability : ndarray
+        Clipped as in `~cosmiq_astro.calibration.negative_log_likelihood`.
+
+    Returns
+    -------
+    logs : tuple of ndarray
+        ln p and ln(1 - p).
+    """
     p = np.clip(probability, CLIP, 1 - CLIP)
     return np.log(p), np.log1p(-p)

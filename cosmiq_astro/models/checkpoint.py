@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from cosmiq_astro.calibration import BetaCalibration, IsotonicCalibration, Recalibration
 from cosmiq_astro.models.registry import find_model
 from cosmiq_astro.models.unet import UNet, UNetConfig, empty_unet
 
@@ -34,6 +35,12 @@ class Model:
         Divides the logits of every draw, fitted on validation data.
     sha256 : str
         Of the weights' file; empty for a model that was never saved.
+    recalibration : `~cosmiq_astro.calibration.Recalibration` or None
+        Applied to the mean probability of the draws, after the temperature
+        and before the threshold: what `~cosmiq_astro.calibration.fit_beta` or
+        `~cosmiq_astro.calibration.fit_isotonic` returned. It changes
+        probability and entropy; standard deviation and mutual information
+        stay those of the draws.
     """
 
     name: str
@@ -43,6 +50,10 @@ class Model:
     threshold: float = 0.5
     temperature: float = 1.0
     sha256: str = ""
+    recalibration: Recalibration | None = None
+
+    def __post_init__(self):
+        _check_recalibration("recalibration", self.recalibration)
 
     @property
     def method(self):
@@ -60,8 +71,9 @@ def load_model(model):
     Parameters
     ----------
     model : str or path-like
-        A name from `~cosmiq_astro.list_models`, or a folder written by
-        `save_model`.
+        A name from `~cosmiq_astro.list_models`, a folder written by
+        `save_model`, or a checkpoint of deepCR (``.pth``, see
+        `~cosmiq_astro.models.deepcr.load_deepcr`).
 
     Returns
     -------
@@ -80,6 +92,11 @@ def load_model(model):
     >>> ca.load_model("acs-wfc-unet").method
     'unet'
     """
+    if Path(model).suffix == ".pth":
+        # That module needs `Model`.
+        from cosmiq_astro.models.deepcr import load_deepcr
+
+        return load_deepcr(model)
     folder = find_model(model)
     config = _read_config(folder)
     weights = folder / "weights.safetensors"
@@ -104,6 +121,7 @@ def load_model(model):
         threshold=config["threshold"],
         temperature=config["temperature"],
         sha256=digest,
+        recalibration=config["recalibration"],
     )
 
 
@@ -113,6 +131,10 @@ def _read_config(folder):
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         config["network"] = UNetConfig(**config["network"])
+        recalibration = config.get("recalibration")
+        if recalibration is not None:
+            recalibration = Recalibration.from_dict(recalibration)
+        config["recalibration"] = recalibration
         missing = {"name", "version", "instrument", "threshold", "temperature", "sha256"} - set(
             config
         )
@@ -124,7 +146,16 @@ def _read_config(folder):
         raise ValueError(f"threshold in {path} must be in (0, 1), got {config['threshold']}")
     if not config["temperature"] > 0:
         raise ValueError(f"temperature in {path} must be positive, got {config['temperature']}")
+    _check_recalibration(f"recalibration in {path}", config["recalibration"])
     return config
+
+
+def _check_recalibration(name, recalibration):
+    if not isinstance(recalibration, BetaCalibration | IsotonicCalibration | None):
+        raise ValueError(
+            f"{name} must be None or what fit_beta or fit_isotonic returned, got {recalibration!r};"
+            " a temperature divides the logits of each draw: give it as temperature"
+        )
 
 
 def save_model(model, folder, *, card, overwrite=False):
@@ -159,6 +190,7 @@ def save_model(model, folder, *, card, overwrite=False):
     weights = folder / "weights.safetensors"
     state = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
     save_file(state, weights)
+    recalibration = model.recalibration
     config = {
         "name": model.name,
         "version": model.version,
@@ -167,6 +199,7 @@ def save_model(model, folder, *, card, overwrite=False):
         "parameters": sum(p.numel() for p in model.network.parameters()),
         "threshold": model.threshold,
         "temperature": model.temperature,
+        "recalibration": None if recalibration is None else recalibration.to_dict(),
         "network": model.network.config.as_dict(),
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }

@@ -3,11 +3,15 @@
 import importlib
 
 _LAZY = {
+    "InjectionDataset": "cosmiq_astro.training.injection",
     "ObservingConditions": "cosmiq_astro.training.simulated",
+    "ExposureLabels": "cosmiq_astro.training.labels",
     "PairedDataset": "cosmiq_astro.training.datasets",
     "SimulatedDataset": "cosmiq_astro.training.simulated",
     "TrainingResult": "cosmiq_astro.training.loop",
     "calibrate": "cosmiq_astro.training.finish",
+    "label_exposures": "cosmiq_astro.training.labels",
+    "model_card": "cosmiq_astro.training.card",
     "train": "cosmiq_astro.training.loop",
 }
 

@@ -1,10 +1,20 @@
-"""Frames to train on: labelled pairs, or science frames with cosmic rays injected on the fly."""
+"""Labelled pairs to train on, and batches of patches from any dataset."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from cosmiq_astro.preprocess import estimate_statistics, normalize, subtract_sky
+from cosmiq_astro.training._files import find_pairs
+from cosmiq_astro.training._frames import (
+    Frames,
+    check_frames,
+    combine_masks,
+    count_valid,
+    read_pixels,
+    row_blocks,
+)
+from cosmiq_astro.units import to_electrons
 
 __all__ = ["PairedDataset", "Patch", "make_batch"]
 
@@ -85,119 +95,97 @@ def _random_turn(rng):
     return turn
 
 
-class _Frames:
-    """What the datasets share: frames of their own shapes, cut and split by whole frames."""
-
-    def __init__(self, shapes, ignore):
-        self._shapes = shapes
-        self._ignore = ignore
-
-    @property
-    def n_frames(self):
-        """Number of frames."""
-        return len(self._shapes)
-
-    @property
-    def n_pixels(self):
-        """Number of pixels of all frames."""
-        return sum(ny * nx for ny, nx in self._shapes)
-
-    @property
-    def n_valid_pixels(self):
-        """Number of distinct pixels that are not ignored: the N of the evidence lower bound."""
-        ignored = 0 if self._ignore is None else sum(int(np.sum(i)) for i in self._ignore)
-        return self.n_pixels - ignored
-
-    def _cut(self, frame, size, rng):
-        """Return the slices of a random square, at most as large as the frame."""
-        ny, nx = self._shapes[frame]
-        if size > min(ny, nx):
-            raise ValueError(f"patch_size {size} is larger than frame {frame} of shape {(ny, nx)}")
-        y, x = rng.integers(ny - size + 1), rng.integers(nx - size + 1)
-        return slice(y, y + size), slice(x, x + size)
-
-    def split(self, fraction, *, seed):
-        """
-        Split off some frames for validation: whole frames, so that no exposure is on both sides.
-
-        Parameters
-        ----------
-        fraction : float
-            Share of the frames for validation, in (0, 1).
-        seed : int
-            Seed of the choice.
-
-        Returns
-        -------
-        training, validation : dataset
-            Views of this dataset.
-
-        Raises
-        ------
-        ValueError
-            If there are fewer than two frames.
-        """
-        if self.n_frames < 2:
-            raise ValueError("one frame cannot be split; give a validation dataset of its own")
-        order = np.random.default_rng(seed).permutation(self.n_frames)
-        n = min(max(1, round(fraction * self.n_frames)), self.n_frames - 1)
-        return self._subset(sorted(order[n:])), self._subset(sorted(order[:n]))
-
-
-def _checked(name, arrays, shapes):
-    """Return a list of 2-D arrays of the given shapes, or say which one differs."""
-    if arrays is None:
-        return None
-    arrays = list(arrays)
-    if len(arrays) != len(shapes):
-        raise ValueError(f"{name} has {len(arrays)} frames, images has {len(shapes)}")
-    for i, (array, shape) in enumerate(zip(arrays, shapes, strict=True)):
-        if np.shape(array) != shape:
-            raise ValueError(f"{name}[{i}] has shape {np.shape(array)}, images[{i}] has {shape}")
-    return arrays
-
-
-def _checked_images(images):
-    images = list(images)
-    if not images:
-        raise ValueError("images is empty; give at least one frame")
-    for i, image in enumerate(images):
-        if np.ndim(image) != 2:
-            raise ValueError(f"images[{i}] must have two dimensions, got shape {np.shape(image)}")
-    return images
-
-
-class PairedDataset(_Frames):
+class PairedDataset(Frames):
     """
     Exposures with their cosmic-ray masks (deepCR's ``mode='pair'``).
 
     Parameters
     ----------
-    images : sequence of ndarray
-        Exposures, electron, 2-D; memory-mapped arrays are read patch by patch.
+    images : sequence of ndarray or `~astropy.nddata.CCDData`
+        Exposures, two-dimensional, sky included; arrays are in electrons, or
+        in adu if ``gain`` is given. Memory-mapped arrays stay on disk and are
+        read patch by patch.
     masks : sequence of ndarray
         True or 1 where a cosmic ray hit.
     ignore : sequence of ndarray, optional
-        True where the label is unknown: out of the loss and of all metrics.
-    readnoise : float, optional
-        Electron.
+        True where the label is unknown: out of the loss and of all metrics. A
+        mask that comes with `~astropy.nddata.CCDData` is added to it.
+    readnoise : float or `~astropy.units.Quantity`, optional
+        Electron. Give it if you know it: the network then learns to work with
+        and without it.
+    gain : float or `~astropy.units.Quantity`, optional
+        Electron per adu; needed for adu.
+    visits : sequence, optional
+        Which visit each exposure belongs to, by any name: exposures of one
+        visit stay on one side of a split. Give it whenever several exposures
+        show the same field.
 
     Raises
     ------
     ValueError
-        If numbers of frames or shapes differ, or a mask has other values
-        than 0 and 1.
+        If numbers of frames, shapes or units differ, a mask has other values
+        than 0 and 1, or a frame has no valid pixel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cosmiq_astro.training import PairedDataset
+    >>> image = np.random.default_rng(0).normal(50, 8, (32, 32))
+    >>> image[10, 10:14] += 900
+    >>> PairedDataset([image], [image > 400], readnoise=4).n_valid_pixels
+    1024
     """
 
-    def __init__(self, images, masks, ignore=None, *, readnoise=None):
-        self._images = _checked_images(images)
-        shapes = [np.shape(image) for image in self._images]
-        self._masks = _checked("masks", masks, shapes)
+    _planes = ("_images", "_masks", "_ignore")
+
+    def __init__(self, images, masks, ignore=None, *, readnoise=None, gain=None, visits=None):
+        self._images, own = read_pixels("images", images, gain)
+        shapes = [image.shape for image in self._images]
+        self._masks = check_frames("masks", masks, shapes)
+        given = check_frames("ignore", ignore, shapes) or [None] * len(shapes)
+        self._ignore = [combine_masks(a, b) for a, b in zip(given, own, strict=True)]
         for i, mask in enumerate(self._masks):
-            if np.asarray(mask).dtype != bool and not np.isin(mask, (0, 1)).all():
-                raise ValueError(f"masks[{i}] has values other than 0 and 1")
-        super().__init__(shapes, _checked("ignore", ignore, shapes))
-        self._readnoise = readnoise
+            _check_binary(f"masks[{i}]", mask)
+        self._readnoise = to_electrons("readnoise", readnoise, gain=gain)
+        super().__init__(shapes, n_valid=count_valid(self._images, self._ignore), visits=visits)
+
+    @classmethod
+    def from_directory(cls, path, *, readnoise=None, gain=None):
+        """
+        Read pairs of files; pixels are fetched when they are needed.
+
+        Each exposure is ``NAME.fits`` or ``NAME.npy``, with its mask in
+        ``NAME_mask.fits`` or ``NAME_mask.npy`` beside it, and, if there is
+        one, ``NAME_ignore.fits`` or ``NAME_ignore.npy``. Of a FITS file the
+        first two-dimensional image is taken, in the unit of its ``BUNIT``
+        (adu if there is none), rates with ``EXPTIME``; ``.npy`` files are in
+        electrons, or in adu if ``gain`` is given. Exposures in one
+        subdirectory of ``path`` belong to one visit. `label_exposures` and
+        ``cosmiq-astro label`` make such files.
+
+        Parameters
+        ----------
+        path : path-like
+            The directory.
+        readnoise, gain : float or `~astropy.units.Quantity`, optional
+            As for the class.
+
+        Returns
+        -------
+        dataset : `PairedDataset`
+            Takes memory for a patch at a time, however many files there are.
+
+        Raises
+        ------
+        ValueError
+            If there is no exposure, a mask is missing, or what is in them
+            cannot be used.
+        """
+        images, masks, ignore, visits = find_pairs(path)
+        for i, plane in enumerate(ignore):
+            if plane is None:
+                ignore[i] = np.broadcast_to(False, images[i].shape)
+        return cls(images, masks, ignore, readnoise=readnoise, gain=gain, visits=visits)
 
     def patch(self, frame, size, rng):
         """
@@ -215,17 +203,18 @@ class PairedDataset(_Frames):
         patch : `Patch`
             The square.
         """
-        cut = self._cut(frame, size, rng)
-        image = np.asarray(self._images[frame][cut], dtype=np.float32)
-        usable = np.isfinite(image)
-        valid = usable if self._ignore is None else usable & ~np.asarray(self._ignore[frame][cut])
-        label = np.asarray(self._masks[frame][cut], dtype=bool)
+        box = self._cut(frame, size, rng)
+        image = self._images[frame][box]
+        usable = valid = np.isfinite(image)
+        if self._ignore[frame] is not None:
+            valid = usable & ~np.asarray(self._ignore[frame][box], dtype=bool)
+        label = np.asarray(self._masks[frame][box], dtype=bool)
         return Patch(image, label, valid, usable, self._readnoise)
 
-    def _subset(self, frames):
-        def pick(arrays):
-            return None if arrays is None else [arrays[i] for i in frames]
 
-        return PairedDataset(
-            pick(self._images), pick(self._masks), pick(self._ignore), readnoise=self._readnoise
-        )
+def _check_binary(name, mask):
+    if np.asarray(mask[:1]).dtype == bool:
+        return
+    for box in row_blocks(mask.shape):
+        if not np.isin(mask[box], (0, 1)).all():
+            raise ValueError(f"{name} has values other than 0 and 1")

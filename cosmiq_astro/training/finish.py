@@ -1,4 +1,4 @@
-"""After training: temperature and threshold fitted on validation frames."""
+"""After training: temperature and threshold fitted on one half of the validation frames."""
 
 from dataclasses import replace
 
@@ -23,38 +23,67 @@ _BATCH = 8
 
 def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
     """
-    Fit a model's temperature and threshold on validation frames.
+    Fit a model's temperature and threshold on half of the validation frames, score on the rest.
 
     The temperature minimises the negative log-likelihood of the mean over
     ``T`` draws, each draw's logits divided by it (Guo et al. 2017,
     arXiv:1706.04599, section 4.2); the threshold maximises F1 after that.
+    Both are fitted on one half of the frames and all scores come from the
+    other, so that no frame judges what was fitted on it. Where the epoch was
+    chosen by the loss on these frames, that choice has seen both halves.
 
     Parameters
     ----------
     model : `~cosmiq_astro.models.checkpoint.Model`
         A trained model.
     validation : dataset
-        Frames that the model was not trained on.
+        Two frames or more that the model was not trained on.
     T : int, optional
         Weight draws for a variational model.
     n_patches, patch_size : int, optional
-        How much to look at.
+        How much to look at in each half.
     seed : int, optional
-        Seed of patches and draws.
+        Seed of the split, the patches and the draws.
 
     Returns
     -------
     model : `~cosmiq_astro.models.checkpoint.Model`
         The same network with ``temperature`` and ``threshold`` set.
     scores : `~astropy.table.QTable`
-        One row of scores on the same patches, after the temperature: NLL,
-        ECE, detection rates at false-positive rates of 0.05 % and 0.5 %, and
-        precision and recall at the threshold.
+        One row of scores on the half that nothing was fitted on, after the
+        temperature: NLL, ECE, detection rates at false-positive rates of
+        0.05 % and 0.5 %, and precision and recall at the threshold.
+
+    Raises
+    ------
+    ValueError
+        If there is only one validation frame.
     """
-    logits, labels = _validation_logits(model, validation, T, n_patches, patch_size, seed)
+    if validation.n_frames < 2:
+        raise ValueError(
+            "validation has 1 frame; temperature and threshold are fitted on some frames and "
+            "scored on others: give two frames or more"
+        )
+    to_fit, to_score = validation.split(0.5, seed=seed)
+    sampling = "antithetic" if model.method == "vi" else "mean"
+    networks = draw_networks(model.network, T, sampling=sampling, seed=seed)
+    channels = model.network.config.channels
+    patches = {"n_patches": n_patches, "patch_size": patch_size}
+    logits, labels = _logits(networks, channels, to_fit, **patches, seed=(seed, 0))
     temperature = float(fit_temperature(logits, labels, from_logits=True))
-    probability = (1 / (1 + np.exp(-logits / temperature))).mean(axis=0)
-    threshold = float(choose_threshold(probability, labels, f_beta=1))
+    threshold = float(choose_threshold(_mean(logits, temperature), labels, f_beta=1))
+    logits, labels = _logits(networks, channels, to_score, **patches, seed=(seed, 1))
+    fitted = replace(model, temperature=temperature, threshold=threshold)
+    return fitted, _scores(_mean(logits, temperature), labels, threshold)
+
+
+def _mean(logits, temperature):
+    """Return the mean probability over the draws, shape (n,)."""
+    return (1 / (1 + np.exp(-logits / temperature))).mean(axis=0)
+
+
+def _scores(probability, labels, threshold):
+    """Return the scores of one half, one row."""
     at_threshold = probability >= threshold
     scores = {
         "nll": negative_log_likelihood(probability, labels),
@@ -66,20 +95,16 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
         "n_pixels": labels.size,
         "hit_fraction": labels.mean(),
     }
-    fitted = replace(model, temperature=temperature, threshold=threshold)
-    return fitted, QTable(rows=[{k: float(v) for k, v in scores.items()}])
+    return QTable(rows=[{k: float(v) for k, v in scores.items()}])
 
 
 @torch.inference_mode()
-def _validation_logits(model, validation, T, n_patches, patch_size, seed):
+def _logits(networks, channels, frames, *, n_patches, patch_size, seed):
     """Return the logits of each draw, shape (T, n), and the labels, of all valid pixels."""
-    sampling = "antithetic" if model.method == "vi" else "mean"
-    networks = draw_networks(model.network, T, sampling=sampling, seed=seed)
-    channels = model.network.config.channels
     logits, labels = [], []
     for start in range(0, n_patches, _BATCH):
-        rng = np.random.default_rng([seed, start])
-        inputs, label, valid = make_batch(validation, _BATCH, patch_size, channels, rng)
+        rng = np.random.default_rng([*seed, start])
+        inputs, label, valid = make_batch(frames, _BATCH, patch_size, channels, rng)
         inputs = torch.from_numpy(inputs).contiguous(memory_format=torch.channels_last)
         logits.append(np.stack([network(inputs).numpy()[valid] for network in networks]))
         labels.append(label[valid])

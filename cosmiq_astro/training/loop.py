@@ -1,29 +1,27 @@
 """The training loop: one flag, ``bayesian``, chooses the network."""
 
-import math
-import os
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from astropy.table import Table
 from lightning_fabric import Fabric
-from torch import nn
-from torch.func import functional_call
 from tqdm import tqdm
 
-from cosmiq_astro.models.checkpoint import Model, load_model
-from cosmiq_astro.models.layers import sample_weights, variational_layers
-from cosmiq_astro.models.unet import UNetConfig, empty_unet, initialize_weights
-from cosmiq_astro.training.datasets import make_batch
-from cosmiq_astro.training.losses import ElboNetwork, masked_cross_entropy
+from cosmiq_astro.models.checkpoint import Model
+from cosmiq_astro.models.unet import UNetConfig, empty_unet
+from cosmiq_astro.training._checkpoint import State, read_checkpoint, resume, write_checkpoint
+from cosmiq_astro.training._epoch import train_epoch, validate
+from cosmiq_astro.training._schedule import Settings, check_settings
+from cosmiq_astro.training._start import freeze_layers, start_network
+from cosmiq_astro.training.losses import ElboNetwork
 
 __all__ = ["TrainingResult", "train"]
 
-_VALIDATION_DRAWS = 4
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,27 +45,42 @@ class TrainingResult:
     history: Table
     seed: int
 
+    @classmethod
+    def from_checkpoint(cls, path):
+        """
+        Take the best model so far out of the checkpoint of a run that was interrupted.
 
-@dataclass(frozen=True)
-class _Settings:
-    epochs: int
-    patch_size: int
-    batch_size: int
-    batches_per_epoch: int
-    learning_rate: float
-    kl_beta: float
-    kl_warmup: int
-    seed: int
+        Parameters
+        ----------
+        path : path-like
+            The file given as ``checkpoint`` to `train`.
 
+        Returns
+        -------
+        result : `TrainingResult`
+            As if the run had ended after its last complete epoch.
 
-@dataclass
-class _State:
-    """All that changes during training; what a checkpoint holds."""
+        Raises
+        ------
+        ValueError
+            If the file is not a checkpoint.
+        """
+        content = read_checkpoint(path)
+        about = content["about"]
+        network = empty_unet(UNetConfig(**about["config"]))
+        network.load_state_dict(content["best_weights"], assign=True)
+        return cls._of(network, content["history"], content["settings"], about)
 
-    epoch: int = 0
-    best_loss: float = math.inf
-    best_weights: dict = field(default_factory=dict)
-    history: list = field(default_factory=list)
+    @classmethod
+    def _of(cls, network, history, settings, about):
+        network = network.cpu().eval().requires_grad_(False)
+        model = Model(
+            name=about["name"],
+            version="1",
+            instrument=about["instrument"],
+            network=network.to(memory_format=torch.channels_last),
+        )
+        return cls(model, Table(rows=history, meta=asdict(settings)), settings.seed)
 
 
 def train(
@@ -81,12 +94,15 @@ def train(
     variational=("*",),
     kl_beta=1.0,
     kl_warmup=0,
+    freeze=(),
     epochs=50,
+    patience=None,
     patch_size=128,
     batch_size=16,
     learning_rate=1e-3,
     seed=None,
     device="auto",
+    devices=1,
     precision="32-true",
     checkpoint=None,
     name="untitled",
@@ -116,25 +132,35 @@ def train(
     validation_fraction : float, optional
         In (0, 1).
     init : str, path-like or Model, optional
-        A model to start from. A variational network started from a baseline
+        A model to start from: a bundled one by its name, a folder, or what
+        `~cosmiq_astro.load_model` returned. A variational network started from a baseline
         takes its weights as means, 5 % of their size as standard deviations
         and, per layer, their rms as the scale of the prior.
     hidden : int, optional
         Feature maps of the first level, where there is no ``init``.
     variational : tuple of str, optional
-        Patterns of the layers that are variational if ``bayesian``.
+        Patterns (`fnmatch`) of the layers that are variational if
+        ``bayesian``, such as ``('merge.0.*', 'head')`` for the last ones.
     kl_beta : float, optional
         Weight of the KL term. Below 1 the posterior is colder and closer to
-        the baseline; raise it towards 1 with more data.
+        the baseline; raise it towards 1 with more data. A warning tells when
+        the term exceeds the data term.
     kl_warmup : int, optional
         Epochs over which ``kl_beta`` rises linearly from 0.
+    freeze : tuple of str, optional
+        Patterns (`fnmatch`) of the layers that stay as ``init`` has them, such
+        as ``('down.*',)``. Freeze some when there are few frames.
     epochs : int, optional
         An epoch shows as many pixels as the training frames have.
+    patience : int, optional
+        Stop after so many epochs without a lower validation loss. The learning
+        rate falls to its end at ``epochs`` only, so give a patience that
+        outlasts the noise of the validation loss, 5 or more.
     patch_size : int, optional
         Side of the square patches, a multiple of the network's grid; no
         larger than the smallest frame.
     batch_size : int, optional
-        Patches per step.
+        Patches per step, of all devices together.
     learning_rate : float, optional
         Highest rate of Adam; it rises over the first 2 % of the steps and
         falls to zero along a half cosine.
@@ -142,11 +168,17 @@ def train(
         Seeds weights, patches and draws; drawn and reported if None.
     device : str, optional
         ``'auto'``, ``'cpu'``, ``'cuda'``, ``'mps'`` …
+    devices : int, optional
+        How many of them; the frames are shared out. With more than one, the
+        script is run once per device, as Lightning Fabric does it.
     precision : str, optional
         A precision of `lightning_fabric.Fabric`, such as ``'bf16-mixed'``.
     checkpoint : path-like, optional
         A file that the state is written to after each epoch, and resumed
-        from if it is there.
+        from if it is there: the result is bit-identical to that of a run
+        without interruption. After Ctrl-C it holds the last complete epoch;
+        the same call goes on from it, and `TrainingResult.from_checkpoint`
+        makes a model of it.
     name, instrument : str, optional
         For the resulting model.
     progress_bar : bool, optional
@@ -164,14 +196,31 @@ def train(
     FloatingPointError
         If the loss is not finite; the message names the batch.
     """
-    _check_settings(epochs, patch_size, batch_size, learning_rate, kl_beta, validation_fraction)
+    check_settings(
+        learning_rate=learning_rate,
+        kl_beta=kl_beta,
+        validation_fraction=validation_fraction,
+        epochs=epochs,
+        patience=patience,
+        patch_size=patch_size,
+        batch_size=batch_size,
+        devices=devices,
+    )
+    if batch_size % devices:
+        raise ValueError(f"batch_size {batch_size} must be a multiple of devices, {devices}")
+    accelerator = "gpu" if device == "cuda" else device
+    fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)
+    if devices > 1:
+        fabric.launch()
     seed = int(np.random.SeedSequence().entropy % 2**31) if seed is None else int(seed)
+    seed = fabric.broadcast(seed)
     if validation is None:
         dataset, validation = dataset.split(validation_fraction, seed=seed)
-    network = _start_network(dataset, bayesian, init, hidden, tuple(variational), seed)
+    network = start_network(bayesian, init, hidden, variational, seed)
+    freeze_layers(network, freeze)
     if patch_size % network.grid:
         raise ValueError(f"patch_size must be a multiple of {network.grid}, got {patch_size}")
-    settings = _Settings(
+    settings = Settings(
         epochs=epochs,
         patch_size=patch_size,
         batch_size=batch_size,
@@ -180,189 +229,70 @@ def train(
         kl_beta=kl_beta if bayesian else 0.0,
         kl_warmup=kl_warmup,
         seed=seed,
+        freeze=tuple(freeze),
     )
-    accelerator = "gpu" if device == "cuda" else device
-    fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
-    state = _fit(fabric, network, dataset, validation, settings, checkpoint, progress_bar)
+    about = {"name": name, "instrument": instrument}
+    run = _Run(fabric, network, dataset, validation, settings, about)
+    state = run.fit(checkpoint, patience, progress_bar)
     network.load_state_dict(state.best_weights)
-    model = Model(
-        name=name,
-        version="1",
-        instrument=instrument,
-        network=network.cpu().eval().requires_grad_(False),
-    )
-    history = Table(rows=state.history)
-    history.meta = asdict(settings)
-    return TrainingResult(model=model, history=history, seed=seed)
+    return TrainingResult._of(network, state.history, settings, about)
 
 
-def _check_settings(epochs, patch_size, batch_size, learning_rate, kl_beta, validation_fraction):
-    counts = {"epochs": epochs, "patch_size": patch_size, "batch_size": batch_size}
-    for name, value in counts.items():
-        if not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"{name} must be a positive integer, got {value!r}")
-    if not learning_rate > 0:
-        raise ValueError(f"learning_rate must be positive, got {learning_rate!r}")
-    if not kl_beta >= 0:
-        raise ValueError(f"kl_beta must not be negative, got {kl_beta!r}")
-    if not 0 < validation_fraction < 1:
-        raise ValueError(f"validation_fraction must be in (0, 1), got {validation_fraction}")
+@dataclass(frozen=True)
+class _Run:
+    fabric: Fabric
+    network: torch.nn.Module
+    dataset: object
+    validation: object
+    settings: Settings
+    about: dict
 
+    def fit(self, checkpoint, patience, progress_bar):
+        """Run the epochs, from the start or from the checkpoint."""
+        fabric, network, settings = self.fabric, self.network, self.settings
+        network.to(memory_format=torch.channels_last)
+        trained = [p for p in network.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(trained, lr=settings.learning_rate)
+        model, optimizer = fabric.setup(ElboNetwork(network), optimizer)
+        state = resume(checkpoint, network, optimizer, settings) if checkpoint else State()
+        progress_bar = progress_bar and fabric.is_global_zero
+        bar = tqdm(total=settings.epochs, initial=state.epoch, disable=not progress_bar)
+        with ThreadPoolExecutor(1) as pool, bar:
+            while state.epoch < settings.epochs:
+                if patience is not None and state.has_stalled(patience):
+                    break
+                start = time.monotonic()
+                row = train_epoch(
+                    fabric, model, optimizer, self.dataset, state.epoch, settings, pool
+                )
+                row["val_loss"] = validate(fabric, network, self.validation, settings)
+                row["seconds"] = time.monotonic() - start
+                self._keep(state, row)
+                if checkpoint and fabric.is_global_zero:
+                    write_checkpoint(checkpoint, network, optimizer, state, settings, self.about)
+                fabric.barrier()
+                bar.update()
+                bar.set_postfix(train=f"{row['train_loss']:.5f}", val=f"{row['val_loss']:.5f}")
+        self._warn_of_prior(state)
+        return state
 
-def _start_network(dataset, bayesian, init, hidden, variational, seed):
-    patterns = variational if bayesian else ()
-    generator = torch.Generator().manual_seed(seed)
-    if init is None:
-        config = UNetConfig(hidden=hidden, variational=patterns)
-        return initialize_weights(empty_unet(config), generator)
-    start = init if isinstance(init, Model) else load_model(init)
-    network = empty_unet(replace(start.network.config, variational=patterns))
-    initialize_weights(network, generator)
-    given = start.network.state_dict()
-    network.load_state_dict(
-        {k: v for k, v in given.items() if k in network.state_dict()}, strict=False
-    )
-    if bayesian and start.method == "unet":
-        for layer in variational_layers(network).values():
-            layer.set_prior_sigma(layer.weight.detach().square().mean().sqrt())
-            layer.set_posterior_sigma(relative=0.05)
-    return network
+    def _keep(self, state, row):
+        """Add an epoch to the state, and its weights if they are the best."""
+        state.history.append(row)
+        state.epoch += 1
+        if row["val_loss"] < state.best_loss:
+            state.best_loss = row["val_loss"]
+            weights = self.network.state_dict()
+            state.best_weights = {k: v.cpu().clone() for k, v in weights.items()}
 
-
-def _fit(fabric, network, dataset, validation, settings, checkpoint, progress_bar):
-    """Run the epochs, from the start or from the checkpoint."""
-    channels = network.config.channels
-    network.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
-    model, optimizer = fabric.setup(ElboNetwork(network), optimizer)
-    state = _resume(checkpoint, network, optimizer, settings) if checkpoint else _State()
-    bar = tqdm(total=settings.epochs, initial=state.epoch, disable=not progress_bar)
-    with ThreadPoolExecutor(1) as pool, bar:
-        while state.epoch < settings.epochs:
-            start = time.monotonic()
-            row = _train_epoch(fabric, model, optimizer, dataset, state.epoch, settings, pool)
-            row["val_loss"] = _validate(fabric, network, validation, settings, channels)
-            row["seconds"] = time.monotonic() - start
-            state.history.append(row)
-            state.epoch += 1
-            if row["val_loss"] < state.best_loss:
-                state.best_loss = row["val_loss"]
-                state.best_weights = {k: v.cpu().clone() for k, v in network.state_dict().items()}
-            if checkpoint:
-                _write_checkpoint(checkpoint, network, optimizer, state, settings)
-            bar.update()
-            bar.set_postfix(train=f"{row['train_loss']:.5f}", val=f"{row['val_loss']:.5f}")
-    return state
-
-
-def _train_epoch(fabric, model, optimizer, dataset, epoch, settings, pool):
-    model.train()
-    network = model.module.network
-    n_steps, total = settings.batches_per_epoch, settings.epochs * settings.batches_per_epoch
-    beta = settings.kl_beta * min(1.0, (epoch + 1) / max(settings.kl_warmup, 1))
-
-    def prepare(step):
-        # Seeded by its place in the run alone: a resumed run sees the same batches.
-        rng = np.random.default_rng([settings.seed, epoch, step])
-        return make_batch(
-            dataset, settings.batch_size, settings.patch_size, network.config.channels, rng
-        )
-
-    loss_sum = 0.0
-    kl_per_pixel = torch.zeros(())
-    upcoming = pool.submit(prepare, 0)
-    for step in range(n_steps):
-        batch = upcoming.result()
-        upcoming = pool.submit(prepare, step + 1) if step + 1 < n_steps else None
-        rate = _learning_rate(epoch * n_steps + step, total, settings.learning_rate)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        inputs, labels, valid = (fabric.to_device(torch.from_numpy(a)) for a in batch)
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-        generator = torch.Generator().manual_seed(hash((settings.seed, epoch, step)) % 2**63)
-        _, noise = sample_weights(network, generator)
-        logits, kl = model(inputs, noise)
-        data_term = masked_cross_entropy(logits, labels, valid)
-        kl_per_pixel = kl / dataset.n_valid_pixels
-        loss = data_term + beta * kl_per_pixel
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss.item()} at epoch {epoch}, step {step}: look for absurd pixel "
-                "values in the training frames, or lower learning_rate"
+    def _warn_of_prior(self, state):
+        """Say so where the prior outweighs the data: the network would rather be ignorant."""
+        last = state.history[-1]
+        kl = self.settings.kl_beta * last["kl"]
+        if kl > last["train_loss"]:
+            _logger.warning(
+                "kl_beta x KL is %.3g nats per pixel, more than the data term of %.3g: on so few "
+                "pixels the prior outweighs the data; lower kl_beta, or give more frames",
+                kl,
+                last["train_loss"],
             )
-        optimizer.zero_grad()
-        fabric.backward(loss)
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        loss_sum += data_term.item()
-    return {
-        "epoch": epoch + 1,
-        "train_loss": loss_sum / n_steps,
-        "kl": kl_per_pixel.item(),
-        "learning_rate": rate,
-    }
-
-
-def _learning_rate(step, total, highest):
-    warmup = max(1, total // 50)
-    if step < warmup:
-        return highest * (step + 1) / warmup
-    return highest * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
-
-
-@torch.inference_mode()
-def _validate(fabric, network, validation, settings, channels):
-    """Return the predictive NLL on patches that are the same in every epoch."""
-    generator = torch.Generator().manual_seed(settings.seed)
-    n_draws = _VALIDATION_DRAWS if variational_layers(network) else 1
-    draws = [sample_weights(network, generator)[0] for _ in range(n_draws)]
-    area = settings.batch_size * settings.patch_size**2
-    total = count = 0.0
-    for step in range(max(1, round(validation.n_pixels / area))):
-        rng = np.random.default_rng([settings.seed, step])
-        batch = make_batch(validation, settings.batch_size, settings.patch_size, channels, rng)
-        inputs, labels, valid = (fabric.to_device(torch.from_numpy(a)) for a in batch)
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with fabric.autocast():
-            p = torch.stack(
-                [torch.sigmoid(functional_call(network, w, (inputs,)).double()) for w in draws]
-            ).mean(0)
-        p = p.clamp(1e-7, 1 - 1e-7)
-        loss = -torch.where(labels > 0, torch.log(p), torch.log1p(-p))
-        total += torch.where(valid, loss, 0).sum().item()
-        count += valid.sum().item()
-    return total / max(count, 1)
-
-
-def _write_checkpoint(path, network, optimizer, state, settings):
-    """Write the whole state; a crash while writing leaves the previous one."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    content = {
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "epoch": state.epoch,
-        "best_loss": state.best_loss,
-        "best_weights": state.best_weights,
-        "history": state.history,
-        "settings": asdict(settings),
-    }
-    torch.save(content, partial)
-    os.replace(partial, path)
-
-
-def _resume(path, network, optimizer, settings):
-    if not Path(path).exists():
-        return _State()
-    content = torch.load(path, weights_only=True)
-    written = content.pop("settings")
-    differ = [k for k, v in asdict(settings).items() if written[k] != v]
-    if differ:
-        raise ValueError(
-            f"checkpoint {str(path)!r} was written with other settings: {', '.join(differ)}; "
-            "give those again, or another checkpoint file"
-        )
-    network.load_state_dict(content.pop("network"))
-    optimizer.load_state_dict(content.pop("optimizer"))
-    return _State(**content)

@@ -14,7 +14,8 @@ from cosmiq_astro.simulate import (
     label_from_charge,
     warm_pixels,
 )
-from cosmiq_astro.training.datasets import Patch, _Frames
+from cosmiq_astro.training._frames import Frames, log_uniform
+from cosmiq_astro.training.datasets import Patch
 
 __all__ = ["ObservingConditions", "SimulatedDataset"]
 
@@ -59,7 +60,7 @@ class ObservingConditions:
     trap_density: tuple[float, float] = (0.0, 0.6)
 
 
-class SimulatedDataset(_Frames):
+class SimulatedDataset(Frames):
     """
     Noise-free scenes that are exposed anew, with new hits, each time a patch is drawn.
 
@@ -74,11 +75,13 @@ class SimulatedDataset(_Frames):
         What to vary, and how far.
     """
 
+    _planes = ("_scenes",)
+
     def __init__(self, scenes, libraries, *, conditions=None):
         self._scenes = list(scenes)
         self._libraries = list(libraries)
         self._conditions = ObservingConditions() if conditions is None else conditions
-        super().__init__([np.shape(scene) for scene in self._scenes], None)
+        super().__init__([np.shape(scene) for scene in self._scenes])
 
     def patch(self, frame, size, rng):
         """
@@ -97,11 +100,11 @@ class SimulatedDataset(_Frames):
             The exposure and its labels (3 σ of the noise without the hit).
         """
         now = self._conditions
-        time = _log_uniform(rng, now.exposure_time)
+        time = log_uniform(rng, now.exposure_time)
         readnoise = rng.uniform(*now.readnoise)
         scene = np.asarray(self._scenes[frame][self._cut(frame, size, rng)], dtype=np.float32)
-        expected = scene * (time * _log_uniform(rng, now.brightness))
-        expected += time * _log_uniform(rng, now.sky_rate)
+        expected = scene * (time * log_uniform(rng, now.brightness))
+        expected += time * log_uniform(rng, now.sky_rate)
         if rng.random() < 0.5:
             dark = hot_pixels(scene.shape, rng, fraction=rng.uniform(0, 0.01))
             dark += warm_pixels(scene.shape, rng, fraction=rng.uniform(0, 0.02))
@@ -122,7 +125,7 @@ class SimulatedDataset(_Frames):
 
     def _saturated(self, together, expected, rng):
         """Return the charge with and without hits as the wells and the converter leave it."""
-        full_well = _log_uniform(rng, self._conditions.full_well)
+        full_well = log_uniform(rng, self._conditions.full_well)
         # A hit adds to what the pixel holds already; what is beyond the full well bleeds.
         together = apply_saturation(together, full_well=full_well)
         expected = apply_saturation(expected, full_well=full_well)
@@ -139,7 +142,7 @@ class SimulatedDataset(_Frames):
         now = self._conditions
         rate = now.hit_rate * rng.lognormal(0, 0.7)
         if rng.random() < 0.1:
-            rate *= _log_uniform(rng, (5, 100))
+            rate *= log_uniform(rng, (5, 100))
         # A tenth of the pixels hit is more than any exposure that is worth reducing.
         n = min(rng.poisson(rate * time * shape[0] * shape[1]), int(0.02 * shape[0] * shape[1]))
         shares = np.array([share for _, share in self._libraries])
@@ -149,20 +152,12 @@ class SimulatedDataset(_Frames):
             charge += library.paste(shape, int(count), rng, charge_scale=now.hit_scale)
         return charge
 
-    def _subset(self, frames):
-        scenes = [self._scenes[i] for i in frames]
-        return SimulatedDataset(scenes, self._libraries, conditions=self._conditions)
-
-
-def _log_uniform(rng, limits):
-    return float(np.exp(rng.uniform(*np.log(limits))))
-
 
 def _defects(image, rng):
     """Add offsets and bad columns, misjudge the gain, and mask a part, each now and then."""
     image = image + bias_steps(image.shape, rng, amplitude=rng.exponential(0.7))
     if rng.random() < 0.2:
-        image *= _log_uniform(rng, (0.8, 1.25))
+        image *= log_uniform(rng, (0.8, 1.25))
     usable = np.ones(image.shape, dtype=bool)
     if rng.random() < 0.2:
         offset = bad_columns(image.shape, rng, n=1)

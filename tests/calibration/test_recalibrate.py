@@ -147,3 +147,20 @@ def test_refusals():
         Recalibration.from_dict({"method": "platt"})
     with pytest.raises(ValueError, match=r"beta needs the numbers \['a', 'b', 'c'\], not \['a'\]"):
         Recalibration.from_dict({"method": "beta", "a": 1})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: BetaCalibration(-1.0, 1.0, 0.0), "a and b must be 0 or more .* not a=-1.0"),
+        (lambda: BetaCalibration(1.0, 1.0, np.nan), "all numbers finite, .* c=nan"),
+        (lambda: IsotonicCalibration((0.5, 0.1), (0.1, 0.2)), "probability must ascend within"),
+        (lambda: IsotonicCalibration((0.1, 0.5), (0.1, 1.2)), "value must ascend within"),
+        (lambda: IsotonicCalibration((0.1, np.nan), (0.1, 0.2)), "probability must ascend"),
+        (lambda: IsotonicCalibration((), ()), "in one point or more"),
+        (lambda: IsotonicCalibration((0.1,), (0.1, 0.2)), "has 1 points, value has 2"),
+    ],
+)
+def test_maps_that_cannot_be(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -8,7 +8,10 @@ from cosmiq_astro.cli import models
 from cosmiq_astro.cli.main import main
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["detect", "--help"], ["models", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["detect", "--help"], ["evaluate", "--help"], ["models", "--help"]],
+)
 def test_help_is_instant(arguments):
     code = (
         "import sys; from cosmiq_astro.cli.main import main\n"

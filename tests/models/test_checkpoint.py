@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 import pickle
@@ -6,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from cosmiq_astro.calibration import BetaCalibration, IsotonicCalibration, TemperatureScaling
 from cosmiq_astro.models.checkpoint import load_model, save_model
 from cosmiq_astro.models.registry import list_models
 
@@ -81,12 +83,48 @@ def test_a_pickle_in_disguise_never_runs(folder):
         ({"network": {"channels": ["x-ray"]}}, "channels"),
         ({"threshold": 2.0}, "threshold"),
         ({"temperature": 0}, "temperature"),
+        ({"recalibration": {"method": "magic"}}, r"config\.json .* method must be one of"),
+        ({"recalibration": {"method": "beta", "a": 1}}, r"config\.json .* beta needs the numbers"),
+        ({"recalibration": "beta"}, r"config\.json is not a model's configuration"),
+        (
+            {"recalibration": {"method": "beta", "a": -1, "b": 1, "c": 0}},
+            r"config\.json .* a and b must be 0 or more",
+        ),
+        (
+            {"recalibration": {"method": "beta", "a": "one", "b": 1, "c": 0}},
+            r"config\.json is not a model's configuration",
+        ),
+        (
+            {"recalibration": {"method": "temperature", "temperature": 2.0}},
+            r"recalibration in .*config\.json must be None or what fit_beta .* as temperature",
+        ),
     ],
 )
 def test_absurd_configurations_are_refused(folder, changes, message):
     edit(folder, **changes)
     with pytest.raises(ValueError, match=message):
         load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "recalibration",
+    [None, BetaCalibration(0.9, 1.2, -0.3), IsotonicCalibration((0.1, 0.5, 0.9), (0.0, 0.6, 1.0))],
+)
+def test_recalibration_is_kept(tiny_vi, tmp_path, recalibration):
+    model = dataclasses.replace(tiny_vi, recalibration=recalibration)
+    assert load_model(save_model(model, tmp_path, card="")).recalibration == recalibration
+
+
+def test_a_folder_without_recalibration_is_valid(folder):
+    config = json.loads((folder / "config.json").read_text())
+    del config["recalibration"]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert load_model(folder).recalibration is None
+
+
+def test_a_model_takes_no_temperature_as_recalibration(tiny_vi):
+    with pytest.raises(ValueError, match=r"got TemperatureScaling\(temperature=2.0\)"):
+        dataclasses.replace(tiny_vi, recalibration=TemperatureScaling(2.0))
 
 
 def test_incomplete_configuration_is_refused(folder):

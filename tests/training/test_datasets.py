@@ -1,5 +1,10 @@
+import tracemalloc
+
 import numpy as np
 import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.nddata import CCDData
 
 from cosmiq_astro.simulate import cosmic_ray_footprints
 from cosmiq_astro.training import ObservingConditions, PairedDataset, SimulatedDataset
@@ -9,19 +14,30 @@ CHANNELS = ("asinh", "anscombe")
 
 
 @pytest.fixture
-def pairs():
+def planes():
+    """Six images with their masks and what to ignore."""
     rng = np.random.default_rng(0)
     images = [rng.normal(50, 8, (40 + i, 48)) for i in range(6)]
     masks = [rng.random(image.shape) < 0.02 for image in images]
     ignore = [rng.random(image.shape) < 0.1 for image in images]
-    return PairedDataset(images, masks, ignore, readnoise=5.0)
+    return images, masks, ignore
 
 
-def test_counts(pairs):
+@pytest.fixture
+def pairs(planes):
+    return PairedDataset(*planes, readnoise=5.0)
+
+
+def test_counts(planes):
+    images, masks, ignore = planes
+    images[0][0] = np.nan
+    pairs = PairedDataset(images, masks, ignore)
     assert pairs.n_frames == 6
     assert pairs.n_pixels == sum((40 + i) * 48 for i in range(6))
-    ignored = sum(i.sum() for i in pairs._ignore)
-    assert pairs.n_valid_pixels == pairs.n_pixels - ignored
+    invalid = sum((i | np.isnan(image)).sum() for i, image in zip(ignore, images, strict=True))
+    assert pairs.n_valid_pixels == pairs.n_pixels - invalid
+    training, validation = pairs.split(0.5, seed=0)
+    assert training.n_valid_pixels + validation.n_valid_pixels == pairs.n_valid_pixels
 
 
 def test_splits_are_by_frame_and_cover_all(pairs):
@@ -35,10 +51,24 @@ def test_splits_are_by_frame_and_cover_all(pairs):
         validation._subset([0]).split(0.5, seed=0)
 
 
-def test_batches_keep_image_label_and_ignore_together(pairs):
+def test_visits_stay_together(planes):
+    pairs = PairedDataset(*planes, visits=["a", "b", "b", "a", "c", "c"])
+    for seed in range(5):
+        training, validation = pairs.split(0.34, seed=seed)
+        assert len(set(validation._visits)) == 1
+        assert not set(training._visits) & set(validation._visits)
+        assert (training.n_frames, validation.n_frames) == (4, 2)
+    with pytest.raises(ValueError, match="one visit cannot be split"):
+        validation.split(0.5, seed=0)
+    with pytest.raises(ValueError, match="visits has 2 entries for 6 frames"):
+        PairedDataset(*planes, visits=["a", "b"])
+
+
+def test_batches_keep_image_label_and_ignore_together(planes):
     """A hit made of one bright pixel must stay under its label, whatever the turn."""
-    for image, mask in zip(pairs._images, pairs._masks, strict=True):
+    for image, mask in zip(*planes[:2], strict=True):
         image[mask] = 5000
+    pairs = PairedDataset(*planes, readnoise=5.0)
     inputs, labels, valid = make_batch(pairs, 8, 32, CHANNELS, np.random.default_rng(3))
     assert inputs.shape == (8, 2, 32, 32)
     assert inputs.dtype == np.float32
@@ -48,9 +78,10 @@ def test_batches_keep_image_label_and_ignore_together(pairs):
     np.testing.assert_array_equal(inputs, again[0])
 
 
-def test_nan_pixels_are_hidden_and_do_not_count(pairs):
-    for image in pairs._images:
+def test_nan_pixels_are_hidden_and_do_not_count(planes):
+    for image in planes[0]:
         image[::2] = np.nan
+    pairs = PairedDataset(*planes, readnoise=5.0)
     inputs, _, valid = make_batch(pairs, 4, 32, CHANNELS, np.random.default_rng(3))
     assert np.isfinite(inputs).all()
     assert valid.mean() < 0.5
@@ -80,6 +111,120 @@ def test_bad_pairs(images, masks, ignore, message):
 def test_patch_larger_than_a_frame(pairs):
     with pytest.raises(ValueError, match="patch_size 64 is larger than frame"):
         pairs.patch(0, 64, np.random.default_rng(0))
+
+
+def test_ccddata(planes):
+    images, masks, ignore = planes
+    rates = [
+        CCDData(image / 20, unit=u.adu / u.s, mask=image > 70, meta={"EXPTIME": 10.0})
+        for image in images
+    ]
+    pairs = PairedDataset(rates, masks, ignore, gain=2.0, readnoise=2 * u.adu)
+    patch = pairs.patch(2, 32, np.random.default_rng(0))
+    hidden = [i | (image > 70) for i, image in zip(ignore, images, strict=True)]
+    plain = PairedDataset(images, masks, hidden, readnoise=4.0)
+    expected = plain.patch(2, 32, np.random.default_rng(0))
+    np.testing.assert_allclose(patch.image, expected.image, rtol=1e-6)
+    np.testing.assert_array_equal(patch.valid, expected.valid)
+    assert (patch.image > 70).any()
+    assert patch.readnoise == 4.0
+    assert pairs.n_valid_pixels == plain.n_valid_pixels
+
+
+def test_units(planes):
+    images, masks, _ = planes
+    mixed = [CCDData(image, unit=u.electron) for image in images]
+    mixed[1] = CCDData(images[1], unit=u.adu)
+    with pytest.raises(ValueError, match=r"images have units that differ \(adu, electron\)"):
+        PairedDataset(mixed, masks)
+    with pytest.raises(ValueError, match="the data are in adu: give gain"):
+        PairedDataset([mixed[1]], masks[1:2])
+    with pytest.raises(ValueError, match="their meta has no EXPTIME"):
+        PairedDataset([images[0] * u.electron / u.s], masks[:1])
+    in_adu = PairedDataset(images, masks, gain=2.0).patch(0, 40, np.random.default_rng(0))
+    electrons = PairedDataset(images, masks).patch(0, 40, np.random.default_rng(0))
+    np.testing.assert_allclose(in_adu.image, 2 * electrons.image)
+
+
+def test_a_frame_without_valid_pixel_is_refused(planes):
+    images, masks, ignore = planes
+    ignore[3][:] = True
+    with pytest.raises(ValueError, match="frame 3 has no valid pixel"):
+        PairedDataset(images, masks, ignore)
+
+
+def write_pairs(folder, planes, suffix):
+    for i, (image, mask, ignore) in enumerate(zip(*planes, strict=True)):
+        visit = folder / f"visit{i // 2}"
+        visit.mkdir(exist_ok=True)
+        files = {f"e{i}": image, f"e{i}_mask": mask, f"e{i}_ignore": ignore}
+        if i == 5:
+            del files["e5_ignore"]
+        for name, plane in files.items():
+            path = visit / f"{name}{suffix}"
+            if suffix == ".npy":
+                np.save(path, plane)
+            else:
+                header = fits.Header({"BUNIT": "ELECTRONS"}) if plane is image else None
+                data = plane if plane is image else plane.astype(np.uint8)
+                fits.writeto(path, data, header)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".fits"])
+def test_directory_of_pairs(tmp_path, planes, suffix):
+    write_pairs(tmp_path, planes, suffix)
+    pairs = PairedDataset.from_directory(tmp_path, readnoise=5.0)
+    planes[2][5][:] = False
+    plain = PairedDataset(*planes, readnoise=5.0)
+    assert pairs.n_valid_pixels == plain.n_valid_pixels
+    assert pairs._visits == ["visit0"] * 2 + ["visit1"] * 2 + ["visit2"] * 2
+    for a, b in zip(
+        make_batch(pairs, 6, 32, CHANNELS, np.random.default_rng(3)),
+        make_batch(plain, 6, 32, CHANNELS, np.random.default_rng(3)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_scaled_integers_and_rates_in_files(tmp_path):
+    image = np.arange(40_000, 40_000 + 32 * 32, dtype=np.uint16).reshape(32, 32)
+    mask = (image > 40_500).astype(np.uint8)
+    primary = fits.PrimaryHDU(header=fits.Header({"EXPTIME": 5.0}))
+    hdu = fits.ImageHDU(image, fits.Header({"BUNIT": "COUNTS/S"}))
+    fits.HDUList([primary, hdu]).writeto(tmp_path / "a.fits")
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(mask)]).writeto(tmp_path / "a_mask.fits")
+    pairs = PairedDataset.from_directory(tmp_path, gain=2.0)
+    patch = pairs.patch(0, 32, np.random.default_rng(0))
+    np.testing.assert_array_equal(patch.image, image * 10.0)
+    np.testing.assert_array_equal(patch.label, mask > 0)
+    assert pairs._visits == ["a.fits"]
+
+
+def test_memory_does_not_grow_with_the_files(tmp_path):
+    for i in range(8):
+        np.save(tmp_path / f"{i}.npy", np.full((1024, 1024), 50, np.float32))
+        np.save(tmp_path / f"{i}_mask.npy", np.zeros((1024, 1024), bool))
+    tracemalloc.start()
+    pairs = PairedDataset.from_directory(tmp_path)
+    make_batch(pairs, 16, 32, CHANNELS, np.random.default_rng(0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16e6  # the files hold 42 MB
+
+
+def test_bad_directories(tmp_path):
+    with pytest.raises(ValueError, match=r"holds no exposures: NAME\.fits or NAME\.npy"):
+        PairedDataset.from_directory(tmp_path)
+    np.save(tmp_path / "a.npy", np.zeros((8, 8)))
+    with pytest.raises(ValueError, match=r"has no a_mask\.fits or a_mask\.npy beside it"):
+        PairedDataset.from_directory(tmp_path)
+    np.save(tmp_path / "a_mask.npy", np.full((8, 8), 2))
+    with pytest.raises(ValueError, match=r"masks\[0\] has values other than 0 and 1"):
+        PairedDataset.from_directory(tmp_path)
+    (tmp_path / "a.npy").unlink()
+    fits.writeto(tmp_path / "a.fits", np.zeros(5))
+    with pytest.raises(ValueError, match="has no two-dimensional image"):
+        PairedDataset.from_directory(tmp_path)
 
 
 def test_simulated_patches_hold_to_the_label():

@@ -1,12 +1,19 @@
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from astropy.table import Table
 
-from cosmiq_astro import load_model
+from cosmiq_astro import CosmicRayDetector, load_model
 from cosmiq_astro.models.checkpoint import save_model
 from cosmiq_astro.models.layers import kl_divergence, variational_layers
-from cosmiq_astro.training import PairedDataset, calibrate, train
-from cosmiq_astro.training import loop as loop_module
+from cosmiq_astro.training import PairedDataset, TrainingResult, calibrate, train
+from cosmiq_astro.training import _epoch as epoch_module
+from cosmiq_astro.training._start import start_network
 
 
 def make_pairs(n=4, size=64, seed=0):
@@ -48,7 +55,7 @@ def test_training_learns_and_touches_nothing_global(bayesian):
 
 def test_posterior_sigma_moves():
     result = train(make_pairs(), True, learning_rate=1e-2, **SHORT)
-    start = loop_module._start_network(make_pairs(), True, None, 4, ("*",), 1)
+    start = start_network(True, None, 4, ("*",), 1)
     moved = [
         (a.weight_rho - b.weight_rho).abs().max()
         for a, b in zip(
@@ -67,23 +74,122 @@ def test_same_seed_same_network():
 
 
 @pytest.mark.parametrize("bayesian", [False, True])
-def test_a_resumed_run_is_bit_identical(bayesian, tmp_path, monkeypatch):
-    whole = train(make_pairs(), bayesian, **SHORT)
-    write = loop_module._write_checkpoint
+def test_interrupted_and_resumed_is_bit_identical(bayesian, tmp_path, monkeypatch):
+    """Ctrl-C in the third epoch: the checkpoint of the second gives a model, and goes on."""
+    checkpoint = tmp_path / "run.ckpt"
+    settings = SHORT | {"name": "mine", "instrument": "cam"}
+    whole = train(make_pairs(), bayesian, **settings)
 
-    def interrupt(path, network, optimizer, state, settings):
-        write(path, network, optimizer, state, settings)
-        if state.epoch == 2:
+    n_batches = itertools.count(1)
+
+    def interrupt(*args):
+        # Three batches of each epoch train, one validates: this is in the middle of the third.
+        if next(n_batches) == 10:
             raise KeyboardInterrupt
+        return original(*args)
 
-    monkeypatch.setattr(loop_module, "_write_checkpoint", interrupt)
+    original = epoch_module.make_batch
+    monkeypatch.setattr(epoch_module, "make_batch", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        train(make_pairs(), bayesian, checkpoint=tmp_path / "run.ckpt", **SHORT)
+        train(make_pairs(), bayesian, checkpoint=checkpoint, **settings)
     monkeypatch.undo()
-    resumed = train(make_pairs(), bayesian, checkpoint=tmp_path / "run.ckpt", **SHORT)
+    usable = TrainingResult.from_checkpoint(checkpoint)
+    n_done = len(usable.history)
+    assert n_done == 2
+    for name in ("train_loss", "val_loss", "kl"):
+        np.testing.assert_array_equal(usable.history[name], whole.history[name][:n_done])
+    assert (usable.model.name, usable.model.instrument) == ("mine", "cam")
+    assert usable.model.method == ("vi" if bayesian else "unet")
+    assert np.isfinite(
+        CosmicRayDetector(usable.model, device="cpu")(np.ones((8, 8))).probability
+    ).all()
+    resumed = train(make_pairs(), bayesian, checkpoint=checkpoint, **settings)
     assert same(whole.model, resumed.model)
     for name in ("train_loss", "val_loss", "kl", "learning_rate"):
         np.testing.assert_array_equal(whole.history[name], resumed.history[name])
+    assert same(TrainingResult.from_checkpoint(checkpoint).model, resumed.model)
+
+
+def test_other_files_are_no_checkpoints(tmp_path):
+    path = tmp_path / "run.ckpt"
+    torch.save({"epoch": 1}, path)
+    with pytest.raises(ValueError, match="is not a checkpoint of a training run"):
+        TrainingResult.from_checkpoint(path)
+    path.write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match="is not a checkpoint of a training run"):
+        train(make_pairs(), checkpoint=path, **SHORT)
+
+
+def test_patience_stops_early(tmp_path):
+    settings = SHORT | {"epochs": 30, "learning_rate": 1e-12, "patience": 2}
+    result = train(make_pairs(), checkpoint=tmp_path / "run.ckpt", **settings)
+    losses = list(result.history["val_loss"])
+    assert len(losses) < 30
+    assert len(losses) - 1 - losses.index(min(losses)) == 2
+    again = train(make_pairs(), checkpoint=tmp_path / "run.ckpt", **settings)
+    assert len(again.history) == len(losses)
+    # A run that was stopped goes on when it is given more patience.
+    more = train(make_pairs(), checkpoint=tmp_path / "run.ckpt", **(settings | {"patience": 4}))
+    assert len(more.history) > len(losses)
+    more.history.write(tmp_path / "history.ecsv")
+    assert Table.read(tmp_path / "history.ecsv").meta["epochs"] == 30
+
+
+@pytest.mark.parametrize("bayesian", [False, True])
+def test_frozen_layers_stay(bayesian):
+    start = train(make_pairs(), **SHORT).model
+    settings = SHORT | {"freeze": ("down.*", "head"), "learning_rate": 1e-2}
+    begun = start_network(bayesian, start, 4, ("*",), 1).state_dict()
+    result = train(make_pairs(), bayesian, init=start, **settings)
+    changed = {
+        name.rpartition(".")[0]
+        for name, tensor in result.model.network.state_dict().items()
+        if not torch.equal(tensor, begun[name])
+    }
+    assert changed == {f"{part}.{n}" for part in ("merge.0", "merge.1", "up") for n in (0, 1)}
+    with pytest.raises(ValueError, match=r"freeze has 'dwn\.\*', which fits no layer; the layers"):
+        train(make_pairs(), freeze=("dwn.*",), **SHORT)
+    with pytest.raises(ValueError, match="leaves no layer to train"):
+        train(make_pairs(), freeze=("*",), **SHORT)
+
+
+def test_a_bundled_model_is_fine_tuned():
+    settings = SHORT | {"epochs": 1, "learning_rate": 1e-12, "freeze": ("down.*",)}
+    result = train(make_pairs(), init="acs-wfc-unet", **settings)
+    bundled = load_model("acs-wfc-unet")
+    assert result.model.network.config == bundled.network.config
+    for name, tensor in bundled.network.state_dict().items():
+        torch.testing.assert_close(result.model.network.state_dict()[name], tensor)
+
+
+def test_two_devices_share_each_batch(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import numpy as np, torch\n"
+        "from test_loop import SHORT, make_pairs\n"
+        "from cosmiq_astro.training import train\n"
+        "torch.set_num_threads(1)\n"
+        "result = train(make_pairs(), True, devices=2, checkpoint=sys.argv[2], **SHORT)\n"
+        "rank = torch.distributed.get_rank()\n"
+        "np.save(f'{sys.argv[2]}{rank}.npy', result.model.network.head.weight.detach().numpy())\n"
+        "torch.distributed.destroy_process_group()\n"
+    )
+    here, out = str(Path(__file__).parent), str(tmp_path / "run")
+    subprocess.run(
+        [sys.executable, script, here, out], check=True, capture_output=True, timeout=100
+    )
+    one, two = (np.load(f"{out}{rank}.npy") for rank in (0, 1))
+    np.testing.assert_array_equal(one, two)
+    assert len(TrainingResult.from_checkpoint(out).history) == 3
+
+
+def test_a_prior_that_outweighs_the_data_is_told(caplog):
+    train(make_pairs(), True, **SHORT)
+    assert "the prior outweighs the data; lower kl_beta" in caplog.text
+    caplog.clear()
+    train(make_pairs(), True, kl_beta=0.001, **SHORT)
+    assert not caplog.records
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
@@ -116,7 +222,7 @@ def test_kl_beta_pulls_towards_the_prior():
 
 def test_warm_start_takes_over_the_means():
     baseline = train(make_pairs(), **SHORT).model
-    network = loop_module._start_network(make_pairs(), True, baseline, 4, ("*",), 0)
+    network = start_network(True, baseline, 4, ("*",), 0)
     state = network.state_dict()
     for name, tensor in baseline.network.state_dict().items():
         assert torch.equal(state[name], tensor)
@@ -135,8 +241,8 @@ def test_not_a_number_stops_with_the_batch(monkeypatch):
         inputs[0, 0, 0, 0] = np.inf
         return inputs, labels, valid
 
-    original = loop_module.make_batch
-    monkeypatch.setattr(loop_module, "make_batch", broken)
+    original = epoch_module.make_batch
+    monkeypatch.setattr(epoch_module, "make_batch", broken)
     with pytest.raises(FloatingPointError, match="at epoch 0, step 0"):
         train(dataset, **SHORT)
 
@@ -154,6 +260,32 @@ def test_model_is_calibrated_saved_and_used(tmp_path):
     assert same(loaded, model)
 
 
+def test_fit_and_scores_come_from_different_frames():
+    """Another truth in the half that is fitted moves the fit alone, and vice versa."""
+    model = train(make_pairs(), **SHORT).model
+    base, other = make_pairs(n=2, seed=5), make_pairs(n=2, seed=6)
+
+    def run(frames, pair=("_images", "_masks")):
+        images, masks = ([getattr(d, n)[i] for i, d in enumerate(frames)] for n in pair)
+        fitted, scores = calibrate(
+            model, PairedDataset(images, masks, readnoise=3.0), n_patches=8, patch_size=32, seed=0
+        )
+        return fitted.temperature, scores["hit_fraction"][0]
+
+    before = run([base, base])
+    changed = [
+        [now != then for now, then in zip(run(frames), before, strict=True)]
+        for frames in ([other, base], [base, other])
+    ]
+    assert sorted(changed) == [[False, True], [True, False]]
+
+
+def test_one_frame_cannot_be_fitted_and_scored():
+    model = train(make_pairs(), **SHORT).model
+    with pytest.raises(ValueError, match=r"validation has 1 frame; .* give two frames or more"):
+        calibrate(model, make_pairs(n=1), n_patches=8, patch_size=32)
+
+
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
@@ -162,6 +294,8 @@ def test_model_is_calibrated_saved_and_used(tmp_path):
         ({"batch_size": 0}, "batch_size must be a positive integer"),
         ({"patch_size": 30}, "patch_size must be a multiple of 4"),
         ({"patch_size": 128}, "patch_size 128 is larger than frame"),
+        ({"patience": 0}, "patience must be a positive integer"),
+        ({"devices": 3}, "batch_size 4 must be a multiple of devices, 3"),
         ({"learning_rate": 0}, "learning_rate must be positive"),
         ({"kl_beta": -1}, "kl_beta must not be negative"),
         ({"init": "nonesuch"}, "neither a bundled model"),

@@ -1,0 +1,66 @@
+"""Simulated exposures for `calibration.py`, and the draws of a model on them."""
+
+import numpy as np
+from scipy.special import logit
+
+from cosmiq_astro.inference.sampling import draw_networks, predict
+from cosmiq_astro.preprocess import estimate_statistics, normalize, subtract_sky
+from cosmiq_astro.simulate import (
+    cosmic_ray_footprints,
+    expose,
+    hst_psf,
+    label_from_charge,
+    moffat_psf,
+    simulate_scene,
+)
+
+__all__ = ["FIELDS", "SETTINGS", "draw_logits", "make_frames"]
+
+FIELDS = ("extragalactic", "globular", "galaxy")
+# FWHM of the PSF (pixels; None for HST's own) and thickness of the silicon (micrometres).
+SETTINGS = {
+    "familiar": (None, 14.0),
+    "PSF of 4 pixels": (4.0, 14.0),
+    "thick CCD": (None, 100.0),
+}
+SECONDS = 500.0
+READNOISE = 4.5
+HIT_RATE = 2.25e-6  # per second and pixel: one per second and cm2, on pixels of 15 um
+# Logits are read off float32 probabilities of logits divided by this, or p = 1 would swallow them.
+SOFT = 8.0
+
+
+def make_frames(setting, n, size, seed):
+    """Return ``n`` pairs of image and label (NaN where it does not count)."""
+    fwhm, thickness = SETTINGS[setting]
+    psf = hst_psf(606) if fwhm is None else moffat_psf(fwhm)
+    library = cosmic_ray_footprints(3000, seed=seed, thickness=thickness)
+    frames = []
+    for i in range(n):
+        rng = np.random.default_rng([seed, i])
+        scene = simulate_scene((size, size), FIELDS[i % len(FIELDS)], psf, seed=rng)
+        hits = library.paste((size, size), rng.poisson(HIT_RATE * SECONDS * size**2), rng)
+        image, expected, charge = expose(scene.rate, SECONDS, hits, seed=rng, readnoise=READNOISE)
+        noise = np.sqrt(np.maximum(expected, 0) + READNOISE**2)
+        hit, ignored = label_from_charge(charge, noise)
+        frames.append((image, np.where(ignored, np.nan, hit)))
+    return frames
+
+
+def draw_logits(model, image, T, *, sampling="antithetic", seed):
+    """Yield the logits of each draw, before any temperature, as the detector sees the image."""
+    usable = np.isfinite(image)
+    statistics = estimate_statistics(image, usable, readnoise=READNOISE)
+    pixels = subtract_sky(image, usable, statistics.sky)
+    channels = model.network.config.channels
+    if model.method == "unet":
+        sampling = "mean"
+    for network in draw_networks(model.network, T, sampling=sampling, seed=seed):
+        soft = predict(
+            [network],
+            lambda tile: normalize(tile.read(pixels), statistics, channels),
+            image.shape,
+            temperature=SOFT,
+            tile_size=256,
+        ).probability
+        yield SOFT * logit(np.clip(soft, np.finfo("f4").tiny, 1 - 2.0**-24, dtype=float))

@@ -1,0 +1,124 @@
+"""
+Pixels trained per second by `cosmiq_astro.training.train`, beside a bare PyTorch loop.
+
+python benchmarks/training_speed.py [--epochs N] [--threads N] [--out FILE]
+
+Both train the same network on the same patches with the same optimiser. The bare loop has its
+batches ready in memory and neither validates nor writes; what `train` adds to it is drawing,
+labelling and normalising patches (on another thread), bookkeeping and validation, which is timed
+apart.
+"""
+
+import argparse
+import time
+
+import numpy as np
+import torch
+from astropy.table import Table
+from lightning_fabric import Fabric
+from torch.func import functional_call
+from torch.nn import functional
+
+from cosmiq_astro.models.layers import kl_divergence, sample_weights
+from cosmiq_astro.simulate import cosmic_ray_footprints
+from cosmiq_astro.training import InjectionDataset, PairedDataset, train
+from cosmiq_astro.training._epoch import validate
+from cosmiq_astro.training._schedule import Settings
+from cosmiq_astro.training._start import start_network
+from cosmiq_astro.training.datasets import make_batch
+
+PATCH, BATCH, FRAMES, SIDE = 128, 16, 8, 512
+CHANNELS = ("asinh", "anscombe")
+
+
+def datasets():
+    """Return pairs, and the same frames with hits injected on the fly."""
+    rng = np.random.default_rng(0)
+    frames = [rng.normal(100, 11, (SIDE, SIDE)).astype(np.float32) for _ in range(FRAMES)]
+    library = cosmic_ray_footprints(2000, seed=0)
+    charges = [library.paste((SIDE, SIDE), 300, rng) for _ in frames]
+    images = [frame + charge for frame, charge in zip(frames, charges, strict=True)]
+    pairs = PairedDataset(images, [charge > 33 for charge in charges], readnoise=5)
+    return {"pairs": pairs, "injection": InjectionDataset(frames, library, readnoise=5)}
+
+
+def bare_loop(dataset, bayesian, n_steps):
+    """Return the seconds of so many steps written out in PyTorch alone."""
+    network = start_network(bayesian, None, 16, ("*",), 0).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    batches = []
+    for step in range(4):
+        batch = make_batch(dataset, BATCH, PATCH, CHANNELS, np.random.default_rng(step))
+        batches.append([torch.from_numpy(a) for a in batch])
+    generator = torch.Generator().manual_seed(0)
+    start = None
+    for step in range(n_steps + 1):
+        if step == 1:
+            start = time.perf_counter()  # the first step allocates
+        inputs, labels, valid = batches[step % len(batches)]
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        if bayesian:
+            weights = sample_weights(network, generator)[0]
+            logits = functional_call(network, weights, (inputs,))
+            penalty = kl_divergence(network) / dataset.n_valid_pixels
+        else:
+            logits, penalty = network(inputs), 0
+        loss = functional.binary_cross_entropy_with_logits(logits[valid], labels[valid]) + penalty
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return time.perf_counter() - start
+
+
+def measure(name, dataset, bayesian, epochs):
+    """Return one row of the table; the time that validation takes is measured and taken off."""
+    _, validation = dataset.split(1 / FRAMES, seed=0)
+    settings = {
+        "patch_size": PATCH,
+        "batch_size": BATCH,
+        "seed": 0,
+        "device": "cpu",
+        "validation": validation,
+    }
+    result = train(dataset, bayesian, epochs=epochs + 1, **settings)
+    n_steps = round(dataset.n_pixels / (BATCH * PATCH**2))
+    n_pixels = n_steps * BATCH * PATCH**2
+    meta = dict(result.history.meta) | {"freeze": ()}
+    start = time.perf_counter()
+    validate(Fabric(accelerator="cpu"), result.model.network, validation, Settings(**meta))
+    validating = time.perf_counter() - start
+    training = np.median(result.history["seconds"][1:]) - validating
+    bare = bare_loop(dataset, bayesian, n_steps)
+    return {
+        "dataset": name,
+        "method": "vi" if bayesian else "unet",
+        "train_pixels_per_s": round(n_pixels / training),
+        "with_validation": round(n_pixels / (training + validating)),
+        "bare_pixels_per_s": round(n_pixels / bare),
+        "overhead": training / bare - 1,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--threads", type=int, help="of PyTorch (default: its own choice)")
+    parser.add_argument("--out", help="also write the table here, as ECSV")
+    arguments = parser.parse_args()
+    torch.set_flush_denormal(True)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    rows = [
+        measure(name, dataset, bayesian, arguments.epochs)
+        for name, dataset in datasets().items()
+        for bayesian in (False, True)
+    ]
+    table = Table(rows=rows, meta={"threads": torch.get_num_threads(), "torch": torch.__version__})
+    table["overhead"].format = ".3f"
+    print("\n".join(table.pformat(max_width=-1)))
+    if arguments.out:
+        table.write(arguments.out, format="ascii.ecsv", overwrite=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""What ``cosmiq-astro evaluate`` does once its arguments are known to be right."""
+
+import contextlib
+import importlib.util
+import json
+import math
+import sys
+import tempfile
+import traceback
+import warnings
+from pathlib import Path
+
+import numpy as np
+from astropy.utils.exceptions import AstropyUserWarning
+
+import cosmiq_astro
+from cosmiq_astro.calibration import (
+    CalibrationAccumulator,
+    block_index,
+    calibration_report,
+    negative_log_likelihood,
+)
+from cosmiq_astro.cli._truth import read_truth, simulate_frames
+from cosmiq_astro.hst import plan_file, read_chip
+
+__all__ = ["evaluate_files"]
+
+# Several times the length of a hit: the unit of the bootstrap where there is one exposure only.
+_BLOCK = 64
+_GROUP_COLUMNS = ["model", "group", "n_pixels", "base_rate", "nll", "ece", "tpr", "fpr", "roc_auc"]
+
+
+def evaluate_files(args, truths):
+    """
+    Count the pixels of every file for every model; one bad file does not stop the rest.
+
+    Parameters
+    ----------
+    args : `argparse.Namespace`
+        Parsed arguments.
+    truths : list of `~pathlib.Path` or str
+        Where the truth of each file is: a file, or an extension of it.
+
+    Returns
+    -------
+    code : int
+        1 if any file failed, else 0.
+    """
+    _check_output(args)
+    models = _load_models(args.model)
+    if args.seed is None:
+        args.seed = int(np.random.default_rng().integers(2**31))
+    counts = {
+        name: CalibrationAccumulator(
+            threshold=model.threshold if args.threshold is None else args.threshold
+        )
+        for name, model in models.items()
+    }
+    with contextlib.ExitStack() as stack:
+        files = args.files
+        if args.simulate is not None:
+            folder = args.keep_frames or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            files = simulate_frames(args, folder)
+        n_failed = sum(
+            not _attempt(args, file, truth, models, counts)
+            for file, truth in zip(files, truths, strict=True)
+        )
+    if n_failed and len(truths) > 1:
+        print(f"cosmiq-astro: {n_failed} of {len(truths)} files failed", file=sys.stderr)
+    if n_failed < len(truths):
+        _report(args, counts)
+    return 1 if n_failed else 0
+
+
+def _check_output(args):
+    """Refuse before the work what would be refused after it."""
+    if args.output is None:
+        return
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ImportError("--output draws with matplotlib: pip install 'cosmiq_astro[plot]'")
+    page = args.output / "index.html"
+    if page.exists() and not args.overwrite:
+        raise FileExistsError(f"{page} exists already; set --overwrite, or name another directory")
+
+
+def _load_models(names):
+    """Return the models by their own names, or by those given if two have the same."""
+    models = [cosmiq_astro.load_model(name) for name in names]
+    own = [model.name for model in models]
+    return dict(zip(own if len(set(own)) == len(own) else names, models, strict=True))
+
+
+def _attempt(args, file, truth, models, counts):
+    """Work on one file; report what came of it, and whether it went well."""
+    try:
+        chips = list(_look_at(args, file, truth, models))
+    except Exception as error:
+        expected = isinstance(error, (OSError, ValueError, TypeError))
+        message = str(error) if expected else f"{type(error).__name__}: {error}"
+        if args.debug:
+            traceback.print_exc()
+        print(f"cosmiq-astro: error: {file}: {message}", file=sys.stderr)
+        return False
+    # Counted for all models or for none, so that they are compared on the same pixels.
+    for name, count in counts.items():
+        for probabilities, label, options in chips:
+            count.update(probabilities[name], label, **options)
+    if not (args.quiet or args.json):
+        print(f"{file.name}: {_line(chips)}", flush=True)
+    return True
+
+
+def _look_at(args, file, truth, models):
+    """Yield probabilities by model, label, and image and group of each chip of a file."""
+    plan = plan_file(
+        file,
+        in_place=True,  # nothing is written: there is no output to be named
+        extver=args.ext,
+        gain=args.gain,
+        readnoise=args.readnoise,
+        satlevel=args.satlevel,
+        exposure_time=args.exposure_time,
+    )
+    for note in plan.notes:
+        warnings.warn(note, AstropyUserWarning, stacklevel=2)
+    for chip in plan.chips:
+        ccd = read_chip(file, chip.chip.extver, dq_ignore=args.dq_ignore)
+        label = read_truth(file, truth, chip)
+        if ccd.mask is not None:
+            label[ccd.mask] = np.nan
+        options = {}
+        if args.group is not None:
+            if args.group not in ccd.meta:
+                raise ValueError(f"there is no keyword {args.group} to group by")
+            options["group"] = str(ccd.meta[args.group])
+        if max(len(args.files), args.simulate or 0) == 1:
+            options["image"] = block_index(ccd.shape, size=_BLOCK)
+        yield {n: _probability(args, ccd, chip, m) for n, m in models.items()}, label, options
+
+
+def _probability(args, ccd, chip, model):
+    known = chip.readout
+    settings = {"device": args.device, "tile_size": args.tile_size}
+    verb = cosmiq_astro.cosmicray_unet
+    if model.method == "vi":
+        verb = cosmiq_astro.cosmicray_vi
+        settings |= {"T": args.T, "seed": args.seed}
+    return verb(
+        ccd,
+        model=model,
+        gain=known.gain,
+        readnoise=known.readnoise,
+        satlevel=known.satlevel,
+        exposure_time=chip.exposure_time,
+        **settings,
+    ).cr_probability
+
+
+def _line(chips):
+    labels = [label for _, label, _ in chips]
+    n_pixels = sum(np.count_nonzero(np.isfinite(label)) for label in labels)
+    n_hit = sum(np.count_nonzero(label == 1) for label in labels)
+    scores = ", ".join(
+        f"{name} {negative_log_likelihood([p[name] for p, _, _ in chips], labels):.5f}"
+        for name in chips[0][0]
+    )
+    return f"{n_pixels} pixels count, {n_hit} of them hit; NLL {scores}"
+
+
+def _report(args, counts):
+    """Make the report, print it, and write it if asked to."""
+    report = calibration_report(counts, seed=args.seed)
+    settings = {
+        "THRESH": ", ".join(f"{name} {count.threshold:g}" for name, count in counts.items()),
+        "T": args.T,
+        "VERSION": cosmiq_astro.__version__,
+    }
+    for meta in (report.meta, *(table.meta for table in report.tables.values())):
+        meta |= settings
+    if args.output is not None:
+        page = report.write(args.output, overwrite=args.overwrite)
+    if args.json:
+        _print_json(report.tables["scores"])
+    elif not args.quiet:
+        print(f"\n{report}")
+        if args.group is not None:
+            print(f"\n{_text(report.tables['scores'][_GROUP_COLUMNS], '.5g')}")
+        if "differences" in report.tables:
+            print(f"\n{_text(report.tables['differences'], '+.3g')}")
+        if args.output is not None:
+            print(f"\n{page}")
+
+
+def _print_json(scores):
+    for name in dict.fromkeys(scores["model"].tolist()):
+        groups = {}
+        for row in scores[scores["model"] == name]:
+            values = {key: row[key].item() for key in scores.colnames[2:]}
+            groups[str(row["group"])] = {
+                key: None if math.isnan(value) else value for key, value in values.items()
+            }
+        print(json.dumps({"model": name, "groups": groups}))
+
+
+def _text(table, form):
+    """Return all rows of a table, its numbers in a format."""
+    table = table.copy()
+    for column in table.itercols():
+        if column.dtype.kind == "f":
+            column.info.format = form
+    return "\n".join(table.pformat(max_lines=-1, max_width=-1, align="<"))

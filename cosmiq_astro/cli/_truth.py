@@ -1,0 +1,122 @@
+"""Frames with a known truth: read from files, or simulated into them."""
+
+import numpy as np
+from astropy.io import fits
+
+from cosmiq_astro._files import written_whole
+from cosmiq_astro.hst import find_chips
+from cosmiq_astro.simulate import simulate_hst_file
+
+__all__ = ["read_truth", "simulate_frames"]
+
+_FIELDS = ("extragalactic", "globular", "galaxy")
+
+
+def read_truth(file, truth, chip_plan):
+    """
+    Read which pixels of a chip were hit.
+
+    Parameters
+    ----------
+    file : path-like
+        The exposure.
+    truth : `~pathlib.Path` or str
+        Another file: its extension ``TRUTH`` of the chip's ``EXTVER``, or, if
+        it has none, its image of that chip. Or the name of an extension of
+        ``file``.
+    chip_plan : `~cosmiq_astro.hst.ChipPlan`
+        The chip.
+
+    Returns
+    -------
+    label : ndarray of float32
+        1 for a cosmic ray, 0 for none, NaN where it does not count: where
+        the truth is NaN, or ``IGNORE`` of the same file and ``EXTVER`` is set.
+
+    Raises
+    ------
+    ValueError
+        If there is no such image, or it has another shape or other values.
+    """
+    extver = chip_plan.chip.extver
+    inside = isinstance(truth, str)
+    name = truth if inside else "TRUTH"
+    source = file if inside else truth
+    with fits.open(source) as hdus:
+        if (name, extver) in hdus:
+            planes = [hdus[name, extver].data]
+        elif inside:
+            known = ", ".join(hdu.name for hdu in hdus)
+            raise ValueError(
+                f"there is no extension {name},{extver} to take the truth from, only {known}; give "
+                "--truth"
+            )
+        else:
+            chips = {chip.extver: chip.sci for chip in find_chips(source, hdus)}
+            if extver not in chips:
+                raise ValueError(f"{source} has no truth for the chip of extver {extver}")
+            planes = [hdus[chips[extver]].data]
+        if ("IGNORE", extver) in hdus:
+            planes.append(hdus["IGNORE", extver].data)
+    for plane in planes:
+        if plane is None or plane.shape != chip_plan.shape:
+            shape = None if plane is None else plane.shape
+            raise ValueError(f"the truth in {source} has shape {shape}, not {chip_plan.shape}")
+    label = planes[0].astype(np.float32)
+    others = label[~np.isin(label, (0, 1)) & ~np.isnan(label)]
+    if others.size:
+        raise ValueError(f"the truth in {source} must hold 0, 1 and NaN only, not {others[0]:g}")
+    if len(planes) > 1:
+        label[planes[1] != 0] = np.nan
+    return label
+
+
+def simulate_frames(args, folder):
+    """
+    Write simulated exposures with their truth, one when it is asked for.
+
+    Parameters
+    ----------
+    args : `argparse.Namespace`
+        ``simulate``, ``field``, ``size``, ``exposure_time``, ``seed``;
+        ``keep_frames``, without which a file is deleted before the next one
+        is made; ``overwrite``.
+    folder : `~pathlib.Path`
+        Where they go; made if missing.
+
+    Yields
+    ------
+    file : `~pathlib.Path`
+        In the layout of an ACS/WFC subarray, with ``TRUTH`` and ``IGNORE``
+        (uint8, 0 or 1).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    fields = args.field or _FIELDS
+    size = args.size or 512
+    for i in range(args.simulate):
+        file = folder / f"simulated_{i:03}_flc.fits"
+        field = fields[i % len(fields)]
+        with written_whole(file, overwrite=args.overwrite) as temporary:
+            truth = simulate_hst_file(
+                temporary,
+                chip_shape=(size, size),
+                subarray=True,
+                field=field,
+                exposure_time=args.exposure_time or 500.0,
+                seed=np.random.default_rng([args.seed, i]),
+            )
+            _append_truth(temporary, truth[1], file.name, field)
+        yield file
+        if args.keep_frames is None:
+            file.unlink()
+
+
+def _append_truth(file, truth, name, field):
+    with fits.open(file, mode="update") as hdus:
+        for extension, plane in (("TRUTH", truth.label), ("IGNORE", truth.ignore)):
+            hdus.append(fits.ImageHDU(plane.astype(np.uint8), name=extension, ver=1))
+        header = hdus[0].header
+        header["FILENAME"] = name
+        header["ROOTNAME"] = name.removesuffix("_flc.fits")
+        header["NEXTEND"] = len(hdus) - 1
+        header["FIELD"] = (field, "kind of scene")

@@ -1,0 +1,135 @@
+"""``cosmiq-astro label``: repeated exposures in, training pairs out."""
+
+import argparse
+import re
+from pathlib import Path
+
+__all__ = ["add_parser", "run"]
+
+_EPILOG = """\
+examples:
+  cosmiq-astro label night/f0082.fits night/f0083.fits night/f0084.fits \\
+      -o pairs/field1 --gain 1.9 --readnoise 5 --satlevel 114000 --offsets measure
+      dithered exposures of one field, in adu
+  cosmiq-astro label j*_flc.fits -o pairs/visit1 --readnoise 4.5 --offsets wcs --ext 2
+
+output: NAME.fits (electrons), NAME_mask.fits (1 = cosmic ray) and
+NAME_ignore.fits (1 = undecided) for every exposure, as 'cosmiq-astro train'
+reads them. Give every field or visit a directory of its own.
+
+exit codes: 0 all went well, 1 failed, 2 wrong usage, 130 interrupted"""
+
+_SUFFIX = re.compile(r"(\.fits?)?(\.gz|\.fz|\.bz2)?$", re.IGNORECASE)
+
+
+def add_parser(commands):
+    """
+    Add the command to a parser.
+
+    Parameters
+    ----------
+    commands : object
+        What `argparse.ArgumentParser.add_subparsers` returned.
+
+    Returns
+    -------
+    parser : `argparse.ArgumentParser`
+        That of the command.
+    """
+    parser = commands.add_parser(
+        "label",
+        help="label the cosmic rays in repeated exposures, for training",
+        description="Label the cosmic rays in two or more exposures of one field.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("files", nargs="+", type=Path, metavar="FILE", help="FITS files of one field and filter")
+    add("-o", "--output", type=Path, required=True, metavar="DIR", help="made if missing")
+    add("--overwrite", action="store_true", help="replace outputs that exist")
+    group = parser.add_argument_group("the exposures")
+    add = group.add_argument
+    add("--readnoise", type=float, required=True, metavar="R", help="electrons")
+    add("--gain", type=float, metavar="G", help="electrons per adu")
+    add("--satlevel", type=float, metavar="S", help="electrons; give it if stars saturate")
+    add("--ext", type=int, default=1, metavar="N", help="EXTVER of the chip (default: 1)")
+    group = parser.add_argument_group("the comparison")
+    add = group.add_argument
+    add(
+        "--offsets",
+        choices=("none", "measure", "wcs"),
+        default="none",
+        help="none: aligned; measure: from the stars; wcs: reproject (default: none)",
+    )
+    add(
+        "--significance",
+        type=float,
+        default=6.0,
+        metavar="SIGMA",
+        help="of a hit's brightest pixel; raise it if stars get labels (default: 6)",
+    )
+    parser.set_defaults(run=run, usage_error=parser.error)
+    return parser
+
+
+def run(args):
+    """
+    Label the exposures and write the pairs.
+
+    Parameters
+    ----------
+    args : `argparse.Namespace`
+        Parsed arguments.
+
+    Returns
+    -------
+    code : int
+        0.
+    """
+    names = [_SUFFIX.sub("", file.name) for file in args.files]
+    if len(args.files) < 2:
+        args.usage_error("give two or more exposures of one field")
+    if len(set(names)) < len(names):
+        args.usage_error("two of the files have the same name")
+    from cosmiq_astro.hst import read_chip
+    from cosmiq_astro.training import label_exposures
+
+    planned = [args.output / f"{n}{end}.fits" for n in names for end in ("", "_mask", "_ignore")]
+    existing = [str(path) for path in planned if path.exists()]
+    if existing and not args.overwrite:
+        raise FileExistsError(f"{existing[0]} exists already; give --overwrite to replace it")
+    labels = label_exposures(
+        [read_chip(file, args.ext) for file in args.files],
+        readnoise=args.readnoise,
+        gain=args.gain,
+        offsets=None if args.offsets == "none" else args.offsets,
+        satlevel=args.satlevel,
+        significance=args.significance,
+    )
+    _write(args, names, labels)
+    if not args.quiet:
+        labels.report.add_column(names, name="exposure", index=0)
+        for column in ("dy", "dx", "scale", "mismatch", "hit_fraction", "labelled_fraction"):
+            labels.report[column].format = ".4f"
+        print("\n".join(labels.report.pformat(max_lines=-1, max_width=-1)))
+        print(f"{100 * labels.labelled_fraction:.2f} % of the pixels labelled -> {args.output}")
+    return 0
+
+
+def _write(args, names, labels):
+    import numpy as np
+    from astropy.io import fits
+
+    from cosmiq_astro._files import written_whole
+
+    args.output.mkdir(parents=True, exist_ok=True)
+    for name, image, mask, ignore in zip(
+        names, labels.images, labels.masks, labels.ignore, strict=True
+    ):
+        header = fits.Header({"BUNIT": "ELECTRONS"})
+        planes = {"": (image.astype(np.float32), header)}
+        planes |= {"_mask": (mask.astype(np.uint8), None), "_ignore": (ignore.astype("u1"), None)}
+        for end, (data, cards) in planes.items():
+            path = args.output / f"{name}{end}.fits"
+            with written_whole(path, overwrite=args.overwrite) as temporary:
+                fits.PrimaryHDU(data, cards).writeto(temporary)

@@ -1,0 +1,118 @@
+"""``cosmiq-astro``: the parser, and what every command shares."""
+
+import argparse
+import contextlib
+import logging
+import sys
+import warnings
+
+import cosmiq_astro
+from cosmiq_astro.cli import detect, evaluate, label, models, train
+
+__all__ = ["build_parser", "main"]
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+_DESCRIPTION = """\
+Find the cosmic rays in single CCD exposures, with a probability and an
+uncertainty for every pixel."""
+
+_EPILOG = """\
+examples:
+  cosmiq-astro detect --sample                try it on a bundled HST exposure
+  cosmiq-astro detect j8bt06nyq_flt.fits      writes j8bt06nyq_flt_crvi.fits
+  cosmiq-astro evaluate --simulate 6          are the probabilities right?
+  cosmiq-astro train pairs/ -o mycam          a model for another camera
+  cosmiq-astro models                         what can be given to --model
+
+exit codes: 0 all went well, 1 a file failed, 2 wrong usage, 130 interrupted"""
+
+
+def build_parser():
+    """
+    Make the parser of the command and its subcommands.
+
+    Returns
+    -------
+    parser : `argparse.ArgumentParser`
+        Parsed arguments have ``run``, the function to call with them.
+    """
+    parser = argparse.ArgumentParser(
+        prog="cosmiq-astro",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"cosmiq-astro {cosmiq_astro.__version__}"
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in (detect, evaluate, label, train, models):
+        group = module.add_parser(commands).add_argument_group("messages")
+        group.add_argument("-v", "--verbose", action="store_true", help="say more")
+        group.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+        group.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def main(argv=None):
+    """
+    Run the command.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        The arguments; those of the process if None.
+
+    Returns
+    -------
+    code : int
+        0 if all went well, 1 if a file failed, 2 for wrong usage, 130 if
+        interrupted.
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        with _messages(args):
+            return args.run(args)
+    except KeyboardInterrupt:
+        print("cosmiq-astro: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough; Python must not complain when it flushes.
+        sys.stderr.close()
+        return EXIT_OK
+    except (OSError, ValueError, TypeError, ImportError) as error:
+        if args.debug:
+            raise
+        print(f"cosmiq-astro: error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+@contextlib.contextmanager
+def _messages(args):
+    """Send warnings and log records to the terminal, one line each."""
+    # Importing astropy takes warnings over; it must have done so before we do.
+    import astropy  # noqa: F401
+
+    logger = logging.getLogger("cosmiq_astro")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.ERROR if args.quiet else logging.INFO if args.verbose else "WARNING")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore" if args.quiet else "always", UserWarning)
+            warnings.showwarning = _print_warning
+            yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def _print_warning(message, category, filename, lineno, file=None, line=None):
+    print(f"warning: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""``cosmiq-astro train``: a directory of pairs in, a model out."""
+
+import argparse
+import sys
+from pathlib import Path
+
+__all__ = ["add_parser", "run"]
+
+_EPILOG = """\
+examples:
+  cosmiq-astro train pairs/ -o mycam-unet --readnoise 5 --init acs-wfc-unet
+      a baseline that begins from a bundled one
+  cosmiq-astro train pairs/ -o mycam-vi --readnoise 5 --init mycam-unet --bayesian
+      the variational network from that baseline
+
+input: NAME.fits or NAME.npy with NAME_mask and, where labels are doubtful,
+NAME_ignore beside it, as 'cosmiq-astro label' writes them. A subdirectory is a
+visit; visits are never split between training and validation.
+
+output: a model folder for --model (weights, configuration, card) with
+history.ecsv. After an interruption the same command goes on.
+
+exit codes: 0 all went well, 1 failed, 2 wrong usage, 130 interrupted"""
+
+_CHECKPOINT = "training.ckpt"
+_VALIDATION_FRACTION = 0.2
+
+
+def add_parser(commands):
+    """
+    Add the command to a parser.
+
+    Parameters
+    ----------
+    commands : object
+        What `argparse.ArgumentParser.add_subparsers` returned.
+
+    Returns
+    -------
+    parser : `argparse.ArgumentParser`
+        That of the command.
+    """
+    parser = commands.add_parser(
+        "train",
+        help="train a model for another camera",
+        description="Train a model on exposures with known cosmic rays.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("directory", type=Path, metavar="DIR", help="pairs to train on")
+    add("-o", "--output", type=Path, required=True, metavar="FOLDER", help="the model's folder")
+    add("--overwrite", action="store_true", help="replace a model that is there")
+    add("--validation", type=Path, metavar="DIR", help="pairs to validate on (default: a fifth)")
+    _add_network(parser.add_argument_group("the network"))
+    _add_training(parser.add_argument_group("the training"))
+    group = parser.add_argument_group("the exposures")
+    group.add_argument("--readnoise", type=float, metavar="R", help="electrons")
+    group.add_argument("--gain", type=float, metavar="G", help="electrons per adu, for adu")
+    group.add_argument("--instrument", default="", metavar="NAME", help="for the model's card")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_network(group):
+    add = group.add_argument
+    add("--bayesian", action="store_true", help="the variational network (default: the baseline)")
+    add("--init", metavar="MODEL", help="begin from a bundled model or a folder")
+    add(
+        "--freeze",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="layers to keep as --init has them, as in 'down.*'; may be repeated",
+    )
+    add("--hidden", type=int, default=16, metavar="N", help="feature maps, without --init (16)")
+    add("--kl-beta", type=float, default=1.0, metavar="B", help="weight of the KL term (1)")
+
+
+def _add_training(group):
+    add = group.add_argument
+    add("--epochs", type=int, default=50, metavar="N", help="(50)")
+    add("--patience", type=int, metavar="N", help="stop after N epochs that bring nothing")
+    add("--patch-size", type=int, default=128, metavar="PIXELS", help="(128)")
+    add("--batch-size", type=int, default=16, metavar="N", help="(16)")
+    add(
+        "--learning-rate",
+        type=float,
+        default=1e-3,
+        metavar="R",
+        help="(0.001); 2e-4 is enough with --init",
+    )
+    add("--seed", type=int, default=0, metavar="N", help="(0)")
+    add("--device", default="auto", metavar="D", help="auto, cpu, cuda, mps (auto)")
+
+
+def run(args):
+    """
+    Train, calibrate and write the model.
+
+    Parameters
+    ----------
+    args : `argparse.Namespace`
+        Parsed arguments.
+
+    Returns
+    -------
+    code : int
+        0.
+    """
+    if (args.output / "config.json").exists() and not args.overwrite:
+        raise FileExistsError(f"{args.output} holds a model; give --overwrite to replace it")
+    from cosmiq_astro.models.checkpoint import save_model
+    from cosmiq_astro.training import calibrate, model_card, train
+
+    training, validation = _datasets(args)
+    checkpoint = args.output / _CHECKPOINT
+    result = train(
+        training,
+        args.bayesian,
+        validation=validation,
+        init=args.init,
+        hidden=args.hidden,
+        freeze=tuple(args.freeze),
+        kl_beta=args.kl_beta,
+        epochs=args.epochs,
+        patience=args.patience,
+        patch_size=args.patch_size,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        seed=args.seed,
+        device=args.device,
+        checkpoint=checkpoint,
+        name=args.output.name,
+        instrument=args.instrument,
+        progress_bar=sys.stderr.isatty() and not args.quiet,
+    )
+    model, scores = calibrate(result.model, validation, patch_size=args.patch_size, seed=args.seed)
+    data = (
+        f"{training.n_frames} labelled exposures ({training.n_valid_pixels:,} pixels) in "
+        f"`{args.directory}`, validated on {validation.n_frames} others"
+        f"{f' in `{args.validation}`' if args.validation else ''}; begun from "
+        f"{args.init or 'random weights'}. Trained with `cosmiq-astro train`."
+    )
+    card = model_card(model, result.history, scores, data=data)
+    save_model(model, args.output, card=card, overwrite=args.overwrite)
+    result.history.write(args.output / "history.ecsv", overwrite=True)
+    checkpoint.unlink()
+    if not args.quiet:
+        print("\n".join(scores.pformat(max_lines=-1, max_width=-1)))
+        print(f"threshold {model.threshold:.3f}, temperature {model.temperature:.3f}", end=" ")
+        print(f"-> {args.output}")
+    return 0
+
+
+def _datasets(args):
+    """Return the training and the validation frames; the latter can be split once more."""
+    from cosmiq_astro.training import PairedDataset
+
+    camera = {"readnoise": args.readnoise, "gain": args.gain}
+    training = PairedDataset.from_directory(args.directory, **camera)
+    if args.validation is not None:
+        validation = PairedDataset.from_directory(args.validation, **camera)
+    else:
+        # Threshold and temperature are fitted on one part of the validation frames, and scored on
+        # the other.
+        fraction = max(_VALIDATION_FRACTION, 2 / training.n_visits)
+        if training.n_visits < 3:
+            raise ValueError(
+                f"{args.directory} holds {training.n_visits} visits; three are needed, two of "
+                "them for validation: give more, or --validation"
+            )
+        training, validation = training.split(fraction, seed=args.seed)
+    if validation.n_visits < 2:
+        raise ValueError(f"{args.validation} holds one visit; two are needed for validation")
+    return training, validation

@@ -1,0 +1,130 @@
+"""Checkpoints of deepCR, as a `Model`: their normalisation folded into the weights."""
+
+import hashlib
+import pickle
+import re
+from pathlib import Path
+
+import torch
+
+from cosmiq_astro.models.checkpoint import Model
+from cosmiq_astro.models.unet import UNetConfig, empty_unet
+
+__all__ = ["load_deepcr"]
+
+_BLOCK = r"(?P<block>inc\.conv|down\d+\.mpconv\.1|up\d+\.conv)\.conv\."
+_BATCH_NORM_EPSILON = 1e-5
+
+
+def load_deepcr(path, *, scale=1.0):
+    """
+    Load a checkpoint of deepCR (Zhang & Bloom 2020, arXiv:1907.09500) as a deterministic model.
+
+    Its network is a `~cosmiq_astro.models.unet.UNet` that reads electrons:
+    the weight or batch normalisation that follows each convolution is a
+    linear map once training is over, and goes into the weights. So the model
+    works wherever another does: in `~cosmiq_astro.cosmicray_unet`,
+    `~cosmiq_astro.CosmicRayDetector`, as ``init`` of
+    `~cosmiq_astro.training.train`.
+
+    Parameters
+    ----------
+    path : path-like
+        A ``.pth`` file: a state dictionary of deepCR's mask network, of two
+        or more levels and any width. It is read with ``weights_only``.
+    scale : float, optional
+        What deepCR divides pixel values by before the network sees them:
+        electrons for 1, the value for all of deepCR's own models but its
+        ``example_model`` (100).
+
+    Returns
+    -------
+    model : `~cosmiq_astro.models.checkpoint.Model`
+        With a threshold of 0.5 and a temperature of 1: neither was fitted.
+        `~cosmiq_astro.training.calibrate` fits them.
+
+    Raises
+    ------
+    ValueError
+        If the file is not such a checkpoint, or ``scale`` is not positive.
+
+    Notes
+    -----
+    deepCR cuts images into tiles that do not overlap; the probabilities here
+    are those that it gives far from its cuts. Its model ``WFC3-UVIS`` expects
+    images standardised with their mean and standard deviation, which is not
+    part of the checkpoint: on electrons that model does not work.
+
+    Examples
+    --------
+    >>> from cosmiq_astro.models.deepcr import load_deepcr
+    >>> model = load_deepcr("ACS-WFC.pth")  # doctest: +SKIP
+    """
+    if not scale > 0:
+        raise ValueError(f"scale must be positive, got {scale!r}")
+    path = Path(path)
+    content = path.read_bytes()
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        names = [name.removeprefix("module.") for name in state]
+        given = {n: v.double() for n, v in zip(names, state.values(), strict=True)}
+        weights, config = _convert(given)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, AttributeError, KeyError) as error:
+        raise ValueError(f"{path} is not a checkpoint of deepCR's mask network: {error}") from error
+    weights["down.0.0.weight"] = weights["down.0.0.weight"] / scale
+    network = empty_unet(config)
+    try:
+        network.load_state_dict({k: v.float() for k, v in weights.items()}, assign=True)
+    except RuntimeError as error:
+        raise ValueError(f"{path} is of a network that is not deepCR's: {error}") from error
+    return Model(
+        name=f"deepCR {path.stem}",
+        version="1",
+        instrument="as the checkpoint",
+        network=network.eval().requires_grad_(False).to(memory_format=torch.channels_last),
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def _convert(given):
+    """Rename deepCR's layers to those of `UNet`, and fold the normalisations into them."""
+    blocks = {re.match(_BLOCK, name)["block"]: name for name in given if re.match(_BLOCK, name)}
+    downs = sorted(b for b in blocks if b.startswith("down"))
+    # deepCR counts its upward blocks from the lowest resolution to the highest.
+    merges = sorted((b for b in blocks if b.startswith("up")), reverse=True)
+    weights = {
+        "head.weight": given["outc.conv.weight"],
+        "head.bias": given["outc.conv.bias"],
+    }
+    for level, block in enumerate(["inc.conv", *downs]):
+        weights |= _fold_block(given, f"{block}.conv", f"down.{level}")
+    for level, block in enumerate(merges):
+        weights |= _fold_block(given, f"{block}.conv", f"merge.{level}")
+        up = block.removesuffix(".conv") + ".up"
+        weights |= {f"up.{level}.{part}": given[f"{up}.{part}"] for part in ("weight", "bias")}
+    hidden = weights["down.0.0.bias"].numel()
+    return weights, UNetConfig(channels=("electron",), hidden=hidden, levels=1 + len(downs))
+
+
+def _fold_block(given, old, new):
+    """Return the two convolutions of a block, with what normalises them taken in."""
+    is_batch_norm = f"{old}.1.running_var" in given
+    folded = {}
+    for number, index in enumerate((0, 3) if is_batch_norm else (0, 2)):
+        name, bias = f"{old}.{index}", given[f"{old}.{index}.bias"]
+        if f"{name}.weight_g" in given:
+            direction = given[f"{name}.weight_v"]
+            norm = direction.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
+            weight = given[f"{name}.weight_g"] * direction / norm
+        else:
+            weight = given[f"{name}.weight"]
+        if is_batch_norm:
+            norm = {
+                part: given[f"{old}.{index + 1}.{part}"]
+                for part in ("weight", "bias", "running_mean", "running_var")
+            }
+            factor = norm["weight"] / (norm["running_var"] + _BATCH_NORM_EPSILON).sqrt()
+            weight = weight * factor.reshape(-1, 1, 1, 1)
+            bias = (bias - norm["running_mean"]) * factor + norm["bias"]
+        folded |= {f"{new}.{number}.weight": weight, f"{new}.{number}.bias": bias}
+    return folded

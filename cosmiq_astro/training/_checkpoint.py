@@ -1,0 +1,140 @@
+"""The state of a training run on disk: written whole, read without unpickling objects."""
+
+import math
+import os
+import pickle
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from cosmiq_astro.training._schedule import Settings
+
+__all__ = ["State", "read_checkpoint", "resume", "write_checkpoint"]
+
+
+@dataclass
+class State:
+    """
+    All that changes during training beside weights and optimiser.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs that are complete.
+    best_loss : float
+        Lowest validation loss so far.
+    best_weights : dict
+        State of the network then.
+    history : list of dict
+        One row per epoch.
+    """
+
+    epoch: int = 0
+    best_loss: float = math.inf
+    best_weights: dict = field(default_factory=dict)
+    history: list = field(default_factory=list)
+
+    def has_stalled(self, patience):
+        """Tell whether the last ``patience`` epochs brought no lower validation loss."""
+        losses = [row["val_loss"] for row in self.history]
+        return bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
+
+
+def write_checkpoint(path, network, optimizer, state, settings, about):
+    """
+    Write the whole state; an interruption while writing leaves the previous one.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    network, optimizer : object
+        With a ``state_dict``.
+    state : `State`
+        What else changes.
+    settings : `Settings`
+        Of the run.
+    about : dict
+        What else makes a model of the weights.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    content = {
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "settings": asdict(settings),
+        "about": about | {"config": network.config.as_dict()},
+        "epoch": state.epoch,
+        "best_loss": state.best_loss,
+        "best_weights": state.best_weights,
+        "history": state.history,
+    }
+    torch.save(content, partial)
+    os.replace(partial, path)
+
+
+def read_checkpoint(path):
+    """
+    Read a checkpoint onto the CPU.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    content : dict
+        As written, with ``settings`` as `Settings`.
+
+    Raises
+    ------
+    ValueError
+        If it is not a checkpoint of a training run.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        content["settings"] = Settings(**content["settings"])
+    except (RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{str(path)!r} is not a checkpoint of a training run") from error
+    return content
+
+
+def resume(path, network, optimizer, settings):
+    """
+    Bring network and optimiser to where a checkpoint left them.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; a run starts from its beginning if there is none.
+    network, optimizer : object
+        With a ``load_state_dict``.
+    settings : `Settings`
+        Of the run; must be those of the checkpoint.
+
+    Returns
+    -------
+    state : `State`
+        What else changes.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint was written with other settings.
+    """
+    if not Path(path).exists():
+        return State()
+    content = read_checkpoint(path)
+    written = asdict(content["settings"])
+    differ = [k for k, v in asdict(settings).items() if written[k] != v]
+    if differ:
+        raise ValueError(
+            f"checkpoint {str(path)!r} was written with other settings: {', '.join(differ)}; "
+            "give those again, or another checkpoint file"
+        )
+    network.load_state_dict(content["network"])
+    optimizer.load_state_dict(content["optimizer"])
+    return State(*(content[k] for k in ("epoch", "best_loss", "best_weights", "history")))

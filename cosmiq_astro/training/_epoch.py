@@ -1,0 +1,142 @@
+"""One pass over the training frames, and one over the validation frames."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from cosmiq_astro.models.layers import sample_weights, variational_layers
+from cosmiq_astro.training._schedule import kl_weight, learning_rate
+from cosmiq_astro.training.datasets import make_batch
+from cosmiq_astro.training.losses import masked_cross_entropy
+
+__all__ = ["train_epoch", "validate"]
+
+_VALIDATION_DRAWS = 4
+
+
+def train_epoch(fabric, model, optimizer, dataset, epoch, settings, pool):
+    """
+    Train for one epoch.
+
+    Parameters
+    ----------
+    fabric : `lightning_fabric.Fabric`
+        Where and how precisely to compute.
+    model : torch.nn.Module
+        A `~cosmiq_astro.training.losses.ElboNetwork` set up by ``fabric``.
+    optimizer : torch.optim.Optimizer
+        Set up by ``fabric``.
+    dataset : dataset
+        Training frames.
+    epoch : int
+        From 0.
+    settings : `~cosmiq_astro.training._schedule.Settings`
+        Of the run.
+    pool : concurrent.futures.Executor
+        Prepares the next batch meanwhile.
+
+    Returns
+    -------
+    row : dict
+        ``epoch``, ``train_loss``, ``kl`` and ``learning_rate`` of the history.
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss is not finite.
+    """
+    model.train()
+    network = model.module.network
+    beta = kl_weight(settings, epoch)
+    share = settings.batch_size // fabric.world_size
+    # Seeded by its place in the run alone: a resumed run sees the same batches.
+    place = (fabric.global_rank,) if fabric.world_size > 1 else ()
+
+    def prepare(step):
+        rng = np.random.default_rng([settings.seed, epoch, step, *place])
+        return make_batch(dataset, share, settings.patch_size, network.config.channels, rng)
+
+    loss_sum = 0.0
+    kl_per_pixel = torch.zeros(())
+    upcoming = pool.submit(prepare, 0)
+    for step in range(settings.batches_per_epoch):
+        batch = upcoming.result()
+        if step + 1 < settings.batches_per_epoch:
+            upcoming = pool.submit(prepare, step + 1)
+        rate = learning_rate(settings, epoch, step)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        inputs, labels, valid = _on_device(fabric, batch)
+        generator = torch.Generator().manual_seed(hash((settings.seed, epoch, step)) % 2**63)
+        _, noise = sample_weights(network, generator)
+        logits, kl = model(inputs, noise)
+        data_term = masked_cross_entropy(logits, labels, valid)
+        kl_per_pixel = kl / dataset.n_valid_pixels
+        loss = data_term + beta * kl_per_pixel
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is {loss.item()} at epoch {epoch}, step {step}: look for absurd pixel "
+                "values in the training frames, or lower learning_rate"
+            )
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        loss_sum += data_term.item()
+    loss = loss_sum / settings.batches_per_epoch
+    if place:
+        loss = float(fabric.all_reduce(torch.tensor(loss)))
+    return {
+        "epoch": epoch + 1,
+        "train_loss": loss,
+        "kl": kl_per_pixel.item(),
+        "learning_rate": rate,
+    }
+
+
+@torch.inference_mode()
+def validate(fabric, network, validation, settings):
+    """
+    Return the predictive NLL on patches that are the same in every epoch.
+
+    Parameters
+    ----------
+    fabric : `lightning_fabric.Fabric`
+        Where and how precisely to compute.
+    network : `~cosmiq_astro.models.unet.UNet`
+        The network.
+    validation : dataset
+        Validation frames.
+    settings : `~cosmiq_astro.training._schedule.Settings`
+        Of the run.
+
+    Returns
+    -------
+    loss : float
+        Nats per valid pixel, of the mean probability over a few draws.
+    """
+    generator = torch.Generator().manual_seed(settings.seed)
+    n_draws = _VALIDATION_DRAWS if variational_layers(network) else 1
+    draws = [sample_weights(network, generator)[0] for _ in range(n_draws)]
+    channels = network.config.channels
+    area = settings.batch_size * settings.patch_size**2
+    total = count = 0.0
+    for step in range(max(1, round(validation.n_pixels / area))):
+        rng = np.random.default_rng([settings.seed, step])
+        batch = make_batch(validation, settings.batch_size, settings.patch_size, channels, rng)
+        inputs, labels, valid = _on_device(fabric, batch)
+        with fabric.autocast():
+            p = torch.stack(
+                [torch.sigmoid(functional_call(network, w, (inputs,)).double()) for w in draws]
+            ).mean(0)
+        p = p.clamp(1e-7, 1 - 1e-7)
+        loss = -torch.where(labels > 0, torch.log(p), torch.log1p(-p))
+        total += torch.where(valid, loss, 0).sum().item()
+        count += valid.sum().item()
+    return total / max(count, 1)
+
+
+def _on_device(fabric, batch):
+    inputs, labels, valid = (fabric.to_device(torch.from_numpy(a)) for a in batch)
+    return inputs.contiguous(memory_format=torch.channels_last), labels, valid

@@ -1,0 +1,200 @@
+"""Science frames with cosmic rays added on the fly."""
+
+import numpy as np
+from astropy.stats import mad_std
+
+from cosmiq_astro.simulate import Footprints, extract_footprints, label_from_charge
+from cosmiq_astro.training._frames import (
+    Frames,
+    check_frames,
+    combine_masks,
+    count_valid,
+    log_uniform,
+    read_pixels,
+)
+from cosmiq_astro.training._noise import estimate_level
+from cosmiq_astro.training.datasets import Patch
+from cosmiq_astro.units import to_electrons
+
+__all__ = ["InjectionDataset"]
+
+
+class InjectionDataset(Frames):
+    """
+    Science frames that get new cosmic rays with each patch (deepCR's ``mode='simulate'``).
+
+    The label is exact: the charge that was added, against the noise of source,
+    sky and read-out at that pixel. What the frames hold already is not known
+    to the dataset: give ``masks``.
+
+    Parameters
+    ----------
+    images : sequence of ndarray or `~astropy.nddata.CCDData`
+        Science frames, two-dimensional, sky included, with as few hits as
+        possible; arrays are in electrons, or in adu if ``gain`` is given.
+        Memory-mapped arrays stay on disk.
+    cosmic_rays : `~cosmiq_astro.simulate.Footprints` or sequence of ndarray
+        A library of hits; or dark-subtracted dark frames, or images of charge
+        alone, in the unit of the images: their hits are cut out by
+        `~cosmiq_astro.simulate.extract_footprints`.
+    masks : sequence of ndarray, optional
+        True where a frame has a hit of its own or a bad pixel: left out of the
+        loss. Take them from repeated exposures (`label_exposures`) or from a
+        detection, grown by a pixel or two. A mask that comes with
+        `~astropy.nddata.CCDData` is added to it.
+    readnoise : float or `~astropy.units.Quantity`
+        Electron.
+    gain : float or `~astropy.units.Quantity`, optional
+        Electron per adu.
+    satlevel : float or `~astropy.units.Quantity`, optional
+        Level at which pixels saturate, electron. Give it if stars saturate: a
+        hit on them then leaves nothing to see, and is not asked for.
+    density : tuple of float, optional
+        Hits per pixel, log-uniform between the two. The default spans a short
+        exposure on the ground and 1000 s in low Earth orbit; hits as dense as
+        you will meet give the best calibrated probabilities.
+    charge_scale : tuple of float, optional
+        Factor on the charge of each hit, log-uniform.
+    exposure_scale : tuple of float, optional
+        Factor on the frame's light, at most 1, log-uniform, with the noise
+        that such a shorter exposure would have. Widen it if you have only
+        long exposures and will meet short ones.
+    extra_sky : tuple of float, optional
+        Sky added with its Poisson noise, electron per pixel, uniform. Widen it
+        if your frames were all taken in dark nights.
+    visits : sequence, optional
+        Which visit each frame belongs to: frames of one visit stay on one side
+        of a split. Give it when frames show the same field.
+
+    Raises
+    ------
+    ValueError
+        If frames do not fit together, a range is out of bounds, or there is
+        no hit to inject.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cosmiq_astro.simulate import cosmic_ray_footprints
+    >>> from cosmiq_astro.training import InjectionDataset
+    >>> frames = [np.random.default_rng(i).normal(100, 11, (64, 64)) for i in range(3)]
+    >>> hits = cosmic_ray_footprints(50, seed=1)
+    >>> dataset = InjectionDataset(frames, hits, readnoise=4.5)
+    >>> dataset.n_frames, dataset.n_valid_pixels
+    (3, 12288)
+    """
+
+    _planes = ("_images", "_masks")
+
+    def __init__(
+        self,
+        images,
+        cosmic_rays,
+        *,
+        masks=None,
+        readnoise,
+        gain=None,
+        satlevel=None,
+        density=(2e-4, 4e-3),
+        charge_scale=(0.5, 2.0),
+        exposure_scale=(1.0, 1.0),
+        extra_sky=(0.0, 0.0),
+        visits=None,
+    ):
+        self._images, own = read_pixels("images", images, gain)
+        shapes = [image.shape for image in self._images]
+        given = check_frames("masks", masks, shapes) or [None] * len(shapes)
+        self._masks = [combine_masks(a, b) for a, b in zip(given, own, strict=True)]
+        self._library = _library(cosmic_rays, gain)
+        self._readnoise = to_electrons("readnoise", readnoise, gain=gain)
+        self._satlevel = to_electrons("satlevel", satlevel, gain=gain)
+        self._density = _interval("density", density, positive=True)
+        self._charge_scale = _interval("charge_scale", charge_scale, positive=True)
+        self._exposure_scale = _interval("exposure_scale", exposure_scale, positive=True, most=1.0)
+        self._extra_sky = _interval("extra_sky", extra_sky)
+        super().__init__(shapes, n_valid=count_valid(self._images, self._masks), visits=visits)
+
+    def patch(self, frame, size, rng):
+        """
+        Cut a random square out of a frame and let cosmic rays hit it.
+
+        Parameters
+        ----------
+        frame, size : int
+            Which frame, and the side of the square.
+        rng : `~numpy.random.Generator`
+            Source of all randomness.
+
+        Returns
+        -------
+        patch : `~cosmiq_astro.training.datasets.Patch`
+            The square and its labels (3 σ of the noise without the hit).
+        """
+        box = self._cut(frame, size, rng)
+        image = self._images[frame][box]
+        usable = np.isfinite(image)
+        image = np.where(usable, image, np.median(image[usable]) if usable.any() else 0)
+        image, level = self._observe_anew(image, rng)
+        charge = self._library.paste(
+            image.shape,
+            rng.poisson(log_uniform(rng, self._density) * image.size),
+            rng,
+            charge_scale=self._charge_scale,
+        )
+        hit = image + charge
+        if self._satlevel is not None:
+            # A frame may lie above the level already; a hit never lowers a pixel.
+            hit = np.where(charge > 0, np.maximum(np.minimum(hit, self._satlevel), image), image)
+        noise = np.sqrt(level + self._readnoise**2)
+        label, ignore = label_from_charge(hit - image, np.maximum(noise, 1e-3))
+        # Where a hit is lost in a saturated star, there is nothing to learn.
+        ignore |= (charge > 3 * noise) & ~label
+        if self._masks[frame] is not None:
+            ignore |= np.asarray(self._masks[frame][box], dtype=bool)
+        hit = np.where(usable, hit, np.nan).astype(np.float32)
+        return Patch(hit, label, usable & ~ignore, usable, self._readnoise)
+
+    def _observe_anew(self, image, rng):
+        """Return the frame as a shorter exposure under a brighter sky, and its expected level."""
+        level = estimate_level(image, self._readnoise)
+        factor = log_uniform(rng, self._exposure_scale)
+        if factor < 1:
+            # Scaling scales the noise too far down; this is the variance that is then missing.
+            missing = level * factor * (1 - factor) + self._readnoise**2 * (1 - factor**2)
+            image = factor * image + rng.normal(0, np.sqrt(missing))
+            level = factor * level
+        sky = rng.uniform(*self._extra_sky)
+        if sky > 0:
+            image = image + rng.poisson(sky, image.shape)
+            level = level + sky
+        return image.astype(np.float32), level
+
+
+def _library(cosmic_rays, gain):
+    """Return the hits as one library; cut them out of images."""
+    if isinstance(cosmic_rays, Footprints):
+        library = cosmic_rays
+    else:
+        images, masks = read_pixels("cosmic_rays", cosmic_rays, gain)
+        cut = []
+        for image, mask in zip(images, masks, strict=True):
+            charge = image[:, :]
+            bad = ~np.isfinite(charge) if mask is None else mask | ~np.isfinite(charge)
+            good = charge[~bad]
+            # An image of charge alone has no noise.
+            noise = max(float(mad_std(good)), 1.0) if good.size else 1.0
+            charge = np.where(bad, 0, charge - (np.median(good) if good.size else 0))
+            cut.append(extract_footprints(charge, noise, mask=bad))
+        library = Footprints.concatenate(cut)
+    if not len(library):
+        raise ValueError("cosmic_rays holds no hit to inject; give more or longer dark frames")
+    return library
+
+
+def _interval(name, limits, *, positive=False, most=np.inf):
+    low, high = limits
+    if not (0 <= low <= high <= most and (low > 0 or not positive)):
+        kind = "0 < low" if positive else "0 <= low"
+        end = "" if most == np.inf else f" <= {most:g}"
+        raise ValueError(f"{name} must be (low, high) with {kind} <= high{end}, got {limits}")
+    return float(low), float(high)

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+from astropy.table import Table
+
+import cosmiq_astro as ca
+from cosmiq_astro.cli.main import main
+from cosmiq_astro.training import _epoch as epoch_module
+
+SHORT = ["--hidden", "2", "--epochs", "2", "--patch-size", "32", "--batch-size", "4"]
+SHORT += ["--readnoise", "3", "--device", "cpu"]
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    for i in range(6):
+        rng = np.random.default_rng(i)
+        mask = rng.random((48, 48)) < 0.03
+        np.save(folder / f"{i}.npy", rng.normal(50, 8, mask.shape) + 500 * mask)
+        np.save(folder / f"{i}_mask.npy", mask)
+    return folder
+
+
+def test_a_model_is_trained_and_used(pairs, tmp_path, capsys):
+    out = tmp_path / "mine"
+    settings = [*SHORT, "--instrument", "My camera", "--patience", "5"]
+    assert main(["train", str(pairs), "-o", str(out), *settings]) == 0
+    assert "threshold" in capsys.readouterr().out
+    names = ["card.md", "config.json", "history.ecsv", "weights.safetensors"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    model = ca.load_model(out)
+    assert (model.name, model.instrument, model.method) == ("mine", "My camera", "unet")
+    assert len(Table.read(out / "history.ecsv")) == 2
+    card = (out / "card.md").read_text()
+    assert card.startswith("# mine\n")
+    assert "4 labelled exposures (9,216 pixels)" in card
+    _, mask = ca.cosmicray_unet(np.load(pairs / "0.npy"), model=str(out), device="cpu")
+    assert mask.shape == (48, 48)
+
+    vi = tmp_path / "vi"
+    settings = ["--bayesian", "--init", str(out), "--freeze", "down.*", "--kl-beta", "0.01"]
+    command = ["train", str(pairs), "-o", str(vi), *SHORT, *settings, "-q"]
+    assert main([*command, "--validation", str(pairs)]) == 0
+    assert capsys.readouterr().out == ""
+    assert ca.load_model(vi).method == "vi"
+    assert f"begun from {out}" in (vi / "card.md").read_text()
+    assert main(command) == 1
+    assert "holds a model; give --overwrite to replace it" in capsys.readouterr().err
+
+
+def test_interrupted_it_goes_on(pairs, tmp_path, capsys, monkeypatch):
+    def interrupt(*args):
+        if (out / "training.ckpt").exists():
+            raise KeyboardInterrupt
+        return original(*args)
+
+    out, original = tmp_path / "mine", epoch_module.make_batch
+    monkeypatch.setattr(epoch_module, "make_batch", interrupt)
+    command = ["train", str(pairs), "-o", str(out), *SHORT]
+    assert main(command) == 130
+    assert capsys.readouterr().err.endswith("cosmiq-astro: interrupted\n")
+    monkeypatch.undo()
+    assert main(command) == 0
+    assert not (out / "training.ckpt").exists()
+    assert len(Table.read(out / "history.ecsv")) == 2
+
+
+def test_too_few_visits_and_bad_directories(pairs, tmp_path, capsys):
+    visit = pairs / "visit"
+    visit.mkdir()
+    for path in sorted(pairs.glob("*.npy")):
+        path.rename(visit / path.name)
+    command = ["train", str(pairs), "-o", str(tmp_path / "mine"), *SHORT]
+    assert main(command) == 1
+    assert "pairs holds 1 visits; three are needed" in capsys.readouterr().err
+    assert main([*command, "--validation", str(pairs)]) == 1
+    assert "holds one visit; two are needed for validation" in capsys.readouterr().err
+    assert main(["train", str(tmp_path), "-o", str(tmp_path / "mine")]) == 1
+    assert "holds no exposures" in capsys.readouterr().err
+    assert not (tmp_path / "mine").exists()

@@ -1,0 +1,177 @@
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.nddata import CCDData
+from astropy.wcs import WCS
+from scipy import ndimage
+
+from cosmiq_astro.simulate import cosmic_ray_footprints
+from cosmiq_astro.training import PairedDataset, label_exposures
+from cosmiq_astro.training._align import measure_offsets
+from cosmiq_astro.training._psf_match import match_image
+
+SKY, READNOISE, SIZE = 150.0, 5.0, 128
+OFFSETS = np.array([[0, 0], [3, -2], [-1.4, 2.3], [0.5, 0.25]])
+
+
+def stars(offset=(0, 0), fwhm=3.0, light=1.0):
+    """Electrons expected of 60 stars on a sky."""
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    scene = np.full((SIZE, SIZE), SKY)
+    for yc, xc, flux in zip(
+        *rng.uniform(0, SIZE, (2, 60)), 10 ** rng.uniform(3, 5, 60), strict=True
+    ):
+        r2 = (y - yc - offset[0]) ** 2 + (x - xc - offset[1]) ** 2
+        s2 = (fwhm / 2.3548) ** 2
+        scene += light * flux / (2 * np.pi * s2) * np.exp(-r2 / (2 * s2))
+    return scene
+
+
+def expose(expected, n_hits, seed):
+    """Add hits and noise; return the exposure and the charge of the hits."""
+    rng = np.random.default_rng(seed)
+    library = cosmic_ray_footprints(200, seed=1)
+    charge = library.paste(expected.shape, n_hits, rng)
+    return rng.poisson(expected) + rng.normal(0, READNOISE, expected.shape) + charge, charge
+
+
+def make(offsets, n_hits=25, **kwargs):
+    exposures, truth = [], []
+    for i, offset in enumerate(offsets):
+        exposure, charge = expose(stars(offset, **kwargs), n_hits, seed=i)
+        exposures.append(exposure)
+        truth.append(charge / np.sqrt(stars(offset, **kwargs) + READNOISE**2))
+    return exposures, truth
+
+
+def assert_right(labels, truth, *, recall=0.95, false=2):
+    """Judge labels by the charge in units of the noise, away from the border of 3."""
+    for mask, ignore, significance in zip(labels.masks, labels.ignore, truth, strict=True):
+        assert not (mask & ignore).any()
+        sure = ~ignore & ((significance < 0.5) | (significance > 6))
+        assert (mask & sure)[significance < 0.5].sum() <= false
+        assert mask[sure & (significance > 6)].mean() > recall
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_aligned(n):
+    exposures, truth = make([(0, 0)] * n)
+    labels = label_exposures(exposures, readnoise=READNOISE)
+    assert_right(labels, truth)
+    assert labels.labelled_fraction > 0.92
+    assert (labels.report["mismatch"] < 0.03).all()
+    np.testing.assert_allclose(labels.report["scale"], 1, atol=0.02)
+    for row, mask, ignore in zip(labels.report, labels.masks, labels.ignore, strict=True):
+        assert row["hit_fraction"] == mask.mean()
+        assert row["labelled_fraction"] == pytest.approx(1 - ignore.mean())
+        assert 10 < row["n_hits"] < 40
+
+
+def test_dithered_and_measured():
+    exposures, truth = make(OFFSETS)
+    labels = label_exposures(exposures, readnoise=READNOISE, offsets="measure")
+    measured = np.stack([labels.report["dy"], labels.report["dx"]], axis=1)
+    np.testing.assert_allclose(measured, OFFSETS, atol=0.1)
+    assert_right(labels, truth)
+    given = label_exposures(exposures, readnoise=READNOISE, offsets=OFFSETS)
+    assert_right(given, truth)
+    assert given.labelled_fraction > 0.9
+
+
+def test_wcs():
+    exposures, truth = make(OFFSETS)
+    ccds = []
+    for exposure, offset in zip(exposures, OFFSETS, strict=True):
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+        wcs.wcs.crpix = [64 + offset[1], 64 + offset[0]]
+        wcs.wcs.cdelt = [-1e-5, 1e-5]
+        wcs.wcs.crval = [10, 20]
+        ccds.append(CCDData(exposure / 2, unit=u.adu, wcs=wcs))
+    labels = label_exposures(ccds, readnoise=READNOISE, gain=2.0, offsets="wcs")
+    assert_right(labels, truth)
+    np.testing.assert_allclose(labels.images[1], exposures[1], rtol=1e-6)
+
+
+def test_other_seeing_light_and_sky():
+    exposures, truth = [], []
+    for i, (fwhm, light, sky) in enumerate(((3.0, 1.0, 0), (4.0, 0.7, 100), (3.4, 1.2, 0))):
+        expected = stars(fwhm=fwhm, light=light) + sky
+        exposure, charge = expose(expected, 25, seed=i)
+        exposures.append(exposure)
+        truth.append(charge / np.sqrt(expected + READNOISE**2))
+    labels = label_exposures(exposures, readnoise=READNOISE)
+    assert_right(labels, truth, recall=0.75, false=12)
+    assert (labels.report["mismatch"] < 0.25).all()
+
+
+def test_defects_saturation_masks_and_borders_are_ignored():
+    exposures, _ = make([(0, 0), (4, 0), (0, 5)], n_hits=0)
+    for exposure in exposures:
+        exposure[50, 60] += 3000  # a hot pixel stays where it is
+    level = 8000
+    full = exposures[0] > level
+    assert full.any()
+    ccds = [CCDData(np.minimum(e, level), unit=u.electron) for e in exposures]
+    ccds[1].mask = np.zeros((SIZE, SIZE), bool)
+    ccds[1].mask[10:20, 10] = True
+    ccds[2].data[7, 7] = np.nan
+    offsets = [(0, 0), (4, 0), (0, 5)]
+    labels = label_exposures(ccds, readnoise=READNOISE, offsets=offsets, satlevel=level)
+    for mask, ignore in zip(labels.masks, labels.ignore, strict=True):
+        assert ignore[50, 60]
+        assert mask.sum() <= 1
+    assert labels.ignore[0][ndimage.binary_dilation(full)].all()
+    assert labels.ignore[1][10:20, 10].all()
+    assert labels.ignore[2][7, 7]
+    assert np.isfinite(labels.images[2][8, 7])
+    # Both others have moved out of one corner.
+    two = label_exposures(ccds[:2], readnoise=READNOISE, offsets=offsets[:2], satlevel=level)
+    assert two.ignore[0][-4:].all()
+    assert two.ignore[1][:4].all()
+
+
+def test_labels_make_a_dataset():
+    labels = label_exposures(make([(0, 0)] * 3)[0], readnoise=READNOISE)
+    visits = ["field"] * 3
+    pairs = PairedDataset(labels.images, labels.masks, labels.ignore, visits=visits)
+    assert pairs.n_valid_pixels == pytest.approx(labels.labelled_fraction * pairs.n_pixels)
+
+
+def test_measure_offsets_of_whole_and_part_pixels():
+    images = [(stars(offset) - SKY) / np.sqrt(SKY) for offset in OFFSETS]
+    np.testing.assert_allclose(measure_offsets(images), OFFSETS, atol=0.06)
+
+
+def test_match_image_finds_the_kernel():
+    sharp, soft = stars(fwhm=3.0), 1.3 * (stars(fwhm=4.0) - SKY) + SKY + 7
+    good = np.ones(sharp.shape, bool)
+    matched, amplification = match_image(sharp, soft, good, SKY, READNOISE)
+    middle = np.s_[8:-8, 8:-8]
+    range_ = np.ptp(soft)
+    assert np.abs(matched - soft)[middle].max() < 0.01 * range_
+    assert np.abs(sharp - soft)[middle].max() > 0.1 * range_
+    assert 0 < amplification < 1.69
+    flat = np.full(sharp.shape, SKY)
+    assert match_image(flat, soft, good, SKY, READNOISE)[0] is flat
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"exposures": [np.ones((9, 9))]}, "exposures holds 1 frame; give two or more"),
+        ({"exposures": []}, "exposures is empty"),
+        ({"exposures": [np.ones((9, 9)), np.ones((9, 8))]}, r"exposures\[1\] has shape \(9, 8\)"),
+        ({"exposures": [np.full((9, 9), np.nan)] * 2}, r"exposures\[0\] has no pixel"),
+        ({"offsets": "wsc"}, "offsets must be None, 'measure', 'wcs' or an array, got 'wsc'"),
+        ({"offsets": "wcs"}, r"offsets='wcs', but exposures \[0, 1\] have no WCS"),
+        ({"offsets": [0, 1]}, r"shape \(2, 2\), got \(2,\)"),
+        ({"significance": 3}, "significance must be above 3, got 3"),
+        ({"readnoise": np.nan}, "readnoise must be one finite"),
+    ],
+)
+def test_bad_settings(change, message):
+    given = {"exposures": [np.ones((16, 16))] * 2, "readnoise": READNOISE} | change
+    with pytest.raises(ValueError, match=message):
+        label_exposures(**given)
