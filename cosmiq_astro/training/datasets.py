@@ -6,8 +6,8 @@ import numpy as np
 
 from cosmiq_astro.preprocess import estimate_statistics, normalize, subtract_sky
 from cosmiq_astro.training._files import find_pairs
-from cosmiq_astro.training._frames import (
-    Frames,
+from cosmiq_astro.training._frames import Frames
+from cosmiq_astro.training._pixels import (
     check_frames,
     combine_masks,
     count_valid,
@@ -160,8 +160,8 @@ class PairedDataset(Frames):
         first two-dimensional image is taken, in the unit of its ``BUNIT``
         (adu if there is none), rates with ``EXPTIME``; ``.npy`` files are in
         electrons, or in adu if ``gain`` is given. Exposures in one
-        subdirectory of ``path`` belong to one visit. `label_exposures` and
-        ``cosmiq-astro label`` make such files.
+        subdirectory of ``path`` belong to one visit. ``cosmiq-astro label``
+        makes such files.
 
         Parameters
         ----------
@@ -172,7 +172,7 @@ class PairedDataset(Frames):
 
         Returns
         -------
-        dataset : `PairedDataset`
+        dataset : `~cosmiq_astro.training.PairedDataset`
             Takes memory for a patch at a time, however many files there are.
 
         Raises

@@ -4,15 +4,9 @@ import numpy as np
 from astropy.stats import mad_std
 
 from cosmiq_astro.simulate import Footprints, extract_footprints, label_from_charge
-from cosmiq_astro.training._frames import (
-    Frames,
-    check_frames,
-    combine_masks,
-    count_valid,
-    log_uniform,
-    read_pixels,
-)
+from cosmiq_astro.training._frames import Frames, log_uniform
 from cosmiq_astro.training._noise import estimate_level
+from cosmiq_astro.training._pixels import check_frames, combine_masks, count_valid, read_pixels
 from cosmiq_astro.training.datasets import Patch
 from cosmiq_astro.units import to_electrons
 
@@ -39,8 +33,9 @@ class InjectionDataset(Frames):
         `~cosmiq_astro.simulate.extract_footprints`.
     masks : sequence of ndarray, optional
         True where a frame has a hit of its own or a bad pixel: left out of the
-        loss. Take them from repeated exposures (`label_exposures`) or from a
-        detection, grown by a pixel or two. A mask that comes with
+        loss. Take them from repeated exposures
+        (`~cosmiq_astro.training.label_exposures`) or from a detection, grown
+        by a pixel or two. A mask that comes with
         `~astropy.nddata.CCDData` is added to it.
     readnoise : float or `~astropy.units.Quantity`
         Electron.

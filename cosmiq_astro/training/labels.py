@@ -9,8 +9,8 @@ from scipy import ndimage
 
 from cosmiq_astro.preprocess import estimate_statistics
 from cosmiq_astro.training._align import align, measure_offsets, read_offsets
-from cosmiq_astro.training._frames import read_pixels
-from cosmiq_astro.training._psf_match import match_image
+from cosmiq_astro.training._pixels import read_pixels
+from cosmiq_astro.training._psf_match import HALF_WIDTH, match_image
 from cosmiq_astro.units import to_electrons
 
 __all__ = ["ExposureLabels", "label_exposures"]
@@ -27,7 +27,9 @@ _ENOUGH = 100
 @dataclass(frozen=True)
 class ExposureLabels:
     """
-    What `label_exposures` returns; the first three go into `PairedDataset` as they are.
+    What `~cosmiq_astro.training.label_exposures` returns.
+
+    The first three go into `~cosmiq_astro.training.PairedDataset` as they are.
 
     Attributes
     ----------
@@ -98,7 +100,7 @@ def label_exposures(
 
     Returns
     -------
-    labels : `ExposureLabels`
+    labels : `~cosmiq_astro.training.ExposureLabels`
         Masks, what to ignore, and a report.
 
     Raises
@@ -109,13 +111,14 @@ def label_exposures(
 
     Notes
     -----
-    Ignored are: pixels between 3 and ``significance`` in no hit, the neighbours
-    of a hit's pixels (its wings are fainter than can be told), saturated and
-    masked pixels, those that no other exposure covers, and those that stand
-    out at the same place of the detector in half of the exposures or more. Hot
+    Ignored are: pixels above 3 in no hit or within 3 pixels of the border, the
+    neighbours of a hit's pixels (its wings are fainter than can be told),
+    saturated and masked pixels, those that no other exposure covers, and those
+    that stand out at one place of the detector in half of the exposures. Hot
     pixels that come or go between exposures look like hits: use exposures of
-    one night, or mask them. The measured charge has noise of its own, so the label of pixels near 3
-    standard deviations is less sure than one from `InjectionDataset`.
+    one night, or mask them. The measured charge has noise of its own, so the
+    label of pixels near 3 standard deviations is less sure than that of an
+    injected hit.
 
     Examples
     --------
@@ -136,10 +139,7 @@ def label_exposures(
     scene = replace(scene, **_geometry(scene, exposures, offsets))
     n = len(exposures)
     hits, smoothed = zip(*(_first_pass(scene, i) for i in range(n)), strict=True)
-    hidden = [
-        ndimage.binary_dilation(hit, _EIGHT) | ~usable
-        for hit, usable in zip(hits, scene.usable, strict=True)
-    ]
+    hidden = [ndimage.binary_dilation(hits[i], _EIGHT) | ~scene.usable[i] for i in range(n)]
     # A defect moves with the detector, not with the sky.
     defect = np.sum(hits, axis=0) >= max(2, n / 2)
     masks, ignore, rows = [], [], []
@@ -147,9 +147,9 @@ def label_exposures(
         mask, undecided, row = _second_pass(scene, i, smoothed, hidden, significance)
         masks.append(mask & ~defect & scene.usable[i])
         ignore.append((undecided | defect | ~scene.usable[i]) & ~masks[i])
+        row["n_hits"] = ndimage.label(masks[i], _EIGHT)[1]
         row["hit_fraction"] = float(masks[i].mean())
-        row["labelled_fraction"] = float(1 - ignore[i].mean())
-        rows.append(row)
+        rows.append(row | {"labelled_fraction": float(1 - ignore[i].mean())})
     return ExposureLabels(scene.images, masks, ignore, Table(rows=rows))
 
 
@@ -256,12 +256,15 @@ def _second_pass(scene, i, images, hidden, significance):
     groups, n = ndimage.label(stands_out, _EIGHT)
     is_hit = np.zeros(n + 1, dtype=bool)
     is_hit[groups[stands_out & (compared.residual > significance * compared.total)]] = True
-    mask = is_hit[groups]
+    # The matched image is not to be trusted where the kernel reaches over the border.
+    inside = np.zeros_like(stands_out)
+    inside[HALF_WIDTH:-HALF_WIDTH, HALF_WIDTH:-HALF_WIDTH] = True
+    mask = is_hit[groups] & inside
     undecided = ~covered | ndimage.binary_dilation(mask, _EIGHT)
     undecided |= compared.residual > _LABEL * compared.noise
     offset = (np.nan, np.nan) if scene.offsets is None else scene.offsets[i]
     row = dict(zip(("dy", "dx"), map(float, offset), strict=True))
-    row |= {"scale": scale, "mismatch": compared.mismatch, "n_hits": int(is_hit.sum())}
+    row |= {"scale": scale, "mismatch": compared.mismatch}
     return mask, undecided, row
 
 

@@ -27,7 +27,7 @@ _logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class TrainingResult:
     """
-    What `train` returns.
+    What `~cosmiq_astro.training.train` returns.
 
     Attributes
     ----------
@@ -53,11 +53,11 @@ class TrainingResult:
         Parameters
         ----------
         path : path-like
-            The file given as ``checkpoint`` to `train`.
+            The file given as ``checkpoint`` to `~cosmiq_astro.training.train`.
 
         Returns
         -------
-        result : `TrainingResult`
+        result : `~cosmiq_astro.training.TrainingResult`
             As if the run had ended after its last complete epoch.
 
         Raises
@@ -177,8 +177,9 @@ def train(
         A file that the state is written to after each epoch, and resumed
         from if it is there: the result is bit-identical to that of a run
         without interruption. After Ctrl-C it holds the last complete epoch;
-        the same call goes on from it, and `TrainingResult.from_checkpoint`
-        makes a model of it.
+        the same call goes on from it, and
+        `~cosmiq_astro.training.TrainingResult.from_checkpoint` makes a model of
+        it.
     name, instrument : str, optional
         For the resulting model.
     progress_bar : bool, optional
@@ -186,7 +187,7 @@ def train(
 
     Returns
     -------
-    result : `TrainingResult`
+    result : `~cosmiq_astro.training.TrainingResult`
         The best model and the history.
 
     Raises

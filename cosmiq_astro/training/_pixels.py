@@ -1,0 +1,203 @@
+"""Images of any kind as electrons, read block by block, and the planes that belong to them."""
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import NDData
+
+from cosmiq_astro.units import electrons_per_unit
+
+__all__ = [
+    "Pixels",
+    "check_frames",
+    "combine_masks",
+    "count_valid",
+    "read_pixels",
+    "row_blocks",
+]
+
+_BLOCK = 2**22
+
+
+class Pixels:
+    """
+    One image in electrons, converted square by square.
+
+    Parameters
+    ----------
+    array : ndarray or `~cosmiq_astro.training._files.FitsImage`
+        Anything with ``shape`` that slices to an array; memory-mapped is fine.
+    factor : float
+        Electrons per unit of the pixels.
+    """
+
+    def __init__(self, array, factor):
+        self.array = array
+        self.factor = factor
+        self.shape = np.shape(array)
+
+    def __getitem__(self, box):
+        """Return a square in electrons, float32."""
+        pixels = np.asarray(self.array[box], dtype=np.float32)
+        return pixels if self.factor == 1 else pixels * np.float32(self.factor)
+
+
+def read_pixels(name, images, gain=None):
+    """
+    Take images of any kind as `Pixels`.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for error messages.
+    images : sequence
+        Arrays (electron, or adu if ``gain`` is given), masked arrays,
+        Quantities, `~astropy.nddata.CCDData` or FITS images.
+    gain : float or `~astropy.units.Quantity`, optional
+        Electron per adu.
+
+    Returns
+    -------
+    pixels : list of `Pixels`
+        One per image.
+    masks : list of ndarray or None
+        The mask that came with each image.
+
+    Raises
+    ------
+    ValueError
+        If there is no image, one is not 2-D, or units differ or are unknown.
+    """
+    images = list(images)
+    if not images:
+        raise ValueError(f"{name} is empty; give at least one frame")
+    units = [_unit(image, gain) for image in images]
+    if len(set(units)) > 1:
+        seen = ", ".join(sorted({str(unit) for unit in units}))
+        raise ValueError(f"{name} have units that differ ({seen}); convert them to one unit")
+    pixels, masks = [], []
+    for i, (image, unit) in enumerate(zip(images, units, strict=True)):
+        if len(getattr(image, "shape", np.shape(image))) != 2:
+            raise ValueError(f"{name}[{i}] must have two dimensions, got shape {np.shape(image)}")
+        time = image.meta.get("EXPTIME") if hasattr(image, "meta") else None
+        factor = electrons_per_unit(unit, gain=gain, exposure_time=time)
+        array, mask = _split_mask(image)
+        pixels.append(Pixels(array, factor))
+        masks.append(mask)
+    return pixels, masks
+
+
+def _unit(image, gain):
+    unit = getattr(image, "unit", None)
+    if unit is None:
+        return u.electron if gain is None else u.adu
+    return unit
+
+
+def _split_mask(image):
+    """Part an image from its mask, None if nothing is masked, and from its unit."""
+    if isinstance(image, u.Quantity):
+        return image.value, None
+    if isinstance(image, NDData | np.ma.MaskedArray):
+        mask = None if image.mask is None else np.broadcast_to(image.mask, image.shape)
+        return image.data, mask if mask is None or mask.any() else None
+    return (image if hasattr(image, "shape") else np.asarray(image)), None
+
+
+def check_frames(name, arrays, shapes):
+    """
+    Check planes against the images they belong to.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for error messages.
+    arrays : sequence of array-like or None
+        The planes.
+    shapes : list of tuple
+        Shapes of the images.
+
+    Returns
+    -------
+    arrays : list or None
+        The planes; None stays None.
+
+    Raises
+    ------
+    ValueError
+        If their number or a shape differs.
+    """
+    if arrays is None:
+        return None
+    arrays = list(arrays)
+    if len(arrays) != len(shapes):
+        raise ValueError(f"{name} has {len(arrays)} frames, images has {len(shapes)}")
+    for i, (array, shape) in enumerate(zip(arrays, shapes, strict=True)):
+        if np.shape(array) != shape:
+            raise ValueError(f"{name}[{i}] has shape {np.shape(array)}, images[{i}] has {shape}")
+    return [array if hasattr(array, "shape") else np.asarray(array) for array in arrays]
+
+
+def row_blocks(shape):
+    """
+    Cut an image into blocks of rows, so that memory holds a few million pixels at a time.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the image.
+
+    Yields
+    ------
+    block : tuple of slice
+        Whole rows.
+    """
+    n_rows = max(1, _BLOCK // max(shape[1], 1))
+    for start in range(0, shape[0], n_rows):
+        yield slice(start, min(start + n_rows, shape[0])), slice(0, shape[1])
+
+
+def combine_masks(one, two):
+    """
+    Combine two masks of which either may be None.
+
+    Parameters
+    ----------
+    one, two : array-like or None
+        Masks; one alone is returned as it is, on disk or not.
+
+    Returns
+    -------
+    mask : array-like or None
+        True where either is.
+    """
+    if one is None or two is None:
+        return two if one is None else one
+    return np.asarray(one[:, :], dtype=bool) | two
+
+
+def count_valid(images, ignore):
+    """
+    Count the pixels that are finite and not ignored.
+
+    Parameters
+    ----------
+    images : list of `Pixels`
+        The frames.
+    ignore : list of array-like or None
+        Per frame, True where a pixel does not count; None if all do.
+
+    Returns
+    -------
+    n_valid : list of int
+        One number per frame.
+    """
+    counts = []
+    for image, plane in zip(images, ignore, strict=True):
+        n = 0
+        for box in row_blocks(image.shape):
+            valid = np.isfinite(image[box])
+            if plane is not None:
+                valid &= ~np.asarray(plane[box], dtype=bool)
+            n += int(valid.sum())
+        counts.append(n)
+    return counts
