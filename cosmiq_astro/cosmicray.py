@@ -3,7 +3,7 @@
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from astropy.nddata import CCDData, VarianceUncertainty
+from astropy.nddata import CCDData, UnknownUncertainty, VarianceUncertainty
 from scipy import ndimage
 
 from cosmiq_astro import __version__
@@ -249,10 +249,15 @@ def _detect(
     factor = electrons_per_unit(frame.unit, gain=gain, exposure_time=exposure_time)
     if threshold is not None and not 0 < threshold < 1:
         raise ValueError(f"threshold must be in (0, 1), got {threshold!r}")
-    if isinstance(mask_growth, bool) or int(mask_growth) != mask_growth or mask_growth < 0:
+    is_whole = isinstance(mask_growth, (int, np.integer)) and not isinstance(mask_growth, bool)
+    if not is_whole or mask_growth < 0:
         raise ValueError(f"mask_growth must be an integer, 0 or more, got {mask_growth!r}")
     if clean is not None and clean not in CLEAN_METHODS:
         raise ValueError(f"clean must be None or one of {', '.join(CLEAN_METHODS)}, got {clean!r}")
+    if clean is not None and isinstance(frame.uncertainty, UnknownUncertainty):
+        raise ValueError(
+            "the kind of ccd.uncertainty is unknown: make it a StdDevUncertainty, or set it to None"
+        )
     detector = CosmicRayDetector(model, device=device, tile_size=tile_size)
     if detector.model.method != method:
         other = {"vi": "cosmicray_unet", "unet": "cosmicray_vi"}[method]

@@ -6,7 +6,7 @@ in use is what it saw in training.
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from astropy.stats import sigma_clip
@@ -44,17 +44,6 @@ class ImageStatistics:
 
     sky: float
     noise: float
-
-    def as_dict(self):
-        """
-        Return the statistics as a dictionary.
-
-        Returns
-        -------
-        statistics : dict
-            The keys are ``sky`` and ``noise``.
-        """
-        return asdict(self)
 
 
 def estimate_statistics(image, valid, *, readnoise=None):

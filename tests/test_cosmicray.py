@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
-from astropy.nddata import CCDData, StdDevUncertainty
+from astropy.nddata import CCDData, StdDevUncertainty, UnknownUncertainty
 
 from cosmiq_astro import cosmicray_unet, cosmicray_vi
 from cosmiq_astro.nddata import PLANES, CosmicRayCCDData
@@ -175,6 +175,7 @@ def test_baseline_has_no_spread(ccd, tiny_unet):
         ("electron", {"threshold": 1.0}, r"threshold must be in \(0, 1\)"),
         ("electron", {"mask_growth": -1}, "mask_growth must be an integer"),
         ("electron", {"mask_growth": 1.5}, "mask_growth must be an integer"),
+        ("electron", {"mask_growth": "wide"}, "mask_growth must be an integer"),
         ("electron", {"clean": "magic"}, "clean must be None or one of median"),
     ],
 )
@@ -182,6 +183,12 @@ def test_bad_input(tiny_vi, unit, kwargs, message):
     ccd = CCDData(np.ones((8, 8)), unit=unit)
     with pytest.raises(ValueError, match=message):
         vi(ccd, tiny_vi, **kwargs)
+
+
+def test_cleaning_with_an_unknown_uncertainty_is_refused_before_work(tiny_unet):
+    ccd = CCDData(np.ones((8, 8)), unit="electron", uncertainty=UnknownUncertainty(np.ones((8, 8))))
+    with pytest.raises(ValueError, match=r"the kind of ccd\.uncertainty is unknown"):
+        cosmicray_unet(ccd, model=tiny_unet, clean="medmask")
 
 
 def test_the_other_method_is_refused(tiny_vi, tiny_unet):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from cosmiq_astro._files import written_whole
 from cosmiq_astro.calibration import BetaCalibration, IsotonicCalibration, Recalibration
 from cosmiq_astro.models.registry import find_model
 from cosmiq_astro.models.unet import UNet, UNetConfig, empty_unet
@@ -142,10 +144,10 @@ def _read_config(folder):
         raise ValueError(f"{path} is not a model's configuration: {error}") from error
     if missing:
         raise ValueError(f"{path} lacks {', '.join(sorted(missing))}")
-    if not 0 < config["threshold"] < 1:
-        raise ValueError(f"threshold in {path} must be in (0, 1), got {config['threshold']}")
-    if not config["temperature"] > 0:
-        raise ValueError(f"temperature in {path} must be positive, got {config['temperature']}")
+    for name, highest in (("threshold", 1), ("temperature", math.inf)):
+        value = config[name]
+        if not isinstance(value, int | float) or not 0 < value < highest:
+            raise ValueError(f"{name} in {path} must be in (0, {highest}), got {value!r}")
     _check_recalibration(f"recalibration in {path}", config["recalibration"])
     return config
 
@@ -189,7 +191,11 @@ def save_model(model, folder, *, card, overwrite=False):
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "weights.safetensors"
     state = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
-    save_file(state, weights)
+    # The configuration comes last: until then its digest refuses the new weights.
+    with written_whole(weights, overwrite=True) as temporary:
+        save_file(state, temporary)
+    with written_whole(folder / "card.md", overwrite=True) as temporary:
+        temporary.write_text(card, encoding="utf-8")
     recalibration = model.recalibration
     config = {
         "name": model.name,
@@ -203,6 +209,6 @@ def save_model(model, folder, *, card, overwrite=False):
         "network": model.network.config.as_dict(),
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    (folder / "card.md").write_text(card, encoding="utf-8")
+    with written_whole(folder / "config.json", overwrite=True) as temporary:
+        temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     return folder

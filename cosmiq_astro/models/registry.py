@@ -54,14 +54,13 @@ def find_model(model):
     ValueError
         If there is none; the message lists the bundled models.
     """
-    bundled = _WEIGHTS / str(model)
+    candidates = [Path(model)]
     # A name is a single path component: "../x" must not reach outside the bundled folder.
-    for folder in (bundled,) if Path(str(model)).name == str(model) else ():
+    if Path(model).name == str(model):
+        candidates.insert(0, _WEIGHTS / model)
+    for folder in candidates:
         if (folder / "config.json").is_file():
             return folder
-    folder = Path(model)
-    if (folder / "config.json").is_file():
-        return folder
     known = ", ".join(sorted(p.parent.name for p in _WEIGHTS.glob("*/config.json")))
     raise ValueError(
         f"model {str(model)!r} is neither a bundled model ({known}) nor a folder with a config.json"

@@ -1,13 +1,13 @@
 """The state of a training run on disk: written whole, read without unpickling objects."""
 
 import math
-import os
 import pickle
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 
+from cosmiq_astro._files import written_whole
 from cosmiq_astro.training._schedule import Settings
 
 __all__ = ["State", "read_checkpoint", "resume", "write_checkpoint"]
@@ -60,7 +60,6 @@ def write_checkpoint(path, network, optimizer, state, settings, about):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
     content = {
         "network": network.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -71,8 +70,8 @@ def write_checkpoint(path, network, optimizer, state, settings, about):
         "best_weights": state.best_weights,
         "history": state.history,
     }
-    torch.save(content, partial)
-    os.replace(partial, path)
+    with written_whole(path, overwrite=True) as temporary:
+        torch.save(content, temporary)
 
 
 def read_checkpoint(path):

@@ -5,6 +5,9 @@ import pytest
 from astropy.table import Table
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit, logit
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
 
 from cosmiq_astro.calibration import (
     BetaCalibration,
@@ -55,17 +58,29 @@ def test_temperature_is_the_minimum_and_found_from_either_input():
         assert negative_log_likelihood(expit(2.5 * z / (found * other)), y) > best
 
 
+class Logits(ClassifierMixin, BaseEstimator):
+    """A fitted classifier whose decision is its input."""
+
+    def fit(self, x, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def decision_function(self, x):
+        return x[:, 0]
+
+    def predict(self, x):
+        return self.decision_function(x) > 0
+
+
 def test_temperature_agrees_with_scikit_learn():
-    calibration = pytest.importorskip("sklearn.calibration")
-    if not hasattr(calibration, "_TemperatureScaling"):
-        pytest.skip("scikit-learn has no temperature scaling yet")
     rng = np.random.default_rng(0)
-    z = rng.normal(-1, 2, 5000)
-    y = rng.random(z.size) < expit(z)
-    other = calibration._TemperatureScaling().fit(np.stack([0 * z, 3 * z], axis=1), y)
-    assert float(fit_temperature(3 * z, y, from_logits=True)) == pytest.approx(
-        1 / other.beta_, rel=1e-3
-    )
+    z = 3 * rng.normal(-1, 2, 5000)
+    y = rng.random(z.size) < expit(z / 3)
+    frozen = FrozenEstimator(Logits().fit(z[:, None], y))
+    other = CalibratedClassifierCV(frozen, method="temperature", ensemble=False).fit(z[:, None], y)
+    expected = other.predict_proba(z[:, None])[:, 1]
+    found = expit(z / float(fit_temperature(z, y, from_logits=True)))
+    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def test_temperature_of_draws_divides_each_draws_logits():

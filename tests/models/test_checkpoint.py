@@ -83,6 +83,7 @@ def test_a_pickle_in_disguise_never_runs(folder):
         ({"network": {"channels": ["x-ray"]}}, "channels"),
         ({"threshold": 2.0}, "threshold"),
         ({"temperature": 0}, "temperature"),
+        ({"threshold": "high"}, "threshold"),
         ({"recalibration": {"method": "magic"}}, r"config\.json .* method must be one of"),
         ({"recalibration": {"method": "beta", "a": 1}}, r"config\.json .* beta needs the numbers"),
         ({"recalibration": "beta"}, r"config\.json is not a model's configuration"),
