@@ -20,8 +20,8 @@ from cosmiq_astro.models.checkpoint import save_model
 from cosmiq_astro.simulate import cosmic_ray_footprints
 from cosmiq_astro.training import SimulatedDataset, calibrate, train
 
-N_SCENES = {"training": 240, "validation": 40}
-SEEDS = {"training": 20261122, "validation": 20261123}
+N_SCENES = {"training": 288, "validation": 48}
+SEEDS = {"training": 20261124, "validation": 20261125}
 STIS_SHARE = 0.6
 
 
@@ -55,7 +55,7 @@ def main():
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--stage", choices=("unet", "vi", "all"), default="all")
-    parser.add_argument("--epochs", type=int, default=22)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--vi-epochs", type=int, default=8)
     arguments = parser.parse_args()
     # Subnormal numbers slow convolutions down several times; a script may set this, a library not.

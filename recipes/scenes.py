@@ -1,5 +1,6 @@
 """Noise-free scenes for training, many fields and samplings, written once to a .npy file."""
 
+import re
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -10,21 +11,35 @@ from astropy.table import Table
 from cosmiq_astro.simulate import hst_psf, moffat_psf, psf_from_image, simulate_scene
 
 SIZE = 512
-# Shares of the fields; a blend mixes two of the others.
-FIELDS = {"extragalactic": 0.28, "globular": 0.27, "galaxy": 0.2, "nebula": 0.08, "blend": 0.17}
+# Shares of the fields; a blend mixes two of the others. Crowded ones are the harder.
+FIELDS = {"extragalactic": 0.2, "globular": 0.32, "galaxy": 0.26, "nebula": 0.06, "blend": 0.16}
 TINYTIM_SCALE = 0.0495
+# Charge diffusion in TinyTim's kernels for ACS/WFC: nm, and standard deviation in pixels.
+DIFFUSION = ((435, 475, 555, 606, 625, 775, 814), (0.61, 0.59, 0.53, 0.50, 0.49, 0.46, 0.44))
 # Pixels of ACS/WFC, WFC3/UVIS and ACS/HRC, and how often each is drawn for the HST models.
 HST_SCALES = {0.05: 0.6, 0.04: 0.2, 0.027: 0.2}
 
 
 def cosmos_galaxies(path):
-    """Return sizes (pixels of 0.05 arcsec) and rates (electron / s) of COSMOS2020 galaxies."""
+    """
+    Return sizes (pixels of 0.05 arcsec) and rates (electron / s) of COSMOS2020 galaxies.
+
+    The catalogue's FLUX_RADIUS is that of ground-based images, four times too large. The second
+    moments are those of ACS: half the light of a Gaussian lies within 1.18 standard deviations,
+    and 0.05 arcsec is the PSF's share.
+    """
     table = Table.read(path)
-    radius = np.asarray(table["FLUX_RADIUS"], dtype=float) * 0.15 / 0.05
-    flux = np.asarray(next(table[c] for c in table.colnames if "r_" in c.lower()), dtype=float)
-    good = np.isfinite(radius) & np.isfinite(flux) & (flux > 0) & (radius > 0)
+    moment = 3600 * np.sqrt(table["ACS_A_WORLD"] * table["ACS_B_WORLD"])
+    radius = np.sqrt(np.maximum((1.18 * np.asarray(moment, float)) ** 2 - 0.05**2, 0.02**2)) / 0.05
+    flux = np.asarray(table["HSC_r_FLUX_AUTO"], dtype=float)
+    good = np.isfinite(radius) & np.isfinite(flux) & (flux > 0)
     # ACS/WFC in F606W: AB zero point 26.5 mag for one electron per second; 23.9 mag is 1 microJy.
     return {"radius": radius[good], "flux": flux[good] * 10 ** (0.4 * (26.5 - 23.9))}
+
+
+def draw_diffusion(rng, wavelength):
+    """Draw the charge diffusion (pixels) at a wavelength in nm."""
+    return np.interp(wavelength, *DIFFUSION) * rng.uniform(0.9, 1.1)
 
 
 def draw_psf(rng, data, generic):
@@ -39,18 +54,23 @@ def draw_psf(rng, data, generic):
     elif rng.random() < 0.4:
         path = rng.choice(sorted(Path(data, "tinytim_acs_wfc").glob("*.fits.gz")))
         image = fits.getdata(path).astype(float)
+        wavelength = int(re.search(r"_f(\d+)", path.name)[1])
         psf = psf_from_image(
-            image, TINYTIM_SCALE, pixel_scale=0.05, charge_diffusion=rng.uniform(0.3, 0.55)
+            image,
+            TINYTIM_SCALE,
+            pixel_scale=0.05,
+            charge_diffusion=draw_diffusion(rng, wavelength),
         )
     else:
+        wavelength = rng.uniform(400, 900)
         psf = hst_psf(
-            rng.uniform(400, 900),
+            wavelength,
             pixel_scale=rng.choice(list(HST_SCALES), p=list(HST_SCALES.values())),
             defocus=rng.normal(0, 0.04),
             astigmatism=rng.normal(0, 0.02),
             coma=rng.normal(0, 0.02),
             jitter=abs(rng.normal(0, 0.008)),
-            charge_diffusion=rng.uniform(0.3, 0.55),
+            charge_diffusion=draw_diffusion(rng, wavelength),
         )
     if rng.random() < 0.06:
         psf = psf.trailed(rng.uniform(1, 10), rng.uniform(0, np.pi))

@@ -105,8 +105,9 @@ class SimulatedDataset(Frames):
         scene = np.asarray(self._scenes[frame][self._cut(frame, size, rng)], dtype=np.float32)
         expected = scene * (time * log_uniform(rng, now.brightness))
         expected += time * log_uniform(rng, now.sky_rate)
-        if rng.random() < 0.5:
-            dark = hot_pixels(scene.shape, rng, fraction=rng.uniform(0, 0.01))
+        if rng.random() < 0.3:
+            # What is left after the dark: many more would teach that a single bright pixel is none.
+            dark = hot_pixels(scene.shape, rng, fraction=log_uniform(rng, (1e-5, 1e-3)))
             dark += warm_pixels(scene.shape, rng, fraction=rng.uniform(0, 0.02))
             expected += time * dark
         charge = self._hits(scene.shape, time, rng)
