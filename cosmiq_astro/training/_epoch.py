@@ -55,7 +55,14 @@ def train_epoch(fabric, model, optimizer, dataset, epoch, settings, pool):
 
     def prepare(step):
         rng = np.random.default_rng([settings.seed, epoch, step, *place])
-        return make_batch(dataset, share, settings.patch_size, network.config.channels, rng)
+        return make_batch(
+            dataset,
+            share,
+            settings.patch_size,
+            network.config.channels,
+            rng,
+            margin=network.grid,
+        )
 
     loss_sum = 0.0
     kl_per_pixel = torch.zeros(())
@@ -124,7 +131,14 @@ def validate(fabric, network, validation, settings):
     total = count = 0.0
     for step in range(max(1, round(validation.n_pixels / area))):
         rng = np.random.default_rng([settings.seed, step])
-        batch = make_batch(validation, settings.batch_size, settings.patch_size, channels, rng)
+        batch = make_batch(
+            validation,
+            settings.batch_size,
+            settings.patch_size,
+            channels,
+            rng,
+            margin=network.grid,
+        )
         inputs, labels, valid = _on_device(fabric, batch)
         with fabric.autocast():
             p = torch.stack(

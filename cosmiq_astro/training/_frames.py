@@ -4,7 +4,31 @@ import copy
 
 import numpy as np
 
-__all__ = ["Frames", "log_uniform"]
+from cosmiq_astro.preprocess import estimate_statistics
+
+__all__ = ["Frames", "log_uniform", "seen_statistics"]
+
+
+def seen_statistics(image, usable, readnoise, rng):
+    """
+    Return sky and noise as the detector finds them, half of the time without the read noise.
+
+    Parameters
+    ----------
+    image, usable : ndarray
+        Pixel values (electron), and which of them may be used.
+    readnoise : float or None
+        Electron; None if it is not known.
+    rng : `~numpy.random.Generator`
+        Draws whether the detector is told the read noise: the network sees both.
+
+    Returns
+    -------
+    statistics : `~cosmiq_astro.preprocess.ImageStatistics`
+        Sky and noise.
+    """
+    known = readnoise if rng.random() < 0.5 else None
+    return estimate_statistics(image, usable, readnoise=known)
 
 
 def log_uniform(rng, limits):

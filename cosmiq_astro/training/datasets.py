@@ -4,7 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cosmiq_astro.preprocess import estimate_statistics, normalize, subtract_sky
+from cosmiq_astro.preprocess import (
+    ImageStatistics,
+    estimate_statistics,
+    normalize,
+    subtract_sky,
+)
 from cosmiq_astro.training._files import find_pairs
 from cosmiq_astro.training._frames import Frames
 from cosmiq_astro.training._pixels import (
@@ -33,20 +38,24 @@ class Patch(NamedTuple):
         False where the pixel is bad or its label is to be ignored.
     usable : ndarray of bool
         False where the pixel itself is bad: it is hidden from the network.
-    readnoise : float or None
-        Electron; None if it is not known.
+    statistics : `~cosmiq_astro.preprocess.ImageStatistics`
+        Sky and noise, as detection would find them. The detector may or may
+        not be told the read noise: let the network see both.
     """
 
     image: np.ndarray
     label: np.ndarray
     valid: np.ndarray
     usable: np.ndarray
-    readnoise: float | None
+    statistics: ImageStatistics
 
 
-def make_batch(dataset, n, size, channels, rng):
+def make_batch(dataset, n, size, channels, rng, *, margin=0):
     """
     Draw patches, turn and flip them, and normalise them as detection would.
+
+    Detection reflects an image at its border, so patches are reflected too:
+    a network that pads with zeros would otherwise learn its own border.
 
     Parameters
     ----------
@@ -58,39 +67,41 @@ def make_batch(dataset, n, size, channels, rng):
         Input channels, see `~cosmiq_astro.preprocess.normalize`.
     rng : `~numpy.random.Generator`
         Source of all randomness.
+    margin : int, optional
+        Pixels of reflection around each patch, left out of the loss.
 
     Returns
     -------
     inputs : ndarray of float32
-        Shape ``(n, n_channels, size, size)``.
+        Shape ``(n, n_channels, size + 2 * margin, size + 2 * margin)``.
     labels : ndarray of float32
-        0 or 1, shape ``(n, 1, size, size)``.
+        0 or 1, shape ``(n, 1, size + 2 * margin, size + 2 * margin)``.
     valid : ndarray of bool
-        Pixels that enter the loss, shape ``(n, 1, size, size)``.
+        Pixels that enter the loss, shape as ``labels``.
     """
-    inputs = np.empty((n, len(channels), size, size), dtype=np.float32)
-    labels = np.empty((n, 1, size, size), dtype=np.float32)
-    valid = np.empty((n, 1, size, size), dtype=bool)
+    full = size + 2 * margin
+    inside = slice(margin, margin + size)
+    inputs = np.empty((n, len(channels), full, full), dtype=np.float32)
+    labels = np.zeros((n, 1, full, full), dtype=np.float32)
+    valid = np.zeros((n, 1, full, full), dtype=bool)
     for i in range(n):
         patch = dataset.patch(int(rng.integers(dataset.n_frames)), size, rng)
-        # The detector may or may not be told the read noise: the network sees both.
-        readnoise = patch.readnoise if rng.random() < 0.5 else None
-        statistics = estimate_statistics(patch.image, patch.usable, readnoise=readnoise)
-        pixels = subtract_sky(patch.image, patch.usable, statistics.sky)
+        pixels = subtract_sky(patch.image, patch.usable, patch.statistics.sky)
         turn = _random_turn(rng)
-        inputs[i] = turn(normalize(pixels, statistics, channels))
-        labels[i, 0] = turn(patch.label)
-        valid[i, 0] = turn(patch.valid & patch.usable)
+        pixels = np.pad(turn(pixels), margin, mode="reflect")
+        inputs[i] = normalize(pixels, patch.statistics, channels)
+        labels[i, 0, inside, inside] = turn(patch.label)
+        valid[i, 0, inside, inside] = turn(patch.valid & patch.usable)
     return inputs, labels, valid
 
 
 def _random_turn(rng):
-    """One of the eight symmetries of the square, for the last two axes."""
+    """One of the eight symmetries of the square."""
     quarter_turns, flip = int(rng.integers(4)), bool(rng.integers(2))
 
     def turn(array):
-        array = np.rot90(array, quarter_turns, axes=(-2, -1))
-        return array[..., ::-1] if flip else array
+        array = np.rot90(array, quarter_turns)
+        return array[:, ::-1] if flip else array
 
     return turn
 
@@ -136,7 +147,7 @@ class PairedDataset(Frames):
     1024
     """
 
-    _planes = ("_images", "_masks", "_ignore")
+    _planes = ("_images", "_masks", "_ignore", "_statistics")
 
     def __init__(self, images, masks, ignore=None, *, readnoise=None, gain=None, visits=None):
         self._images, own = read_pixels("images", images, gain)
@@ -147,6 +158,7 @@ class PairedDataset(Frames):
         for i, mask in enumerate(self._masks):
             _check_binary(f"masks[{i}]", mask)
         self._readnoise = to_electrons("readnoise", readnoise, gain=gain)
+        self._statistics = [{} for _ in shapes]
         super().__init__(shapes, n_valid=count_valid(self._images, self._ignore), visits=visits)
 
     @classmethod
@@ -209,7 +221,16 @@ class PairedDataset(Frames):
         if self._ignore[frame] is not None:
             valid = usable & ~np.asarray(self._ignore[frame][box], dtype=bool)
         label = np.asarray(self._masks[frame][box], dtype=bool)
-        return Patch(image, label, valid, usable, self._readnoise)
+        return Patch(image, label, valid, usable, self._statistics_of(frame, rng))
+
+    def _statistics_of(self, frame, rng):
+        """Return sky and noise of the whole frame, with or without the read noise known."""
+        readnoise = self._readnoise if rng.random() < 0.5 else None
+        known = self._statistics[frame]
+        if readnoise not in known:
+            image = self._images[frame][:, :]
+            known[readnoise] = estimate_statistics(image, np.isfinite(image), readnoise=readnoise)
+        return known[readnoise]
 
 
 def _check_binary(name, mask):

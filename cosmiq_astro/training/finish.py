@@ -68,7 +68,7 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
     sampling = "antithetic" if model.method == "vi" else "mean"
     networks = draw_networks(model.network, T, sampling=sampling, seed=seed)
     channels = model.network.config.channels
-    patches = {"n_patches": n_patches, "patch_size": patch_size}
+    patches = {"n_patches": n_patches, "patch_size": patch_size, "margin": model.network.grid}
     logits, labels = _logits(networks, channels, to_fit, **patches, seed=(seed, 0))
     temperature = float(fit_temperature(logits, labels, from_logits=True))
     threshold = float(choose_threshold(_mean(logits, temperature), labels, f_beta=1))
@@ -99,12 +99,12 @@ def _scores(probability, labels, threshold):
 
 
 @torch.inference_mode()
-def _logits(networks, channels, frames, *, n_patches, patch_size, seed):
+def _logits(networks, channels, frames, *, n_patches, patch_size, margin, seed):
     """Return the logits of each draw, shape (T, n), and the labels, of all valid pixels."""
     logits, labels = [], []
     for start in range(0, n_patches, _BATCH):
         rng = np.random.default_rng([*seed, start])
-        inputs, label, valid = make_batch(frames, _BATCH, patch_size, channels, rng)
+        inputs, label, valid = make_batch(frames, _BATCH, patch_size, channels, rng, margin=margin)
         inputs = torch.from_numpy(inputs).contiguous(memory_format=torch.channels_last)
         logits.append(np.stack([network(inputs).numpy()[valid] for network in networks]))
         labels.append(label[valid])

@@ -4,7 +4,7 @@ import numpy as np
 from astropy.stats import mad_std
 
 from cosmiq_astro.simulate import Footprints, extract_footprints, label_from_charge
-from cosmiq_astro.training._frames import Frames, log_uniform
+from cosmiq_astro.training._frames import Frames, log_uniform, seen_statistics
 from cosmiq_astro.training._noise import estimate_level
 from cosmiq_astro.training._pixels import check_frames, combine_masks, count_valid, read_pixels
 from cosmiq_astro.training.datasets import Patch
@@ -147,7 +147,8 @@ class InjectionDataset(Frames):
         if self._masks[frame] is not None:
             ignore |= np.asarray(self._masks[frame][box], dtype=bool)
         hit = np.where(usable, hit, np.nan).astype(np.float32)
-        return Patch(hit, label, usable & ~ignore, usable, self._readnoise)
+        statistics = seen_statistics(hit, usable, self._readnoise, rng)
+        return Patch(hit, label, usable & ~ignore, usable, statistics)
 
     def _observe_anew(self, image, rng):
         """Return the frame as a shorter exposure under a brighter sky, and its expected level."""

@@ -14,7 +14,7 @@ from cosmiq_astro.simulate import (
     label_from_charge,
     warm_pixels,
 )
-from cosmiq_astro.training._frames import Frames, log_uniform
+from cosmiq_astro.training._frames import Frames, log_uniform, seen_statistics
 from cosmiq_astro.training.datasets import Patch
 
 __all__ = ["ObservingConditions", "SimulatedDataset"]
@@ -122,7 +122,8 @@ class SimulatedDataset(Frames):
         ignore |= (charge > 3 * noise) & ~label
         image = add_noise(expected, readnoise, rng) + seen
         image, usable = _defects(image, rng)
-        return Patch(image, label, ~ignore & usable, usable, readnoise)
+        statistics = seen_statistics(image, usable, readnoise, rng)
+        return Patch(image, label, ~ignore & usable, usable, statistics)
 
     def _saturated(self, together, expected, rng):
         """Return the charge with and without hits as the wells and the converter leave it."""

@@ -50,10 +50,10 @@ def test_a_model_is_trained_and_used(pairs, tmp_path, capsys):
 
 
 def test_interrupted_it_goes_on(pairs, tmp_path, capsys, monkeypatch):
-    def interrupt(*args):
+    def interrupt(*args, **kwargs):
         if (out / "training.ckpt").exists():
             raise KeyboardInterrupt
-        return original(*args)
+        return original(*args, **kwargs)
 
     out, original = tmp_path / "mine", epoch_module.make_batch
     monkeypatch.setattr(epoch_module, "make_batch", interrupt)

@@ -6,6 +6,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData
 
+from cosmiq_astro.preprocess import estimate_statistics
 from cosmiq_astro.simulate import cosmic_ray_footprints
 from cosmiq_astro.training import ObservingConditions, PairedDataset, SimulatedDataset
 from cosmiq_astro.training.datasets import make_batch
@@ -78,6 +79,24 @@ def test_batches_keep_image_label_and_ignore_together(planes):
     np.testing.assert_array_equal(inputs, again[0])
 
 
+def test_a_margin_is_reflected_and_left_out_of_the_loss(planes):
+    pairs = PairedDataset(*planes, readnoise=5.0)
+    bare = make_batch(pairs, 4, 32, CHANNELS, np.random.default_rng(3))
+    inputs, labels, valid = make_batch(pairs, 4, 32, CHANNELS, np.random.default_rng(3), margin=4)
+    around = [(0, 0), (0, 0), (4, 4), (4, 4)]
+    np.testing.assert_allclose(inputs, np.pad(bare[0], around, mode="reflect"), rtol=1e-6)
+    np.testing.assert_array_equal(labels, np.pad(bare[1], around))
+    np.testing.assert_array_equal(valid, np.pad(bare[2], around))
+
+
+def test_pairs_are_normalised_by_their_whole_frame_as_detection_does(planes):
+    pairs = PairedDataset(*planes, readnoise=5.0)
+    seen = {pairs.patch(1, 32, np.random.default_rng(i)).statistics for i in range(20)}
+    image = planes[0][1].astype(np.float32)
+    known = (None, 5.0)
+    assert seen == {estimate_statistics(image, image > 0, readnoise=r) for r in known}
+
+
 def test_nan_pixels_are_hidden_and_do_not_count(planes):
     for image in planes[0]:
         image[::2] = np.nan
@@ -127,7 +146,7 @@ def test_ccddata(planes):
     np.testing.assert_allclose(patch.image, expected.image, rtol=1e-6)
     np.testing.assert_array_equal(patch.valid, expected.valid)
     assert (patch.image > 70).any()
-    assert patch.readnoise == 4.0
+    assert patch.statistics.noise == pytest.approx(expected.statistics.noise, rel=1e-6)
     assert pairs.n_valid_pixels == plain.n_valid_pixels
 
 

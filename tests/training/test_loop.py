@@ -82,11 +82,11 @@ def test_interrupted_and_resumed_is_bit_identical(bayesian, tmp_path, monkeypatc
 
     n_batches = itertools.count(1)
 
-    def interrupt(*args):
+    def interrupt(*args, **kwargs):
         # Three batches of each epoch train, one validates: this is in the middle of the third.
         if next(n_batches) == 10:
             raise KeyboardInterrupt
-        return original(*args)
+        return original(*args, **kwargs)
 
     original = epoch_module.make_batch
     monkeypatch.setattr(epoch_module, "make_batch", interrupt)
@@ -236,8 +236,8 @@ def test_warm_start_takes_over_the_means():
 def test_not_a_number_stops_with_the_batch(monkeypatch):
     dataset = make_pairs()
 
-    def broken(*args):
-        inputs, labels, valid = original(*args)
+    def broken(*args, **kwargs):
+        inputs, labels, valid = original(*args, **kwargs)
         inputs[0, 0, 0, 0] = np.inf
         return inputs, labels, valid
 
