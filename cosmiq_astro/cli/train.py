@@ -1,4 +1,4 @@
-"""``cosmiq-astro train``: a directory of pairs in, a model out."""
+"""``cosmiq-astro train``: a directory of exposures in, a model out."""
 
 import argparse
 import sys
@@ -12,10 +12,13 @@ examples:
       a baseline that begins from a bundled one
   cosmiq-astro train pairs/ -o mycam-vi --readnoise 5 --init mycam-unet --bayesian
       the variational network from that baseline
+  cosmiq-astro train science/ --hits darks/ -o mycam-unet --readnoise 5
+      hits of dark-subtracted dark frames, injected into science frames
 
 input: NAME.fits or NAME.npy with NAME_mask and, where labels are doubtful,
-NAME_ignore beside it, as 'cosmiq-astro label' writes them. A subdirectory is a
-visit; visits are never split between training and validation.
+NAME_ignore beside it, as 'cosmiq-astro label' writes them. With --hits both
+may be missing; what they mark is left out. A subdirectory is a visit; visits
+are never split between training and validation.
 
 output: a model folder for --model (weights, configuration, card) with
 history.ecsv. After an interruption the same command goes on.
@@ -24,6 +27,7 @@ exit codes: 0 all went well, 1 failed, 2 wrong usage, 130 interrupted"""
 
 _CHECKPOINT = "training.ckpt"
 _VALIDATION_FRACTION = 0.2
+_N_SIMULATED = 20_000
 
 
 def add_parser(commands):
@@ -48,15 +52,22 @@ def add_parser(commands):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("directory", type=Path, metavar="DIR", help="pairs to train on")
+    add("directory", type=Path, metavar="DIR", help="exposures to train on")
     add("-o", "--output", type=Path, required=True, metavar="FOLDER", help="the model's folder")
     add("--overwrite", action="store_true", help="replace a model that is there")
-    add("--validation", type=Path, metavar="DIR", help="pairs to validate on (default: a fifth)")
+    add("--validation", type=Path, metavar="DIR", help="to validate on (default: a fifth of DIR)")
+    add(
+        "--hits",
+        metavar="PATH",
+        help="inject hits: dark-subtracted dark frames (a file or a directory), a library "
+        "(.npz), or 'simulated'",
+    )
     _add_network(parser.add_argument_group("the network"))
     _add_training(parser.add_argument_group("the training"))
     group = parser.add_argument_group("the exposures")
     group.add_argument("--readnoise", type=float, metavar="R", help="electrons")
     group.add_argument("--gain", type=float, metavar="G", help="electrons per adu, for adu")
+    group.add_argument("--satlevel", type=float, metavar="S", help="with --hits: saturation, adu")
     group.add_argument("--instrument", default="", metavar="NAME", help="for the model's card")
     parser.set_defaults(run=run)
     return parser
@@ -92,6 +103,8 @@ def _add_training(group):
     )
     add("--seed", type=int, default=0, metavar="N", help="(0)")
     add("--device", default="auto", metavar="D", help="auto, cpu, cuda, mps (auto)")
+    add("--log", choices=("csv", "tensorboard"), help="write each epoch to FOLDER/log as well")
+    add("--examples", action="store_true", help="a picture per epoch in FOLDER/examples")
 
 
 def run(args):
@@ -131,13 +144,16 @@ def run(args):
         seed=args.seed,
         device=args.device,
         checkpoint=checkpoint,
+        logger=_logger(args),
+        examples=args.output / "examples" if args.examples else None,
         name=args.output.name,
         instrument=args.instrument,
         progress_bar=sys.stderr.isatty() and not args.quiet,
     )
     model, scores = calibrate(result.model, validation, patch_size=args.patch_size, seed=args.seed)
+    kind = f"exposures with hits of {args.hits}" if args.hits else "labelled exposures"
     data = (
-        f"{training.n_frames} labelled exposures ({training.n_valid_pixels:,} pixels) in "
+        f"{training.n_frames} {kind} ({training.n_valid_pixels:,} pixels) in "
         f"`{args.directory}`, validated on {validation.n_frames} others"
         f"{f' in `{args.validation}`' if args.validation else ''}; begun from "
         f"{args.init or 'random weights'}. Trained with `cosmiq-astro train`."
@@ -153,14 +169,21 @@ def run(args):
     return 0
 
 
+def _logger(args):
+    """Return what writes each epoch, None if nothing was asked for."""
+    if args.log is None:
+        return None
+    from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
+
+    kind = {"csv": CSVLogger, "tensorboard": TensorBoardLogger}[args.log]
+    return kind(args.output, name="log", version="")
+
+
 def _datasets(args):
     """Return the training and the validation frames; the latter can be split once more."""
-    from cosmiq_astro.training import PairedDataset
-
-    camera = {"readnoise": args.readnoise, "gain": args.gain}
-    training = PairedDataset.from_directory(args.directory, **camera)
+    training = _open(args, args.directory)
     if args.validation is not None:
-        validation = PairedDataset.from_directory(args.validation, **camera)
+        validation = _open(args, args.validation)
     else:
         # Threshold and temperature are fitted on one part of the validation frames, and scored on
         # the other.
@@ -174,3 +197,20 @@ def _datasets(args):
     if validation.n_visits < 2:
         raise ValueError(f"{args.validation} holds one visit; two are needed for validation")
     return training, validation
+
+
+def _open(args, directory):
+    """Return the frames of a directory: pairs, or science frames that get hits."""
+    from cosmiq_astro.training import InjectionDataset, PairedDataset
+
+    camera = {"readnoise": args.readnoise, "gain": args.gain}
+    if args.hits is None:
+        return PairedDataset.from_directory(directory, **camera)
+    if args.readnoise is None:
+        raise ValueError("--hits needs --readnoise, in electrons: labels are held against it")
+    hits = args.hits
+    if hits == "simulated":
+        from cosmiq_astro.simulate import cosmic_ray_footprints
+
+        hits = cosmic_ray_footprints(_N_SIMULATED, seed=args.seed)
+    return InjectionDataset.from_directory(directory, hits, satlevel=args.satlevel, **camera)

@@ -8,7 +8,7 @@ from astropy.io import fits
 
 from cosmiq_astro.hst.headers import unit_of
 
-__all__ = ["FitsImage", "find_pairs"]
+__all__ = ["FitsImage", "find_exposures", "find_images"]
 
 _PLANE = re.compile(r"_(mask|ignore)\.(fits|npy)")
 _SUFFIXES = (".fits", ".npy")
@@ -52,7 +52,7 @@ class FitsImage:
             return hdus[self._number].section[box]
 
 
-def find_pairs(path):
+def find_exposures(path, *, need_masks=True):
     """
     List the exposures of a training directory.
 
@@ -60,12 +60,14 @@ def find_pairs(path):
     ----------
     path : path-like
         See `~cosmiq_astro.training.PairedDataset.from_directory`.
+    need_masks : bool, optional
+        Whether each exposure must have a mask beside it.
 
     Returns
     -------
     images, masks, ignore : list
-        Arrays on disk, in the order of their names; ``ignore`` has None for
-        an exposure without one.
+        Arrays on disk, in the order of their names; None for an exposure
+        without a mask, or without pixels to ignore.
     visits : list of str
         The subdirectory of each exposure, or its own name if it lies in
         ``path`` itself.
@@ -76,21 +78,49 @@ def find_pairs(path):
         If there is no exposure or a mask is missing.
     """
     path = Path(path)
-    files = [
+    files = _image_files(path)
+    if not files:
+        beside = ", with NAME_mask.fits or NAME_mask.npy beside it" if need_masks else ""
+        raise ValueError(f"{path} holds no exposures: NAME.fits or NAME.npy{beside}")
+    images = [_open(file) for file in files]
+    masks = [_plane(file, "mask", required=need_masks) for file in files]
+    ignore = [_plane(file, "ignore", required=False) for file in files]
+    visits = [str(f.relative_to(path) if f.parent == path else f.parent.name) for f in files]
+    return images, masks, ignore, visits
+
+
+def find_images(path):
+    """
+    List the images of a file or a directory.
+
+    Parameters
+    ----------
+    path : path-like
+        A FITS or ``.npy`` file, or a directory of them.
+
+    Returns
+    -------
+    images : list
+        Arrays on disk, in the order of their names.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    path = Path(path)
+    files = [path] if path.suffix in _SUFFIXES and path.is_file() else _image_files(path)
+    if not files:
+        raise ValueError(f"{path} is neither a .fits or .npy image nor a directory of them")
+    return [_open(file) for file in files]
+
+
+def _image_files(path):
+    return [
         file
         for file in sorted([*path.glob("*"), *path.glob("*/*")])
         if file.suffix in _SUFFIXES and not _PLANE.search(file.name)
     ]
-    if not files:
-        raise ValueError(
-            f"{path} holds no exposures: NAME.fits or NAME.npy, with NAME_mask.fits or "
-            "NAME_mask.npy beside it"
-        )
-    images = [_open(file) for file in files]
-    masks = [_plane(file, "mask", required=True) for file in files]
-    ignore = [_plane(file, "ignore", required=False) for file in files]
-    visits = [str(f.relative_to(path) if f.parent == path else f.parent.name) for f in files]
-    return images, masks, ignore, visits
 
 
 def _open(file):

@@ -7,6 +7,7 @@ from astropy.nddata import NDData
 from cosmiq_astro.units import electrons_per_unit
 
 __all__ = [
+    "Either",
     "Pixels",
     "check_frames",
     "combine_masks",
@@ -112,7 +113,7 @@ def check_frames(name, arrays, shapes):
     name : str
         Name of the argument, for error messages.
     arrays : sequence of array-like or None
-        The planes.
+        The planes; a frame without one has None.
     shapes : list of tuple
         Shapes of the images.
 
@@ -132,9 +133,9 @@ def check_frames(name, arrays, shapes):
     if len(arrays) != len(shapes):
         raise ValueError(f"{name} has {len(arrays)} frames, images has {len(shapes)}")
     for i, (array, shape) in enumerate(zip(arrays, shapes, strict=True)):
-        if np.shape(array) != shape:
+        if array is not None and np.shape(array) != shape:
             raise ValueError(f"{name}[{i}] has shape {np.shape(array)}, images[{i}] has {shape}")
-    return [array if hasattr(array, "shape") else np.asarray(array) for array in arrays]
+    return [a if a is None or hasattr(a, "shape") else np.asarray(a) for a in arrays]
 
 
 def row_blocks(shape):
@@ -156,6 +157,26 @@ def row_blocks(shape):
         yield slice(start, min(start + n_rows, shape[0])), slice(0, shape[1])
 
 
+class Either:
+    """
+    Two masks as one, read square by square.
+
+    Parameters
+    ----------
+    one, two : array-like
+        Masks of one shape, on disk or not.
+    """
+
+    def __init__(self, one, two):
+        self.planes = one, two
+        self.shape = np.shape(one)
+
+    def __getitem__(self, box):
+        """Return a square of bool, True where either mask is."""
+        one, two = (np.asarray(plane[box], dtype=bool) for plane in self.planes)
+        return one | two
+
+
 def combine_masks(one, two):
     """
     Combine two masks of which either may be None.
@@ -167,12 +188,12 @@ def combine_masks(one, two):
 
     Returns
     -------
-    mask : array-like or None
+    mask : array-like, `Either` or None
         True where either is.
     """
     if one is None or two is None:
         return two if one is None else one
-    return np.asarray(one[:, :], dtype=bool) | two
+    return Either(one, two)
 
 
 def count_valid(images, ignore):

@@ -10,7 +10,7 @@ from cosmiq_astro.preprocess import (
     normalize,
     subtract_sky,
 )
-from cosmiq_astro.training._files import find_pairs
+from cosmiq_astro.training._files import find_exposures
 from cosmiq_astro.training._frames import Frames
 from cosmiq_astro.training._pixels import (
     check_frames,
@@ -193,10 +193,7 @@ class PairedDataset(Frames):
             If there is no exposure, a mask is missing, or what is in them
             cannot be used.
         """
-        images, masks, ignore, visits = find_pairs(path)
-        for i, plane in enumerate(ignore):
-            if plane is None:
-                ignore[i] = np.broadcast_to(False, images[i].shape)
+        images, masks, ignore, visits = find_exposures(path)
         return cls(images, masks, ignore, readnoise=readnoise, gain=gain, visits=visits)
 
     def patch(self, frame, size, rng):

@@ -1,9 +1,12 @@
 """Science frames with cosmic rays added on the fly."""
 
+from pathlib import Path
+
 import numpy as np
 from astropy.stats import mad_std
 
 from cosmiq_astro.simulate import Footprints, extract_footprints, label_from_charge
+from cosmiq_astro.training._files import find_exposures, find_images
 from cosmiq_astro.training._frames import Frames, log_uniform, seen_statistics
 from cosmiq_astro.training._noise import estimate_level
 from cosmiq_astro.training._pixels import check_frames, combine_masks, count_valid, read_pixels
@@ -108,6 +111,84 @@ class InjectionDataset(Frames):
         self._exposure_scale = _interval("exposure_scale", exposure_scale, positive=True, most=1.0)
         self._extra_sky = _interval("extra_sky", extra_sky)
         super().__init__(shapes, n_valid=count_valid(self._images, self._masks), visits=visits)
+
+    @classmethod
+    def from_directory(cls, path, cosmic_rays, *, readnoise, gain=None, satlevel=None):
+        """
+        Read science frames; pixels are fetched when they are needed.
+
+        Files are laid out as for `PairedDataset.from_directory
+        <cosmiq_astro.training.PairedDataset.from_directory>`, but masks may be
+        missing: what ``NAME_mask`` and ``NAME_ignore`` mark, hits that a
+        frame has already and bad pixels, is left out of the loss.
+
+        Parameters
+        ----------
+        path : path-like
+            The directory.
+        cosmic_rays : `~cosmiq_astro.simulate.Footprints` or path-like
+            A library of hits, or one in a file (``.npz``, see
+            `~cosmiq_astro.simulate.Footprints.save`); or a file or directory
+            of dark-subtracted dark frames in the unit of the science frames.
+        readnoise, gain, satlevel : float or `~astropy.units.Quantity`, optional
+            As for the class.
+
+        Returns
+        -------
+        dataset : `~cosmiq_astro.training.InjectionDataset`
+            Takes memory for a patch at a time, however many files there are.
+
+        Raises
+        ------
+        ValueError
+            If there is no frame, no hit, or what is in the files cannot be
+            used.
+        """
+        images, masks, ignore, visits = find_exposures(path, need_masks=False)
+        planes = [combine_masks(m, i) for m, i in zip(masks, ignore, strict=True)]
+        if not isinstance(cosmic_rays, Footprints):
+            is_library = Path(cosmic_rays).suffix == ".npz"
+            cosmic_rays = Footprints.load(cosmic_rays) if is_library else find_images(cosmic_rays)
+        return cls(
+            images,
+            cosmic_rays,
+            masks=planes,
+            readnoise=readnoise,
+            gain=gain,
+            satlevel=satlevel,
+            visits=visits,
+        )
+
+    def split(self, fraction, *, seed):
+        """
+        Split off some frames for validation, and some hits: neither side sees the other's.
+
+        Parameters
+        ----------
+        fraction : float
+            Share of the visits, and of the hits, for validation, in (0, 1).
+        seed : int
+            Seed of the choice.
+
+        Returns
+        -------
+        training, validation : dataset
+            Views of this dataset.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two visits, or two hits.
+        """
+        training, validation = super().split(fraction, seed=seed)
+        n = len(self._library)
+        if n < 2:
+            raise ValueError(f"cosmic_rays holds {n} hit, which cannot be split; give more")
+        order = np.random.default_rng([seed, 1]).permutation(n)
+        n_validation = min(max(1, round(fraction * n)), n - 1)
+        validation._library = self._library.take(order[:n_validation])
+        training._library = self._library.take(order[n_validation:])
+        return training, validation
 
     def patch(self, frame, size, rng):
         """

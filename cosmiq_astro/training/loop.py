@@ -103,8 +103,11 @@ def train(
     seed=None,
     device="auto",
     devices=1,
+    nodes=1,
     precision="32-true",
     checkpoint=None,
+    logger=None,
+    examples=None,
     name="untitled",
     instrument="",
     progress_bar=False,
@@ -168,9 +171,11 @@ def train(
         Seeds weights, patches and draws; drawn and reported if None.
     device : str, optional
         ``'auto'``, ``'cpu'``, ``'cuda'``, ``'mps'`` …
-    devices : int, optional
-        How many of them; the frames are shared out. With more than one, the
-        script is run once per device, as Lightning Fabric does it.
+    devices, nodes : int, optional
+        How many of them in each host, and how many hosts; each batch is
+        shared out. With more than one, the script is run once per device, as
+        Lightning Fabric does it; on several hosts, start it on each, with the
+        variables of `torchrun` or under Slurm.
     precision : str, optional
         A precision of `lightning_fabric.Fabric`, such as ``'bf16-mixed'``.
     checkpoint : path-like, optional
@@ -180,6 +185,12 @@ def train(
         the same call goes on from it, and
         `~cosmiq_astro.training.TrainingResult.from_checkpoint` makes a model of
         it.
+    logger : `lightning_fabric.loggers.Logger`, optional
+        Gets the row of each epoch: a ``CSVLogger``, a ``TensorBoardLogger``.
+        The history is kept without one.
+    examples : path-like, optional
+        A folder for a picture per epoch of image, label and probability of
+        four validation patches; this needs matplotlib.
     name, instrument : str, optional
         For the resulting model.
     progress_bar : bool, optional
@@ -206,12 +217,19 @@ def train(
         patch_size=patch_size,
         batch_size=batch_size,
         devices=devices,
+        nodes=nodes,
     )
-    if batch_size % devices:
-        raise ValueError(f"batch_size {batch_size} must be a multiple of devices, {devices}")
-    accelerator = "gpu" if device == "cuda" else device
-    fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)
-    if devices > 1:
+    if batch_size % (devices * nodes):
+        shares = f"devices x nodes, {devices * nodes}"
+        raise ValueError(f"batch_size {batch_size} must be a multiple of {shares}")
+    fabric = Fabric(
+        accelerator="gpu" if device == "cuda" else device,
+        devices=devices,
+        num_nodes=nodes,
+        precision=precision,
+        loggers=logger,
+    )
+    if devices * nodes > 1:
         fabric.launch()
     seed = int(np.random.SeedSequence().entropy % 2**31) if seed is None else int(seed)
     seed = fabric.broadcast(seed)
@@ -233,7 +251,7 @@ def train(
         freeze=tuple(freeze),
     )
     about = {"name": name, "instrument": instrument}
-    run = _Run(fabric, network, dataset, validation, settings, about)
+    run = _Run(fabric, network, dataset, validation, settings, about, examples)
     state = run.fit(checkpoint, patience, progress_bar)
     network.load_state_dict(state.best_weights)
     return TrainingResult._of(network, state.history, settings, about)
@@ -247,6 +265,7 @@ class _Run:
     validation: object
     settings: Settings
     about: dict
+    examples: object = None
 
     def fit(self, checkpoint, patience, progress_bar):
         """Run the epochs, from the start or from the checkpoint."""
@@ -271,9 +290,12 @@ class _Run:
                 self._keep(state, row)
                 if checkpoint and fabric.is_global_zero:
                     write_checkpoint(checkpoint, network, optimizer, state, settings, self.about)
+                self._tell(row)
                 fabric.barrier()
                 bar.update()
                 bar.set_postfix(train=f"{row['train_loss']:.5f}", val=f"{row['val_loss']:.5f}")
+        for logger in fabric.loggers:
+            logger.finalize("success")
         self._warn_of_prior(state)
         return state
 
@@ -285,6 +307,15 @@ class _Run:
             state.best_loss = row["val_loss"]
             weights = self.network.state_dict()
             state.best_weights = {k: v.cpu().clone() for k, v in weights.items()}
+
+    def _tell(self, row):
+        """Log an epoch, and draw what it has come to, for those who asked for it."""
+        step = row["epoch"]
+        self.fabric.log_dict({k: v for k, v in row.items() if k != "epoch"}, step=step)
+        if self.examples is not None and self.fabric.is_global_zero:
+            from cosmiq_astro.training._examples import write_examples
+
+            write_examples(self.examples, step, self.network, self.validation, self.settings)
 
     def _warn_of_prior(self, state):
         """Say so where the prior outweighs the data: the network would rather be ignorant."""

@@ -49,6 +49,32 @@ def test_a_model_is_trained_and_used(pairs, tmp_path, capsys):
     assert "holds a model; give --overwrite to replace it" in capsys.readouterr().err
 
 
+def test_hits_of_dark_frames_are_injected(tmp_path, capsys):
+    science, darks, out = tmp_path / "science", tmp_path / "darks", tmp_path / "mine"
+    science.mkdir()
+    darks.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(5):
+        np.save(science / f"{i}.npy", rng.normal(50, 8, (48, 48)))
+    np.save(science / "0_mask.npy", rng.random((48, 48)) < 0.25)
+    dark = rng.normal(0, 3, (64, 64))
+    dark[8::8, 8::8] += 900
+    dark[8::8, 9::8] += 400
+    np.save(darks / "d.npy", dark)
+    command = ["train", str(science), "--hits", str(darks), "-o", str(out), *SHORT]
+    assert main([*command, "--log", "csv", "--examples"]) == 0
+    names = ["card.md", "config.json", "examples", "history.ecsv", "log", "weights.safetensors"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    assert len(list((out / "examples").iterdir())) == 2
+    assert "exposures with hits of" in (out / "card.md").read_text()
+    capsys.readouterr()
+    short = ["-o", str(tmp_path / "other"), "--hidden", "2", "--epochs", "1"]
+    assert main(["train", str(science), "--hits", str(darks), *short]) == 1
+    assert "--hits needs --readnoise" in capsys.readouterr().err
+    simulated = ["--hits", "simulated", "--patch-size", "32", "--overwrite", "--readnoise", "3"]
+    assert main(["train", str(science), *short, *simulated]) == 0
+
+
 def test_interrupted_it_goes_on(pairs, tmp_path, capsys, monkeypatch):
     def interrupt(*args, **kwargs):
         if (out / "training.ckpt").exists():

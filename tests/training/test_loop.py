@@ -1,4 +1,6 @@
 import itertools
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from astropy.table import Table
+from lightning_fabric.loggers import CSVLogger
+from matplotlib import image
 
 from cosmiq_astro import CosmicRayDetector, load_model
 from cosmiq_astro.models.checkpoint import save_model
@@ -184,6 +188,47 @@ def test_two_devices_share_each_batch(tmp_path):
     assert len(TrainingResult.from_checkpoint(out).history) == 3
 
 
+def test_two_hosts_share_each_batch(tmp_path):
+    """Two processes that find each other by address and rank, as torchrun starts them on hosts."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import numpy as np, torch\n"
+        "from test_loop import SHORT, make_pairs\n"
+        "from cosmiq_astro.training import train\n"
+        "torch.set_num_threads(1)\n"
+        "result = train(make_pairs(), nodes=2, checkpoint=sys.argv[2], **SHORT)\n"
+        "rank = torch.distributed.get_rank()\n"
+        "np.save(f'{sys.argv[2]}{rank}.npy', result.model.network.head.weight.detach().numpy())\n"
+        "torch.distributed.destroy_process_group()\n"
+    )
+    here, out = str(Path(__file__).parent), str(tmp_path / "run")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    hosts = [
+        subprocess.Popen(
+            [sys.executable, script, here, out], env=os.environ | place | {"NODE_RANK": str(rank)}
+        )
+        for rank in range(2)
+    ]
+    assert [host.wait(timeout=100) for host in hosts] == [0, 0]
+    one, two = (np.load(f"{out}{rank}.npy") for rank in (0, 1))
+    np.testing.assert_array_equal(one, two)
+    assert len(TrainingResult.from_checkpoint(out).history) == 3
+
+
+def test_epochs_are_logged_and_drawn(tmp_path):
+    logger = CSVLogger(tmp_path, name="log", version="")
+    result = train(make_pairs(), logger=logger, examples=tmp_path / "examples", **SHORT)
+    logged = Table.read(tmp_path / "log" / "metrics.csv")
+    np.testing.assert_allclose(logged["val_loss"], result.history["val_loss"])
+    assert list(logged["step"]) == [1, 2, 3]
+    drawn = sorted(path.name for path in (tmp_path / "examples").iterdir())
+    assert drawn == ["epoch_001.png", "epoch_002.png", "epoch_003.png"]
+    assert image.imread(tmp_path / "examples" / drawn[0]).std() > 0.1
+
+
 def test_a_prior_that_outweighs_the_data_is_told(caplog):
     train(make_pairs(), True, **SHORT)
     assert "the prior outweighs the data; lower kl_beta" in caplog.text
@@ -295,7 +340,8 @@ def test_one_frame_cannot_be_fitted_and_scored():
         ({"patch_size": 30}, "patch_size must be a multiple of 4"),
         ({"patch_size": 128}, "patch_size 128 is larger than frame"),
         ({"patience": 0}, "patience must be a positive integer"),
-        ({"devices": 3}, "batch_size 4 must be a multiple of devices, 3"),
+        ({"devices": 3}, "batch_size 4 must be a multiple of devices x nodes, 3"),
+        ({"nodes": 0}, "nodes must be a positive integer"),
         ({"learning_rate": 0}, "learning_rate must be positive"),
         ({"kl_beta": -1}, "kl_beta must not be negative"),
         ({"init": "nonesuch"}, "neither a bundled model"),
