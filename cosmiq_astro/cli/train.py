@@ -85,7 +85,14 @@ def _add_network(group):
         help="layers to keep as --init has them, as in 'down.*'; may be repeated",
     )
     add("--hidden", type=int, default=16, metavar="N", help="feature maps, without --init (16)")
+    add(
+        "--variational",
+        action="append",
+        metavar="PATTERN",
+        help="with --bayesian: the layers that are variational (all); may be repeated",
+    )
     add("--kl-beta", type=float, default=1.0, metavar="B", help="weight of the KL term (1)")
+    add("--kl-warmup", type=int, default=0, metavar="N", help="epochs over which it rises (0)")
 
 
 def _add_training(group):
@@ -103,6 +110,9 @@ def _add_training(group):
     )
     add("--seed", type=int, default=0, metavar="N", help="(0)")
     add("--device", default="auto", metavar="D", help="auto, cpu, cuda, mps (auto)")
+    add("--devices", type=int, default=1, metavar="N", help="in each host (1)")
+    add("--nodes", type=int, default=1, metavar="N", help="hosts; start the command on each (1)")
+    add("--precision", default="32-true", metavar="P", help="such as bf16-mixed (32-true)")
     add("--log", choices=("csv", "tensorboard"), help="write each epoch to FOLDER/log as well")
     add("--examples", action="store_true", help="a picture per epoch in FOLDER/examples")
 
@@ -123,6 +133,8 @@ def run(args):
     """
     if (args.output / "config.json").exists() and not args.overwrite:
         raise FileExistsError(f"{args.output} holds a model; give --overwrite to replace it")
+    import torch
+
     from cosmiq_astro.models.checkpoint import save_model
     from cosmiq_astro.training import calibrate, model_card, train
 
@@ -135,7 +147,9 @@ def run(args):
         init=args.init,
         hidden=args.hidden,
         freeze=tuple(args.freeze),
+        variational=tuple(args.variational or ("*",)),
         kl_beta=args.kl_beta,
+        kl_warmup=args.kl_warmup,
         epochs=args.epochs,
         patience=args.patience,
         patch_size=args.patch_size,
@@ -143,6 +157,9 @@ def run(args):
         learning_rate=args.learning_rate,
         seed=args.seed,
         device=args.device,
+        devices=args.devices,
+        nodes=args.nodes,
+        precision=args.precision,
         checkpoint=checkpoint,
         logger=_logger(args),
         examples=args.output / "examples" if args.examples else None,
@@ -150,6 +167,9 @@ def run(args):
         instrument=args.instrument,
         progress_bar=sys.stderr.isatty() and not args.quiet,
     )
+    if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
+        # Of several devices, one writes the model.
+        return 0
     model, scores = calibrate(result.model, validation, patch_size=args.patch_size, seed=args.seed)
     kind = f"exposures with hits of {args.hits}" if args.hits else "labelled exposures"
     data = (
