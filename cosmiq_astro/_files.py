@@ -2,10 +2,13 @@
 
 import contextlib
 import os
+import re
 import secrets
 from pathlib import Path
 
-__all__ = ["written_whole"]
+__all__ = ["remove_temporaries", "written_whole"]
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(.+)")
 
 
 @contextlib.contextmanager
@@ -59,6 +62,23 @@ def written_whole(path, *, overwrite=False):
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(paths):
+    """
+    Remove what `written_whole` left beside files when its process was killed.
+
+    Parameters
+    ----------
+    paths : iterable of path-like
+        Files that nobody is writing any more.
+    """
+    targets = {Path(os.path.realpath(path)) for path in paths}
+    for folder in {target.parent for target in targets}:
+        for path in folder.iterdir():
+            match = _TEMPORARY.fullmatch(path.name)
+            if match and folder / match[1] in targets:
+                path.unlink(missing_ok=True)
 
 
 def _refuse_existing(target, overwrite):

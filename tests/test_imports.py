@@ -17,6 +17,7 @@ LAYERS = [
     ["inference.sampling"],
     ["detector"],
     ["training", "cosmicray", "hst", "catalog", "_hits", "data"],
+    ["survey"],
     ["cli"],
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -5,8 +5,13 @@ import json
 import sys
 import traceback
 
+from tqdm import tqdm
+
+from cosmiq_astro._files import written_whole
 from cosmiq_astro.cli import _report
-from cosmiq_astro.hst import detect_file, plan_file, read_chip
+from cosmiq_astro.hst import plan_file, read_chip
+from cosmiq_astro.survey import outcomes_table, run_survey
+from cosmiq_astro.survey.urls import local_files
 
 __all__ = ["detect_files", "draw"]
 
@@ -27,74 +32,110 @@ def detect_files(args, files):
     code : int
         1 if any file failed, else 0.
     """
-    model = None
-    if not args.dry_run:
-        from cosmiq_astro import load_model
-
-        # Once for all files; without a model there is no need to look at any.
-        model = load_model(args.model)
     if args.sample and importlib.util.find_spec("matplotlib") is None:
         raise ImportError("--sample draws with matplotlib: pip install 'cosmiq_astro[plot]'")
-    n_failed = sum(not _attempt(args, *names, model) for names in files)
+    if args.dry_run:
+        n_failed = sum(not _plan(args, *names) for names in files)
+    else:
+        n_failed = _detect(args, files)
     if n_failed and len(files) > 1:
         print(f"cosmiq-astro: {n_failed} of {len(files)} files failed", file=sys.stderr)
     return 1 if n_failed else 0
 
 
-def _attempt(args, file_in, file_out, model):
-    """Work on one file; report what came of it, and whether it went well."""
-    action = _plan if args.dry_run else _detect
+def _plan(args, file_in, file_out):
+    """Say what would be done with a file, and return whether it can be done."""
     try:
-        facts, text = action(args, file_in, file_out, model)
-    except Exception as error:
-        expected = isinstance(error, (OSError, ValueError, TypeError))
-        message = str(error) if expected else f"{type(error).__name__}: {error}"
+        with local_files(file_in) as (near, _):
+            plan = plan_file(near, file_out, **_image_settings(args))
+    except (OSError, ValueError, TypeError) as error:
         if args.debug:
             traceback.print_exc()
-        if args.json:
-            print(json.dumps({"file_in": str(file_in), "status": "failed", "error": message}))
-        print(f"cosmiq-astro: error: {file_in}: {message}", file=sys.stderr)
+        _say_failed(args, file_in, str(error))
         return False
+    _say(args, _report.plan_facts(plan), _report.plan_text(plan))
+    return True
+
+
+def _detect(args, files):
+    """Work on the files, say what came of each, and return how many failed."""
+    from cosmiq_astro import load_model
+
+    # Without a model there is no need to look at any file.
+    load_model(args.model)
+    picture = files[0][1].with_suffix(".png") if args.sample else None
+    if picture is not None and picture.exists() and not args.overwrite:
+        raise FileExistsError(f"{picture} exists already; set overwrite to replace it")
+    show = sys.stderr.isatty() and not args.quiet
+    run = run_survey(
+        files,
+        jobs=args.jobs,
+        scheduler=args.scheduler,
+        resume=args.resume,
+        progress_bar=show and len(files) == 1,
+        **_detection_settings(args),
+        **_image_settings(args),
+    )
+    outcomes = []
+    try:
+        for outcome in tqdm(run, total=len(files), disable=not show or len(files) == 1):
+            outcomes.append(outcome)
+            _tell(args, outcome)
+    finally:
+        if args.table is not None:
+            with written_whole(args.table, overwrite=True) as temporary:
+                outcomes_table(outcomes).write(temporary, format="ascii.ecsv")
+    if picture is not None and outcomes[0].status != "failed":
+        draw(files[0][1], picture, overwrite=args.overwrite)
+        if not (args.quiet or args.json):
+            print(f"{picture}: image, mask, probability, entropy")
+    return sum(outcome.status == "failed" for outcome in outcomes)
+
+
+def _tell(args, outcome):
+    """Report on one file, above the progress bar."""
+    with tqdm.external_write_mode():
+        for note in () if args.quiet else outcome.notes:
+            print(f"warning: {outcome.file_in}: {note}", file=sys.stderr)
+        if outcome.status == "failed":
+            if args.debug:
+                print(outcome.traceback, file=sys.stderr, end="")
+            _say_failed(args, outcome.file_in, outcome.error)
+        elif outcome.status == "skipped":
+            facts = {"file_in": outcome.file_in, "status": "skipped", "file_out": outcome.file_out}
+            _say(args, facts, f"{outcome.file_in}: skipped, {outcome.file_out} is up to date")
+        else:
+            text = _report.result_text(outcome.result, chips=args.verbose)
+            _say(args, _report.result_facts(outcome.result), text)
+
+
+def _say(args, facts, text):
     if args.json:
         print(json.dumps(facts), flush=True)
     elif not args.quiet:
         print(text, flush=True)
-    return True
 
 
-def _plan(args, file_in, file_out, _):
-    plan = plan_file(file_in, file_out, **_image_settings(args))
-    return _report.plan_facts(plan), _report.plan_text(plan)
+def _say_failed(args, file_in, message):
+    if args.json:
+        print(json.dumps({"file_in": str(file_in), "status": "failed", "error": message}))
+    print(f"cosmiq-astro: error: {file_in}: {message}", file=sys.stderr)
 
 
-def _detect(args, file_in, file_out, model):
-    picture = file_out.with_suffix(".png") if args.sample else None
-    if picture is not None and picture.exists() and not args.overwrite:
-        raise FileExistsError(f"{picture} exists already; set overwrite to replace it")
-    result = detect_file(
-        file_in,
-        file_out,
-        model=model,
-        T=args.T,
-        threshold=args.threshold,
-        sampling=args.sampling,
-        seed=args.seed,
-        mask_growth=args.mask_growth,
-        clean=args.clean,
-        dq_ignore=args.dq_ignore,
-        planes=args.planes,
-        device=args.device,
-        tile_size=args.tile_size,
-        progress_bar=sys.stderr.isatty() and not args.quiet,
-        **_image_settings(args),
-    )
-    facts = _report.result_facts(result)
-    text = _report.result_text(result, chips=args.verbose)
-    if picture is not None:
-        draw(file_out, picture, overwrite=args.overwrite)
-        facts["picture"] = str(picture)
-        text += f"\n{picture}: image, mask, probability, entropy"
-    return facts, text
+def _detection_settings(args):
+    return {
+        "model": args.model,
+        "T": args.T,
+        "threshold": args.threshold,
+        "sampling": args.sampling,
+        "seed": args.seed,
+        "mask_growth": args.mask_growth,
+        "clean": args.clean,
+        "dq_ignore": args.dq_ignore,
+        "planes": args.planes,
+        "device": args.device,
+        "tile_size": args.tile_size,
+    }
 
 
 def _image_settings(args):

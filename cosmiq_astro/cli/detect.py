@@ -4,6 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
+from cosmiq_astro.survey.urls import is_url, name_output
+
 __all__ = ["add_parser", "run"]
 
 _EPILOG = """\
@@ -14,6 +16,8 @@ examples:
       many files into one directory, repeatable
   cosmiq-astro detect j8bt06nyq_flt.fits --model acs-wfc-unet --dq-bit 4096
       the fast baseline, and the DQ bit that AstroDrizzle uses
+  cosmiq-astro detect archive/*_flc.fits -o masked/ --jobs 8 --resume --table survey.ecsv
+      a survey: eight processes; run again, it goes on where it was
   cosmiq-astro detect night/*.fits --gain 1.9 --readnoise 5 --clean medmask
       simple images in adu, with the hits replaced
 
@@ -45,11 +49,14 @@ def add_parser(commands):
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="FITS files")
+    parser.add_argument(
+        "files", nargs="*", type=_file, metavar="FILE", help="FITS files, or their URLs"
+    )
     parser.add_argument(
         "--sample", action="store_true", help="take the bundled exposure, and draw a PNG too"
     )
     _add_output(parser.add_argument_group("output"))
+    _add_survey(parser.add_argument_group("many files"))
     _add_detection(parser.add_argument_group("detection"))
     _add_image(parser.add_argument_group("the images (default: as their headers tell)"))
     parser.set_defaults(run=run, usage_error=parser.error)
@@ -86,6 +93,19 @@ def _add_output(group):
     )
     group.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
     group.add_argument("--json", action="store_true", help="print one JSON object per file")
+
+
+def _add_survey(group):
+    group.add_argument("--jobs", type=int, default=1, metavar="N", help="processes, by dask (1)")
+    group.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of a dask cluster, as in tcp://host:8786"
+    )
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="skip outputs made from the same input with the same settings",
+    )
+    group.add_argument("--table", type=Path, metavar="FILE", help="what came of each file, as ECSV")
 
 
 def _add_detection(group):
@@ -140,6 +160,10 @@ def _add_image(group):
     group.add_argument("--readnoise", type=float, metavar="R", help="electrons")
     group.add_argument("--satlevel", type=float, metavar="S", help="electrons")
     group.add_argument("--exposure-time", type=float, metavar="SECONDS", help="for rates")
+
+
+def _file(text):
+    return text if is_url(text) else Path(text)
 
 
 def _planes(text):
@@ -208,10 +232,13 @@ def _check_usage(args):
         from cosmiq_astro.data import sample_path
 
         return [(sample_path(), _output(args, sample_path(), Path.cwd()))]
+    if args.scheduler is not None and args.jobs > 1:
+        args.usage_error("give --jobs or --scheduler, not both")
     files = [(file, _output(args, file, None)) for file in args.files]
     taken = {}
     for file, output in files:
-        other = taken.setdefault((output or file).resolve(), file)
+        name = str(output or file)
+        other = taken.setdefault(name if is_url(name) else Path(name).resolve(), file)
         if other is not file:
             args.usage_error(f"{other} and {file} would be written to the same file")
     return files
@@ -219,12 +246,10 @@ def _check_usage(args):
 
 def _output(args, file, folder):
     """Name the output of a file; ``-o`` is a directory if it is one or if there are many files."""
-    from cosmiq_astro.hst.plan import output_name
-
     if args.in_place:
         return None
     if args.output is None:
-        return output_name(file, folder)
-    if len(args.files) > 1 or args.output.endswith(os.sep) or Path(args.output).is_dir():
-        return output_name(file, args.output)
-    return Path(args.output)
+        return name_output(file, folder)
+    if len(args.files) > 1 or args.output.endswith((os.sep, "/")) or Path(args.output).is_dir():
+        return name_output(file, args.output)
+    return _file(args.output)

@@ -12,9 +12,10 @@ import cosmiq_astro
 from cosmiq_astro.hst.detect_chip import detect_chip
 from cosmiq_astro.hst.output import write_detections, write_dq_file
 from cosmiq_astro.hst.plan import plan_file
+from cosmiq_astro.hst.provenance import digest_file, digest_settings
 from cosmiq_astro.hst.results import FileResult
 
-__all__ = ["PLANE_NAMES", "detect_file"]
+__all__ = ["PLANE_NAMES", "detect_file", "digest_of"]
 
 PLANE_NAMES = {
     "prob": "cr_probability",
@@ -23,6 +24,9 @@ PLANE_NAMES = {
     "mi": "cr_mutual_information",
 }
 """Short names of the planes that can be left out, and the attributes they stand for."""
+
+# What the result does not depend on.
+_INDIFFERENT = ("model", "device", "tile_size", "progress_bar", "overwrite", "in_place")
 
 _log = logging.getLogger(__name__)
 
@@ -131,6 +135,7 @@ def detect_file(
     >>> result.n_hits > 0
     True
     """
+    given = dict(locals())  # every setting, as it was given
     start = time.perf_counter()
     unknown = set(planes) - set(PLANE_NAMES)
     if unknown:
@@ -158,6 +163,10 @@ def detect_file(
     if seed is None:
         # One seed for all chips: they are one exposure, seen by the same networks.
         seed = int(np.random.default_rng().integers(2**31))
+    provenance = {
+        "CRVISRC": (digest_file(plan.file_in), "SHA-256 of the input file (first 16)"),
+        "CRVIKEY": (digest_of(given | {"model": model}), "digest of model and settings"),
+    }
     settings = {
         "model": model,
         "threshold": threshold,
@@ -175,6 +184,8 @@ def detect_file(
         for chip in plan.chips
     ]
     detections = [detection for detection, _ in found]
+    for detection in detections:
+        detection.cards.update(provenance)
     _write(plan, detections, overwrite=overwrite or in_place)
     cards = detections[0].cards
     return FileResult(
@@ -188,6 +199,27 @@ def detect_file(
         chips=tuple(result for _, result in found),
         seconds=time.perf_counter() - start,
     )
+
+
+def digest_of(settings):
+    """
+    Return the digest of a call that its output's ``CRVIKEY`` holds.
+
+    Parameters
+    ----------
+    settings : dict
+        Keyword arguments of `detect_file`, with the model loaded; what is not
+        given has its default.
+
+    Returns
+    -------
+    digest : str
+        Hexadecimal, 16 digits.
+    """
+    defaults = detect_file.__kwdefaults__
+    known = {name: settings.get(name, value) for name, value in defaults.items()}
+    kept = {name: value for name, value in known.items() if name not in _INDIFFERENT}
+    return digest_settings(settings["model"], kept)
 
 
 def _write(plan, detections, *, overwrite):

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 from cosmiq_astro._files import written_whole
 from cosmiq_astro.training.datasets import make_batch
@@ -32,6 +31,8 @@ def write_examples(folder, epoch, network, validation, settings):
     settings : `~cosmiq_astro.training._schedule.Settings`
         Of the run; the patches are the same in every epoch.
     """
+    from matplotlib.figure import Figure
+
     rng = np.random.default_rng(settings.seed)
     channels = network.config.channels
     batch = make_batch(validation, _N_PATCHES, settings.patch_size, channels, rng)

@@ -129,7 +129,7 @@ def test_unforeseen_errors_are_named(make_file, run, monkeypatch, capsys):
     def fail(*args, **kwargs):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("cosmiq_astro.cli._detect_files.detect_file", fail)
+    monkeypatch.setattr("cosmiq_astro.survey.files.detect_file", fail)
     file = make_file()
     assert run(file) == 1
     assert capsys.readouterr().err == f"cosmiq-astro: error: {file}: RuntimeError: out of memory\n"
