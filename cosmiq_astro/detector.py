@@ -169,30 +169,15 @@ class CosmicRayDetector:
         if self.model.method == "unet":
             sampling = "mean"
         statistics = estimate_statistics(image, usable, readnoise=readnoise)
-        pixels = subtract_sky(image, usable, statistics.sky, satlevel=satlevel)
-        channels = self.model.network.config.channels
-        networks = draw_networks(self._network, T, sampling=sampling, seed=seed)
-        result = predict(
+        networks = self.draw(T, sampling=sampling, seed=seed)
+        planes = self.find(
+            image,
+            usable,
             networks,
-            lambda tile: normalize(tile.read(pixels), statistics, channels),
-            image.shape,
-            temperature=self.model.temperature,
-            tile_size=self.tile_size,
+            statistics,
+            satlevel=satlevel,
             progress=lambda tiles: tqdm(tiles, disable=not progress_bar, unit="tile"),
         )
-        probability = result.probability
-        if self.model.recalibration is not None:
-            probability = self.model.recalibration(probability).astype(np.float32)
-        planes = {
-            "probability": probability,
-            "uncertainty": result.std,
-            "entropy": binary_entropy(probability),
-            "mutual_information": (
-                mutual_information(result.probability, result.mean_entropy)
-                if len(networks) > 1
-                else np.zeros(image.shape, dtype=np.float32)
-            ),
-        }
         for plane in planes.values():
             plane[~finite] = np.nan
         return CosmicRayMaps(
@@ -203,6 +188,72 @@ class CosmicRayDetector:
             seed=seed,
             statistics=statistics,
         )
+
+    def draw(self, T=16, *, sampling="antithetic", seed):
+        """
+        Draw the networks that look at every tile.
+
+        Parameters
+        ----------
+        T, sampling, seed : int, str, int
+            As for a call.
+
+        Returns
+        -------
+        networks : list of `~cosmiq_astro.models.unet.UNet`
+            On the detector's device; one of a deterministic model.
+        """
+        sampling = "mean" if self.model.method == "unet" else sampling
+        return draw_networks(self._network, T, sampling=sampling, seed=seed)
+
+    def find(
+        self, image, usable, networks, statistics, *, satlevel=None, progress=lambda tiles: tiles
+    ):
+        """
+        Look for cosmic rays with networks drawn and sky measured already: in a part of an image.
+
+        Parameters
+        ----------
+        image, usable : ndarray
+            Pixel values (electron), and which of them may be used.
+        networks : list of `~cosmiq_astro.models.unet.UNet`
+            From `draw`.
+        statistics : `~cosmiq_astro.preprocess.ImageStatistics`
+            Sky and noise of the whole image.
+        satlevel : float, optional
+            As for a call.
+        progress : callable, optional
+            Wraps the list of tiles, as `tqdm.tqdm` does.
+
+        Returns
+        -------
+        planes : dict of ndarray of float32
+            ``probability``, ``uncertainty``, ``entropy`` and
+            ``mutual_information``.
+        """
+        pixels = subtract_sky(image, usable, statistics.sky, satlevel=satlevel)
+        channels = self.model.network.config.channels
+        result = predict(
+            networks,
+            lambda tile: normalize(tile.read(pixels), statistics, channels),
+            image.shape,
+            temperature=self.model.temperature,
+            tile_size=self.tile_size,
+            progress=progress,
+        )
+        probability = result.probability
+        if self.model.recalibration is not None:
+            probability = self.model.recalibration(probability).astype(np.float32)
+        return {
+            "probability": probability,
+            "uncertainty": result.std,
+            "entropy": binary_entropy(probability),
+            "mutual_information": (
+                mutual_information(result.probability, result.mean_entropy)
+                if len(networks) > 1
+                else np.zeros(image.shape, dtype=np.float32)
+            ),
+        }
 
     def clean(self, image, threshold=0.5, *, binary=True):
         """
