@@ -8,6 +8,7 @@ import warnings
 
 import cosmiq_astro
 from cosmiq_astro.cli import detect, evaluate, label, models, train
+from cosmiq_astro.cli._config import apply_config, find_config
 
 __all__ = ["build_parser", "main"]
 
@@ -28,9 +29,26 @@ examples:
 exit codes: 0 all went well, 1 a file failed, 2 wrong usage, 130 interrupted"""
 
 
-def build_parser():
+class _PrintCompletion(argparse.Action):
+    def __call__(self, parser, namespace, shell, option_string=None):
+        try:
+            import shtab
+        except ImportError:
+            parser.error("--print-completion needs shtab: pip install 'cosmiq_astro[completion]'")
+        if shell not in shtab.SUPPORTED_SHELLS:
+            parser.error(f"SHELL must be one of {', '.join(shtab.SUPPORTED_SHELLS)}, got {shell}")
+        print(shtab.complete(parser, shell))
+        parser.exit()
+
+
+def build_parser(config=None):
     """
     Make the parser of the command and its subcommands.
+
+    Parameters
+    ----------
+    config : path-like, optional
+        A TOML file with other defaults.
 
     Returns
     -------
@@ -46,12 +64,21 @@ def build_parser():
     parser.add_argument(
         "--version", action="version", version=f"cosmiq-astro {cosmiq_astro.__version__}"
     )
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        metavar="SHELL",
+        help="what makes bash, zsh, fish or tcsh complete this command",
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in (detect, evaluate, label, train, models):
         group = module.add_parser(commands).add_argument_group("messages")
+        group.add_argument("--config", metavar="FILE", help="options from a TOML file")
         group.add_argument("-v", "--verbose", action="store_true", help="say more")
         group.add_argument("-q", "--quiet", action="store_true", help="print errors only")
         group.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    if config is not None:
+        apply_config(config, commands.choices)
     return parser
 
 
@@ -70,7 +97,12 @@ def main(argv=None):
         0 if all went well, 1 if a file failed, 2 for wrong usage, 130 if
         interrupted.
     """
-    args = build_parser().parse_args(argv)
+    try:
+        parser = build_parser(find_config(argv))
+    except (OSError, ValueError) as error:
+        print(f"cosmiq-astro: error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    args = parser.parse_args(argv)
     try:
         with _messages(args):
             return args.run(args)

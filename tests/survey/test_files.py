@@ -11,7 +11,8 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from cosmiq_astro.models.checkpoint import save_model
-from cosmiq_astro.survey import detect_files, run_survey
+from cosmiq_astro.survey import Outcome, detect_files, run_survey
+from cosmiq_astro.survey.files import _distribute
 from cosmiq_astro.survey.urls import local_files, name_output
 
 
@@ -200,6 +201,19 @@ def test_two_inputs_of_one_output(tmp_path):
         detect_files([tmp_path / "a.fits", tmp_path / "a.fits.gz"])
     with pytest.raises(ValueError, match="a URL cannot be replaced in place"):
         detect_files(["s3://b/a.fits"], in_place=True)
+
+
+def test_workers_share_the_cores(monkeypatch):
+    """Two workers take half of the cores each; dask's malloc setting, which costs time, is off."""
+
+    def answer(pair):
+        found = [os.environ.get(name) for name in ("OMP_NUM_THREADS", "MALLOC_TRIM_THRESHOLD_")]
+        return Outcome(*pair, str(found))
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    outcomes = list(_distribute(answer, [("a", "b"), ("c", "d")], 2, None))
+    assert [outcome.status for outcome in outcomes] == ["['3', None]"] * 2
 
 
 def test_without_dask(files, model, monkeypatch):
