@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
-from astropy.wcs import WCS, FITSFixedWarning
+from astropy.utils.exceptions import AstropyUserWarning
+from astropy.wcs import WCS, FITSFixedWarning, WcsError
 
 from cosmiq_astro.hst.headers import merged_header, unit_of, wcs_cards
 from cosmiq_astro.hst.instruments import identify
+from cosmiq_astro.hst.waivered import as_extensions
 from cosmiq_astro.nddata import PLANES, CosmicRayCCDData
 
 __all__ = ["Chip", "find_chips", "read_chip"]
@@ -101,7 +103,7 @@ def read_chip(file, extver=1, *, dq_ignore=None):
     ----------
     file : path-like
         An HST file (``_flt``, ``_flc``, ``_raw``, ``_crj``, ``_drz``,
-        ``_c0m``), or a simple image; compressed ones too.
+        ``_c0m``, ``_c0f``), or a simple image; compressed ones too.
     extver : int, optional
         Number of the chip.
     dq_ignore : int, optional
@@ -132,8 +134,8 @@ def read_chip(file, extver=1, *, dq_ignore=None):
     >>> ccd.unit, ccd.meta["EXPTIME"]
     (Unit("electron"), 60.0)
     """
-    with fits.open(file) as hdus:
-        chips = {chip.extver: chip for chip in find_chips(file, hdus)}
+    with as_extensions(file) as near, fits.open(near) as hdus:
+        chips = {chip.extver: chip for chip in find_chips(near, hdus)}
         if extver not in chips:
             known = ", ".join(map(str, chips))
             raise ValueError(f"{file} has no chip with extver {extver!r}; it has {known}")
@@ -198,7 +200,16 @@ def _read_wcs(hdus, header):
     with warnings.catch_warnings():
         # Every old HST header has dates that wcslib rewrites.
         warnings.simplefilter("ignore", FITSFixedWarning)
-        wcs = WCS(header, fobj=hdus)
+        try:
+            wcs = WCS(header, fobj=hdus)
+        except WcsError as error:
+            reason = str(error).strip().splitlines()[-1]
+            warnings.warn(
+                f"the world coordinates are left out, since they are not understood: {reason}",
+                AstropyUserWarning,
+                stacklevel=2,
+            )
+            return None
     return wcs if wcs.has_celestial else None
 
 

@@ -11,9 +11,10 @@ from astropy.utils.exceptions import AstropyUserWarning
 import cosmiq_astro
 from cosmiq_astro.hst.detect_chip import detect_chip
 from cosmiq_astro.hst.output import write_detections, write_dq_file
-from cosmiq_astro.hst.plan import plan_file
+from cosmiq_astro.hst.plan import PLAN_SETTINGS, plan_file
 from cosmiq_astro.hst.provenance import digest_file, digest_settings
 from cosmiq_astro.hst.results import FileResult
+from cosmiq_astro.hst.waivered import as_extensions
 
 __all__ = ["PLANE_NAMES", "detect_file", "digest_of"]
 
@@ -135,70 +136,74 @@ def detect_file(
     >>> result.n_hits > 0
     True
     """
-    given = dict(locals())  # every setting, as it was given
+    given = {name: value for name, value in locals().items() if not name.startswith("file_")}
     start = time.perf_counter()
     unknown = set(planes) - set(PLANE_NAMES)
     if unknown:
         raise ValueError(f"planes can be {', '.join(PLANE_NAMES)}; got {sorted(unknown)}")
-    plan = plan_file(
-        file_in,
-        file_out,
-        in_place=in_place,
-        extver=extver,
-        dq_bit=dq_bit,
-        gain=gain,
-        readnoise=readnoise,
-        satlevel=satlevel,
-        exposure_time=exposure_time,
-        overwrite=overwrite,
-    )
-    for note in plan.notes:
+    # As a user sees it: whether the output can be written is known before anything is unpacked.
+    names = plan_file(file_in, file_out, **{name: given[name] for name in PLAN_SETTINGS})
+    for note in names.notes:
         warnings.warn(note, AstropyUserWarning, stacklevel=2)
     if isinstance(model, (str, os.PathLike)):
-        model = cosmiq_astro.load_model(model)
-    if plan.instrument.name not in model.instrument:
-        _log.info(
-            "%s: an image of %s for a model of %s", file_in, plan.instrument.name, model.instrument
-        )
+        given["model"] = cosmiq_astro.load_model(model)
+    _note_instrument(names, given["model"])
     if seed is None:
         # One seed for all chips: they are one exposure, seen by the same networks.
-        seed = int(np.random.default_rng().integers(2**31))
+        given["drawn_seed"] = int(np.random.default_rng().integers(2**31))
     provenance = {
-        "CRVISRC": (digest_file(plan.file_in), "SHA-256 of the input file (first 16)"),
-        "CRVIKEY": (digest_of(given | {"model": model}), "digest of model and settings"),
+        "CRVISRC": (digest_file(names.file_in), "SHA-256 of the input file (first 16)"),
+        "CRVIKEY": (digest_of(given), "digest of model and settings"),
     }
-    settings = {
-        "model": model,
-        "threshold": threshold,
-        "mask_growth": mask_growth,
-        "clean": clean,
-        "device": device,
-        "tile_size": tile_size,
-        "progress_bar": progress_bar,
-    }
-    if model.method == "vi":
-        settings |= {"T": T, "sampling": sampling, "seed": seed}
-    names = [PLANE_NAMES[name] for name in planes]
-    found = [
-        detect_chip(plan.file_in, chip, settings, dq_ignore=dq_ignore, names=names)
-        for chip in plan.chips
-    ]
-    detections = [detection for detection, _ in found]
-    for detection in detections:
-        detection.cards.update(provenance)
-    _write(plan, detections, overwrite=overwrite or in_place)
+    with as_extensions(names.file_in) as near:
+        plan = names
+        if near != names.file_in:
+            settings = {name: given[name] for name in PLAN_SETTINGS} | {"overwrite": True}
+            plan = plan_file(near, names.file_out, **settings)
+        found = _detect(plan, given)
+        detections = [detection for detection, _ in found]
+        for detection in detections:
+            detection.cards.update(provenance)
+        _write(plan, detections, overwrite=overwrite or in_place)
     cards = detections[0].cards
     return FileResult(
-        file_in=plan.file_in,
-        file_out=plan.file_out,
-        instrument=plan.instrument.name,
-        model=model.name,
+        file_in=names.file_in,
+        file_out=names.file_out,
+        instrument=names.instrument.name,
+        model=given["model"].name,
         T=cards["CRVIT"],
         seed=cards["CRVISEED"],
         threshold=cards["CRVITHR"],
         chips=tuple(result for _, result in found),
         seconds=time.perf_counter() - start,
     )
+
+
+def _note_instrument(plan, model):
+    if plan.instrument.name not in model.instrument:
+        _log.info(
+            "%s: an image of %s for a model of %s",
+            plan.file_in,
+            plan.instrument.name,
+            model.instrument,
+        )
+
+
+def _detect(plan, given):
+    """Return what is to be written of each chip, and what is to be said of it."""
+    settings = {
+        name: given[name]
+        for name in ("model", "threshold", "mask_growth", "clean", "device", "tile_size")
+    }
+    settings["progress_bar"] = given["progress_bar"]
+    if given["model"].method == "vi":
+        seed = given.get("drawn_seed", given["seed"])
+        settings |= {"T": given["T"], "sampling": given["sampling"], "seed": seed}
+    names = [PLANE_NAMES[name] for name in given["planes"]]
+    return [
+        detect_chip(plan.file_in, chip, settings, dq_ignore=given["dq_ignore"], names=names)
+        for chip in plan.chips
+    ]
 
 
 def digest_of(settings):
@@ -234,6 +239,7 @@ def _dq_output(plan):
     if plan.file_out == plan.file_in:
         return plan.chips[0].chip.dq_file
     name = plan.file_out.name
-    if "_c0m" in name:
-        return plan.file_out.with_name(name.replace("_c0m", "_c1m"))
+    for image, quality in (("_c0m", "_c1m"), ("_c0f", "_c1f")):
+        if image in name:
+            return plan.file_out.with_name(name.replace(image, quality))
     return plan.file_out.with_name(f"{plan.file_out.stem}_c1m.fits")

@@ -70,16 +70,20 @@ class Readout:
 # 2048) are seen: hidden, they leave holes in the cores of stars, whose rims look like hits.
 _ACS_UNUSABLE = 1 | 2 | 4 | 8 | 128 | 512
 
+# Data-quality bits: ACS and WFPC2 Data Handbooks (tables of data quality flags). Pixels, full wells
+# and the last count: ACS Instrument Handbook, table 3.1 and section 4.3; WFC3 Instrument Handbook,
+# table 5.1 (63,000 to 72,000 electrons); STIS Instrument Handbook, table 7.1; WFPC2 Instrument
+# Handbook, chapter 4.
 INSTRUMENTS = {
     row.name: row
     for row in (
         Instrument("ACS/WFC", _ACS_UNUSABLE, pixel_size=15 * u.um, full_well=84700),
         Instrument("ACS/HRC", _ACS_UNUSABLE, pixel_size=21 * u.um, full_well=155000),
         Instrument("WFC3/UVIS", _ACS_UNUSABLE, pixel_size=15 * u.um, full_well=72000),
-        # Reed-Solomon, reference defect, camera defect, missing, no data.
+        # Reed-Solomon, reference defect, camera defect, missing, bad, whole chip masked.
         Instrument(
             "WFPC2",
-            1 | 2 | 4 | 16 | 32,
+            1 | 2 | 4 | 16 | 32 | 2048,
             pixel_size=15 * u.um,
             full_well=90000,
             largest_count=4095,
@@ -89,7 +93,7 @@ INSTRUMENTS = {
             "STIS/CCD",
             1 | 2 | 4 | 8 | 128 | 512,
             pixel_size=21 * u.um,
-            full_well=144000,
+            full_well=128000,
             largest_count=33000,
         ),
     )

@@ -17,8 +17,14 @@ from cosmiq_astro.hst.instruments import (
     is_raw,
     readout,
 )
+from cosmiq_astro.hst.waivered import as_extensions
 
-__all__ = ["ChipPlan", "FilePlan", "output_name", "plan_file"]
+__all__ = ["PLAN_SETTINGS", "ChipPlan", "FilePlan", "output_name", "plan_file"]
+
+PLAN_SETTINGS = (
+    "in_place", "extver", "dq_bit", "gain", "readnoise", "satlevel", "exposure_time", "overwrite",
+)  # fmt: skip
+"""Settings of `detect_file` that decide on the plan."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +120,12 @@ def plan_file(
     file_in = Path(file_in)
     file_out = _output_name(file_in, file_out, in_place, overwrite)
     given = Readout(gain, readnoise, satlevel)
-    with fits.open(file_in) as hdus:
-        chips = [c for c in find_chips(file_in, hdus) if extver is None or c.extver in extver]
+    with as_extensions(file_in) as near, fits.open(near) as hdus:
+        if in_place and near != file_in:
+            raise ValueError(
+                f"{file_in} is waivered FITS, which has no place for the planes: leave in_place out"
+            )
+        chips = [c for c in find_chips(near, hdus) if extver is None or c.extver in extver]
         if not chips:
             raise ValueError(f"{file_in} has none of the chips asked for, extver {extver!r}")
         headers = [merged_header(hdus[chip.sci].header, hdus[0].header) for chip in chips]

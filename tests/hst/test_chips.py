@@ -6,6 +6,7 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
+from astropy.utils.exceptions import AstropyUserWarning
 from numpy.testing import assert_allclose, assert_array_equal
 
 from cosmiq_astro import CosmicRayCCDData
@@ -149,7 +150,7 @@ def test_wfpc2_takes_dq_from_the_file_beside_it(make_file, make_image):
     fits.HDUList([fits.PrimaryHDU(), *quality]).writeto(file.with_name("u1_c1m.fits"))
     ccd = read_chip(file, 3)
     assert ccd.flags[5, 5] == 12
-    assert {2**n for n in range(15) if ccd.mask[0, n]} == {1, 2, 4, 16, 32}
+    assert {2**n for n in range(15) if ccd.mask[0, n]} == {1, 2, 4, 16, 32, 2048}
 
 
 def test_simple_image_with_mask(tmp_path):
@@ -170,3 +171,11 @@ def test_integers_become_floats(tmp_path):
     data = read_chip(file).data
     assert data.dtype == np.float32
     assert np.all(data == 65000)
+
+
+def test_broken_coordinates_are_left_out(make_file):
+    file = make_file()
+    with fits.open(file, mode="update") as hdus:
+        hdus["SCI", 1].header["CTYPE2"] = "PIXEL"
+    with pytest.warns(AstropyUserWarning, match="coordinates are left out, since .* celestial"):
+        assert read_chip(file, 1).wcs is None

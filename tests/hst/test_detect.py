@@ -397,6 +397,48 @@ def test_wfpc2_bits_go_into_a_copy_of_the_dq_file(make_file, make_image, detect)
             assert_array_equal(new["SCI", n].data, expected)
 
 
+def waivered(path, images, dtype, unit):
+    """Write a cube with a table of group parameters, as WFPC2's older files are."""
+    primary = fits.PrimaryHDU(np.array(images).astype(dtype))
+    primary.header.update(INSTRUME="WFPC2", ATODGAIN=7.0, EXPTIME=500.0, BUNIT=unit, SDASMGNU=4)
+    columns = [
+        fits.Column("DETECTOR", "J", array=[1, 2, 3, 4]),
+        fits.Column("CRVAL1", "D", array=[6.0, 6.1, 6.2, 6.3]),
+        fits.Column("CTYPE1", "A8", array=["RA---TAN"] * 4),
+        fits.Column("CTYPE2", "A8", array=["DEC--TAN"] * 4),
+    ]
+    fits.HDUList([primary, fits.TableHDU.from_columns(columns)]).writeto(path)
+    return path
+
+
+def test_wfpc2_cubes_become_extensions(tmp_path, make_image, detect):
+    images = [make_image(i) / 7 for i in range(4)]
+    bad = np.zeros((4, *images[0].shape))
+    bad[2, 5, 7] = 4
+    file = waivered(tmp_path / "u1_c0f.fits", images, "f4", "COUNTS")
+    waivered(tmp_path / "u1_c1f.fits", bad, "i2", "DN")
+    ccd = read_chip(file, 3)
+    assert (ccd.unit, ccd.meta["DETECTOR"], ccd.wcs.wcs.crval[0]) == ("adu", 3, 6.2)
+    assert_array_equal(np.argwhere(ccd.mask), [[5, 7]])
+    before = file.read_bytes()
+    result = detect(file)
+    assert (result.file_in, result.file_out) == (file, tmp_path / "u1_c0f_crvi.fits")
+    assert len(result.chips) == 4
+    assert file.read_bytes() == before
+    with fits.open(result.file_out, checksum=True) as hdus:
+        assert [hdu.name for hdu in hdus][:5] == ["PRIMARY", "SCI", "SCI", "SCI", "SCI"]
+        assert_array_equal(hdus["SCI", 2].data, images[1].astype("f4"))
+        assert "SDASMGNU" not in hdus[0].header
+    with fits.open(tmp_path / "u1_c1f_crvi.fits") as hdus:
+        expected = np.where(flagged(result.file_out, 3), 16384, 0)
+        assert_array_equal(hdus["SCI", 3].data, expected | bad[2].astype(int))
+    assert plan_file(file, overwrite=True).chips[1].readout.gain == 7.12
+    with pytest.raises(ValueError, match="is waivered FITS, which has no place for the planes"):
+        detect(file, in_place=True)
+    with pytest.raises(FileExistsError, match="exists already"):
+        detect(file)
+
+
 def test_simple_image(tmp_path, make_image, detect):
     mask = np.zeros((40, 56), dtype=bool)
     mask[2, 3] = True
