@@ -1,14 +1,18 @@
 """`cosmicray_vi` and `cosmicray_unet`: cosmic rays found, in the manner of ccdproc."""
 
+import warnings
+
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData, UnknownUncertainty, VarianceUncertainty
+from astropy.utils.exceptions import AstropyUserWarning
 from scipy import ndimage
 
 from cosmiq_astro import __version__
 from cosmiq_astro.cleaning import CLEAN_METHODS, clean_pixels, cleaned_variance, grow_mask
 from cosmiq_astro.detector import CosmicRayDetector
+from cosmiq_astro.inference.uncertainty import novelty
 from cosmiq_astro.nddata import CosmicRayCCDData
 from cosmiq_astro.units import electrons_per_unit, to_electrons
 
@@ -265,6 +269,11 @@ def _detect(
             f"model {detector.model.name!r} is of method {detector.model.method!r}; "
             f"use {other} for it"
         )
+    _warn_of_ranges(
+        detector.model,
+        exposure_time=None if exposure_time is None else u.Quantity(exposure_time, u.s).value,
+        readnoise=to_electrons("readnoise", readnoise, gain=gain),
+    )
     maps = detector(
         frame.data if factor == 1 else frame.data * factor,
         frame.mask,
@@ -297,6 +306,19 @@ def _detect(
     if add_keyword:
         _write_cards(result, detector.model, maps, threshold)
     return result
+
+
+def _warn_of_ranges(model, **values):
+    """Warn where an exposure is unlike those that the model was trained on."""
+    for name, (low, high) in model.ranges.items():
+        value = values[name]
+        if value is not None and not low <= value <= high:
+            warnings.warn(
+                f"{name} is {value:g}, but the model {model.name} was trained on {low:g} to "
+                f"{high:g}: its probabilities need not be right here",
+                AstropyUserWarning,
+                stacklevel=4,
+            )
 
 
 def _coerce(ccd, gain):
@@ -337,6 +359,10 @@ def _write_cards(result, model, maps, threshold):
         "CRVINPIX": (int(result.cr_mask.sum()), "pixels flagged"),
         "CRVINHIT": (int(n_hits), "connected groups flagged"),
     }
+    if maps.T > 1:
+        score = novelty(maps.probability, maps.mutual_information)
+        if np.isfinite(score):
+            cards["CRVINOV"] = (float(f"{score:.4g}"), "mean mutual information where p > 0.01")
     is_header = isinstance(result.meta, fits.Header)
     for key, (value, comment) in cards.items():
         result.meta[key] = (value, comment) if is_header else value

@@ -1,6 +1,5 @@
 """From file to file: plan, detect, write."""
 
-import logging
 import os
 import time
 import warnings
@@ -10,6 +9,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 import cosmiq_astro
 from cosmiq_astro.hst.detect_chip import detect_chip
+from cosmiq_astro.hst.instruments import INSTRUMENTS
 from cosmiq_astro.hst.output import write_detections, write_dq_file
 from cosmiq_astro.hst.plan import PLAN_SETTINGS, plan_file
 from cosmiq_astro.hst.provenance import digest_file, digest_settings
@@ -28,8 +28,6 @@ PLANE_NAMES = {
 
 # What the result does not depend on.
 _INDIFFERENT = ("model", "device", "tile_size", "progress_bar", "overwrite", "in_place")
-
-_log = logging.getLogger(__name__)
 
 
 def detect_file(
@@ -147,7 +145,7 @@ def detect_file(
         warnings.warn(note, AstropyUserWarning, stacklevel=2)
     if isinstance(model, (str, os.PathLike)):
         given["model"] = cosmiq_astro.load_model(model)
-    _note_instrument(names, given["model"])
+    _warn_of_camera(names, given["model"])
     if seed is None:
         # One seed for all chips: they are one exposure, seen by the same networks.
         given["drawn_seed"] = int(np.random.default_rng().integers(2**31))
@@ -179,13 +177,16 @@ def detect_file(
     )
 
 
-def _note_instrument(plan, model):
-    if plan.instrument.name not in model.instrument:
-        _log.info(
-            "%s: an image of %s for a model of %s",
-            plan.file_in,
-            plan.instrument.name,
-            model.instrument,
+def _warn_of_camera(plan, model):
+    """Warn where a model of HST's cameras is given an image of another one."""
+    name = plan.instrument.name
+    if "HST" in model.instrument and name not in model.instrument:
+        camera = name if name in INSTRUMENTS else "the camera, not one of HST's,"
+        warnings.warn(
+            f"{camera} is not what the model {model.name} was trained for ({model.instrument}): "
+            "its probabilities need not be right here",
+            AstropyUserWarning,
+            stacklevel=3,
         )
 
 

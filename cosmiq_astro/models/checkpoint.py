@@ -18,6 +18,9 @@ from cosmiq_astro.models.unet import UNet, UNetConfig, empty_unet
 __all__ = ["Model", "load_model", "save_model"]
 
 
+_RANGES = ("exposure_time", "readnoise")
+
+
 @dataclass(frozen=True)
 class Model:
     """
@@ -43,6 +46,10 @@ class Model:
         `~cosmiq_astro.calibration.fit_isotonic` returned. It changes
         probability and entropy; standard deviation and mutual information
         stay those of the draws.
+    ranges : dict
+        Lowest and highest value that it was trained on, of ``exposure_time``
+        (seconds) and ``readnoise`` (electron), where these are known. Outside
+        them a detection warns.
     """
 
     name: str
@@ -53,9 +60,11 @@ class Model:
     temperature: float = 1.0
     sha256: str = ""
     recalibration: Recalibration | None = None
+    ranges: dict = field(default_factory=dict)
 
     def __post_init__(self):
         _check_recalibration("recalibration", self.recalibration)
+        _check_ranges("ranges", self.ranges)
 
     @property
     def method(self):
@@ -124,6 +133,7 @@ def load_model(model):
         temperature=config["temperature"],
         sha256=digest,
         recalibration=config["recalibration"],
+        ranges=config.get("ranges", {}),
     )
 
 
@@ -149,7 +159,21 @@ def _read_config(folder):
         if not isinstance(value, int | float) or not 0 < value < highest:
             raise ValueError(f"{name} in {path} must be in (0, {highest}), got {value!r}")
     _check_recalibration(f"recalibration in {path}", config["recalibration"])
+    _check_ranges(f"ranges in {path}", config.get("ranges", {}))
     return config
+
+
+def _check_ranges(name, ranges):
+    for key, limits in ranges.items() if isinstance(ranges, dict) else [(None, None)]:
+        try:
+            low, high = limits
+            right = key in _RANGES and 0 <= low < high
+        except (TypeError, ValueError):
+            right = False
+        if not right:
+            raise ValueError(
+                f"{name} must have (lowest, highest) for some of {', '.join(_RANGES)}, got {ranges}"
+            )
 
 
 def _check_recalibration(name, recalibration):
@@ -206,6 +230,7 @@ def save_model(model, folder, *, card, overwrite=False):
         "threshold": model.threshold,
         "temperature": model.temperature,
         "recalibration": None if recalibration is None else recalibration.to_dict(),
+        "ranges": {name: list(limits) for name, limits in model.ranges.items()},
         "network": model.network.config.as_dict(),
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }

@@ -84,6 +84,11 @@ def test_a_pickle_in_disguise_never_runs(folder):
         ({"threshold": 2.0}, "threshold"),
         ({"temperature": 0}, "temperature"),
         ({"threshold": "high"}, "threshold"),
+        (
+            {"ranges": {"exposure_time": [9]}},
+            "ranges in .* must have .lowest, highest. for some of",
+        ),
+        ({"ranges": {"seeing": [1, 2]}}, "for some of exposure_time, readnoise, got"),
         ({"recalibration": {"method": "magic"}}, r"config\.json .* method must be one of"),
         ({"recalibration": {"method": "beta", "a": 1}}, r"config\.json .* beta needs the numbers"),
         ({"recalibration": "beta"}, r"config\.json is not a model's configuration"),
