@@ -19,6 +19,11 @@ def make_model(*, variational=(), levels=3, seed=0, **kwargs):
 
 
 @pytest.fixture(scope="session")
+def make_tiny():
+    return make_model
+
+
+@pytest.fixture(scope="session")
 def tiny_vi():
     return make_model(variational=("*",))
 

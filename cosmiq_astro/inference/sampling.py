@@ -57,7 +57,8 @@ def draw_networks(network, T, *, sampling="antithetic", seed):
     Returns
     -------
     networks : list of `~cosmiq_astro.models.unet.UNet`
-        Deterministic networks on the device of ``network``.
+        Deterministic networks on the device of ``network``. Parameters that
+        are not drawn are shared, not copied.
     """
     if sampling == "mean":
         return [_deterministic(network, {})]
@@ -110,12 +111,16 @@ def predict(networks, read, shape, *, temperature=1.0, tile_size, progress=lambd
     device = first.head.weight.device
     probability, std, entropy = (np.empty(shape, dtype=np.float32) for _ in range(3))
     tiles = plan_tiles(shape, tile_size, halo=first.receptive_radius, grid=first.grid)
+    # Where all networks have the same first layers, these look at each tile once.
+    shared = len(networks) > 1 and all(_same_features(first, other) for other in networks[1:])
     for tile in progress(tiles):
         inputs = torch.from_numpy(read(tile))[None].to(device)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         moments, mean_entropy = RunningMoments(), 0.0
+        features = first.features(inputs) if shared else None
         for network in networks:
-            logits = network(inputs)[0, 0][tile.crop]
+            logits = network.finish(features) if shared else network(inputs)
+            logits = logits[0, 0][tile.crop]
             if temperature != 1:
                 logits = logits / temperature
             p = torch.sigmoid(logits)
@@ -126,3 +131,10 @@ def predict(networks, read, shape, *, temperature=1.0, tile_size, progress=lambd
         std[tile.write] = moments.std().cpu().numpy() if len(networks) > 1 else 0.0
         entropy[tile.write] = (mean_entropy / len(networks)).cpu().numpy()
     return Draws(probability=probability, std=std, mean_entropy=entropy)
+
+
+def _same_features(one, other):
+    """Tell whether two networks share all parameters but those of the last block."""
+    last = ("merge.0.", "head.")
+    pairs = zip(one.named_parameters(), other.parameters(), strict=True)
+    return all(a.data_ptr() == b.data_ptr() for (name, a), b in pairs if not name.startswith(last))

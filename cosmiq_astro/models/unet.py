@@ -146,6 +146,23 @@ class UNet(nn.Module):
         logits : Tensor
             Shape ``(n, 1, ny, nx)``.
         """
+        return self.finish(self.features(x))
+
+    def features(self, x):
+        """
+        Return what the last block sees: the first part of `forward`.
+
+        Parameters
+        ----------
+        x : Tensor
+            As for `forward`.
+
+        Returns
+        -------
+        features : Tensor
+            Shape ``(n, 2 * hidden, ny, nx)``; ``(n, hidden, ny, nx)`` of a
+            network with one level.
+        """
         skips = []
         for level, block in enumerate(self.down):
             if level:
@@ -154,8 +171,27 @@ class UNet(nn.Module):
             skips.append(x)
         for level in reversed(range(len(self.up))):
             x = torch.cat([skips[level], self.up[level](x)], dim=1)
-            x = _apply(self.merge[level], x)
-        return self.head(x)
+            if level:
+                x = _apply(self.merge[level], x)
+        return x
+
+    def finish(self, features):
+        """
+        Return the logits: the second part of `forward`.
+
+        Parameters
+        ----------
+        features : Tensor
+            From `features`.
+
+        Returns
+        -------
+        logits : Tensor
+            Shape ``(n, 1, ny, nx)``.
+        """
+        if len(self.up):
+            features = _apply(self.merge[0], features)
+        return self.head(features)
 
 
 def _apply(block, x):
