@@ -8,6 +8,7 @@ DIR of --data holds stis_ccd_1999.fits, tinytim_acs_wfc/ and cosmos2020_sample.f
 """
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -18,11 +19,14 @@ import torch
 
 from cosmiq_astro.models.checkpoint import save_model
 from cosmiq_astro.simulate import cosmic_ray_footprints
-from cosmiq_astro.training import SimulatedDataset, calibrate, train
+from cosmiq_astro.training import ObservingConditions, SimulatedDataset, calibrate, train
 
 N_SCENES = {"training": 288, "validation": 48}
 SEEDS = {"training": 20261124, "validation": 20261125}
 STIS_SHARE = 0.6
+INSTRUMENT = "HST ACS/WFC, ACS/HRC, WFC3/UVIS"
+# Drawn weights in the last block alone: what comes before looks at each tile once.
+VARIATIONAL = ("merge.0.*", "head")
 
 
 def dataset(part, data, work):
@@ -42,6 +46,9 @@ def dataset(part, data, work):
 def finish(result, validation, arguments, settings):
     """Fit temperature and threshold, write history, scores and the model folder."""
     model, scores = calibrate(result.model, validation)
+    conditions = ObservingConditions()
+    ranges = {"exposure_time": conditions.exposure_time, "readnoise": conditions.readnoise}
+    model = dataclasses.replace(model, ranges=ranges)
     folder = arguments.work / model.name
     result.history.write(arguments.work / f"{model.name}_history.ecsv", overwrite=True)
     scores.write(arguments.work / f"{model.name}_scores.ecsv", overwrite=True)
@@ -56,7 +63,7 @@ def main():
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--stage", choices=("unet", "vi", "all"), default="all")
     parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--vi-epochs", type=int, default=8)
+    parser.add_argument("--vi-epochs", type=int, default=6)
     arguments = parser.parse_args()
     # Subnormal numbers slow convolutions down several times; a script may set this, a library not.
     torch.set_flush_denormal(True)
@@ -69,7 +76,7 @@ def main():
         "patch_size": 128,
         "batch_size": 16,
         "device": "cpu",
-        "instrument": "HST ACS/WFC",
+        "instrument": INSTRUMENT,
         "progress_bar": True,
         "seed": 1,
     }
@@ -85,6 +92,7 @@ def main():
         result = train(
             training,
             bayesian=True,
+            variational=VARIATIONAL,
             init=arguments.work / "acs-wfc-unet",
             name=name,
             checkpoint=arguments.work / f"{name}.ckpt",
