@@ -140,7 +140,7 @@ def score_set(part, run, models, options, platt):
                 label = f"deepCR Platt{name}"
                 rows += score_rows(label, counts, specs, n_resamples=n, platt=numbers)
     table = Table(rows).filled(np.nan)  # a recalibrated tool has no default threshold
-    return table, difference_rows(run, models, specs, n) if len(models) > 1 else []
+    return table, difference_rows(run, models, specs, n) if len(models) > 1 and n else []
 
 
 def photometry_table(run, specs, n_resamples):

@@ -51,6 +51,8 @@ class CosmicRayMaps:
         The seed used; giving it again repeats the maps.
     statistics : `~cosmiq_astro.preprocess.ImageStatistics`
         Sky and noise that the image was normalised with, electron.
+    n_draws : ndarray of uint16 or None
+        How many draws each pixel had, if the sampling was adaptive.
     """
 
     probability: np.ndarray = field(repr=False)
@@ -62,6 +64,7 @@ class CosmicRayMaps:
     sampling: str
     seed: int
     statistics: ImageStatistics
+    n_draws: np.ndarray | None = field(default=None, repr=False)
 
 
 class CosmicRayDetector:
@@ -135,9 +138,13 @@ class CosmicRayDetector:
             one pass whatever ``T``.
         seed : int, optional
             Seed of the draws; chosen and reported if None.
-        sampling : {'antithetic', 'independent', 'mean'}, optional
-            ``'mean'`` makes one pass with the posterior means: as fast as the
-            baseline, without uncertainty.
+        sampling : {'antithetic', 'independent', 'adaptive', 'moments', 'mean'}, optional
+            ``'adaptive'`` leaves blocks of 32 pixels that hold nothing to
+            doubt after a few draws: faster where hits are rare, and within
+            about 0.001 of what ``'antithetic'`` gives. ``'moments'`` makes
+            one pass that propagates mean and variance, for models that draw
+            weights in their last block alone. ``'mean'`` makes one pass with
+            the posterior means: as fast as the baseline, without uncertainty.
         readnoise : float, optional
             Read noise, electron. Give it if you know it; otherwise the noise
             is estimated from the image.
@@ -176,10 +183,12 @@ class CosmicRayDetector:
             networks,
             statistics,
             satlevel=satlevel,
+            sampling=sampling,
             progress=lambda tiles: tqdm(tiles, disable=not progress_bar, unit="tile"),
         )
         for plane in planes.values():
-            plane[~finite] = np.nan
+            if plane.dtype.kind == "f":
+                plane[~finite] = np.nan
         return CosmicRayMaps(
             **planes,
             usable=usable,
@@ -207,7 +216,15 @@ class CosmicRayDetector:
         return draw_networks(self._network, T, sampling=sampling, seed=seed)
 
     def find(
-        self, image, usable, networks, statistics, *, satlevel=None, progress=lambda tiles: tiles
+        self,
+        image,
+        usable,
+        networks,
+        statistics,
+        *,
+        sampling="antithetic",
+        satlevel=None,
+        progress=lambda tiles: tiles,
     ):
         """
         Look for cosmic rays with networks drawn and sky measured already: in a part of an image.
@@ -220,6 +237,8 @@ class CosmicRayDetector:
             From `draw`.
         statistics : `~cosmiq_astro.preprocess.ImageStatistics`
             Sky and noise of the whole image.
+        sampling : str, optional
+            What the networks were drawn for.
         satlevel : float, optional
             As for a call.
         progress : callable, optional
@@ -229,7 +248,7 @@ class CosmicRayDetector:
         -------
         planes : dict of ndarray of float32
             ``probability``, ``uncertainty``, ``entropy`` and
-            ``mutual_information``.
+            ``mutual_information``; ``n_draws``, of uint16, if it is adaptive.
         """
         pixels = subtract_sky(image, usable, statistics.sky, satlevel=satlevel)
         channels = self.model.network.config.channels
@@ -238,19 +257,21 @@ class CosmicRayDetector:
             lambda tile: normalize(tile.read(pixels), statistics, channels),
             image.shape,
             temperature=self.model.temperature,
+            sampling=sampling,
             tile_size=self.tile_size,
             progress=progress,
         )
         probability = result.probability
         if self.model.recalibration is not None:
             probability = self.model.recalibration(probability).astype(np.float32)
-        return {
+        planes = {} if result.n_draws is None else {"n_draws": result.n_draws}
+        return planes | {
             "probability": probability,
             "uncertainty": result.std,
             "entropy": binary_entropy(probability),
             "mutual_information": (
                 mutual_information(result.probability, result.mean_entropy)
-                if len(networks) > 1
+                if len(networks) > 1 or sampling == "moments"
                 else np.zeros(image.shape, dtype=np.float32)
             ),
         }

@@ -1,7 +1,7 @@
 """
 Train the bundled models acs-wfc-unet and acs-wfc-vi.
 
-python recipes/acs_wfc.py --data DIR --work DIR [--stage unet|vi|all]
+python recipes/acs_wfc.py --data DIR --work DIR [--stage trunk|unet|vi|all]
 
 DIR of --data holds stis_ccd_1999.fits, tinytim_acs_wfc/ and cosmos2020_sample.fits.gz;
 --work keeps scenes, checkpoints and histories, so that an interrupted run goes on.
@@ -25,8 +25,19 @@ N_SCENES = {"training": 288, "validation": 48}
 SEEDS = {"training": 20261124, "validation": 20261125}
 STIS_SHARE = 0.6
 INSTRUMENT = "HST ACS/WFC, ACS/HRC, WFC3/UVIS"
-# Drawn weights in the last block alone: what comes before looks at each tile once.
-VARIATIONAL = ("merge.0.*", "head")
+VERSION = "2"
+# A baseline that both models go on from, for as many epochs and with the same patches. Weights are
+# drawn in the last block alone: what comes before looks at each tile once.
+STAGES = {
+    "trunk": {"learning_rate": 1e-3},
+    "unet": {"learning_rate": 5e-4},
+    "vi": {
+        "learning_rate": 5e-4,
+        "bayesian": True,
+        "variational": ("merge.0.*", "head"),
+        "kl_beta": 1.0,
+    },
+}
 
 
 def dataset(part, data, work):
@@ -48,7 +59,7 @@ def finish(result, validation, arguments, settings):
     model, scores = calibrate(result.model, validation)
     conditions = ObservingConditions()
     ranges = {"exposure_time": conditions.exposure_time, "readnoise": conditions.readnoise}
-    model = dataclasses.replace(model, ranges=ranges)
+    model = dataclasses.replace(model, version=VERSION, ranges=ranges)
     folder = arguments.work / model.name
     result.history.write(arguments.work / f"{model.name}_history.ecsv", overwrite=True)
     scores.write(arguments.work / f"{model.name}_scores.ecsv", overwrite=True)
@@ -61,9 +72,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--stage", choices=("unet", "vi", "all"), default="all")
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--vi-epochs", type=int, default=6)
+    parser.add_argument("--stage", choices=("trunk", "unet", "vi", "all"), default="all")
+    parser.add_argument("--init", help="model to go on from: a name, or a folder")
+    parser.add_argument("--epochs", type=int, default=13)
+    parser.add_argument("--last-epochs", type=int, default=4)
     arguments = parser.parse_args()
     # Subnormal numbers slow convolutions down several times; a script may set this, a library not.
     torch.set_flush_denormal(True)
@@ -71,33 +83,25 @@ def main():
     sys.setswitchinterval(1e-4)
     training = dataset("training", arguments.data, arguments.work)
     validation = dataset("validation", arguments.data, arguments.work)
-    common = {
-        "validation": validation,
-        "patch_size": 128,
-        "batch_size": 16,
-        "device": "cpu",
-        "instrument": INSTRUMENT,
-        "progress_bar": True,
-        "seed": 1,
-    }
-    if arguments.stage in ("unet", "all"):
-        settings = {"epochs": arguments.epochs, "learning_rate": 2e-3, "hidden": 16}
-        name = "acs-wfc-unet"
-        checkpoint = arguments.work / f"{name}.ckpt"
-        result = train(training, name=name, checkpoint=checkpoint, **settings, **common)
-        finish(result, validation, arguments, settings)
-    if arguments.stage in ("vi", "all"):
-        settings = {"epochs": arguments.vi_epochs, "learning_rate": 5e-4, "kl_beta": 1.0}
-        name = "acs-wfc-vi"
+    stages = ("trunk", "unet", "vi") if arguments.stage == "all" else (arguments.stage,)
+    for stage in stages:
+        settings = STAGES[stage] | {
+            "epochs": arguments.epochs if stage == "trunk" else arguments.last_epochs,
+            "init": arguments.init if stage == "trunk" else arguments.work / "acs-wfc-trunk",
+        }
+        name = f"acs-wfc-{stage}"
         result = train(
             training,
-            bayesian=True,
-            variational=VARIATIONAL,
-            init=arguments.work / "acs-wfc-unet",
             name=name,
             checkpoint=arguments.work / f"{name}.ckpt",
+            validation=validation,
+            patch_size=128,
+            batch_size=8,
+            device="cpu",
+            instrument=INSTRUMENT,
+            progress_bar=True,
+            seed=1,
             **settings,
-            **common,
         )
         finish(result, validation, arguments, settings)
 

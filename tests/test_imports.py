@@ -14,7 +14,7 @@ LAYERS = [
         "simulate", "inference.tiling", "inference.uncertainty", "calibration", "models.registry",
     ],
     ["models"],
-    ["inference.sampling"],
+    ["inference"],
     ["detector"],
     ["training", "cosmicray", "hst", "catalog", "_hits", "data"],
     ["survey"],

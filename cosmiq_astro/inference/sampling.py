@@ -4,8 +4,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch.nn import functional
 
+from cosmiq_astro.inference._draw import Features, draw
+from cosmiq_astro.inference.adaptive import BLOCK, run_blocks
+from cosmiq_astro.inference.moments import check_last_block, run_moments
 from cosmiq_astro.inference.tiling import plan_tiles
 from cosmiq_astro.inference.uncertainty import RunningMoments
 from cosmiq_astro.models.layers import sample_weights
@@ -13,7 +15,7 @@ from cosmiq_astro.models.unet import empty_unet
 
 __all__ = ["SAMPLING", "Draws", "draw_networks", "predict"]
 
-SAMPLING = ("antithetic", "independent", "mean")
+SAMPLING = ("antithetic", "independent", "adaptive", "moments", "mean")
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,14 @@ class Draws:
         Standard deviation (ddof 0) of the probability over the draws.
     mean_entropy : ndarray of float32
         Mean over the draws of the entropy of each, nats.
+    n_draws : ndarray of uint16 or None
+        How many draws each pixel had, where they could differ.
     """
 
     probability: np.ndarray
     std: np.ndarray
     mean_entropy: np.ndarray
+    n_draws: np.ndarray | None = None
 
 
 @torch.no_grad()
@@ -47,10 +52,11 @@ def draw_networks(network, T, *, sampling="antithetic", seed):
         The network; it is not changed, so threads may share it.
     T : int
         Number of draws, 1 or more.
-    sampling : {'antithetic', 'independent', 'mean'}
-        ``'antithetic'`` draws pairs of opposite noise, which cancels the
-        error of p̂ that is odd in the noise; ``'mean'`` is one network with
-        the posterior means.
+    sampling : {'antithetic', 'independent', 'adaptive', 'moments', 'mean'}
+        ``'antithetic'`` and ``'adaptive'`` draw pairs of opposite noise, which
+        cancels the error of p̂ that is odd in the noise; ``'moments'`` is the
+        variational network itself, and ``'mean'`` one network with the
+        posterior means.
     seed : int
         Seed of the draws. Draw ``t`` is the same for any ``T`` above it.
 
@@ -59,7 +65,16 @@ def draw_networks(network, T, *, sampling="antithetic", seed):
     networks : list of `~cosmiq_astro.models.unet.UNet`
         Deterministic networks on the device of ``network``. Parameters that
         are not drawn are shared, not copied.
+
+    Raises
+    ------
+    ValueError
+        If the sampling is ``'moments'`` and weights are drawn before the last
+        block.
     """
+    if sampling == "moments":
+        check_last_block(network)
+        return [network]
     if sampling == "mean":
         return [_deterministic(network, {})]
     generator = torch.Generator().manual_seed(seed)
@@ -67,7 +82,7 @@ def draw_networks(network, T, *, sampling="antithetic", seed):
     while len(networks) < T:
         weights, noise = sample_weights(network, generator)
         networks.append(_deterministic(network, weights))
-        if sampling == "antithetic" and len(networks) < T:
+        if sampling != "independent" and len(networks) < T:
             opposite, _ = sample_weights(network, noise={k: -e for k, e in noise.items()})
             networks.append(_deterministic(network, opposite))
     return networks
@@ -82,7 +97,16 @@ def _deterministic(network, weights):
 
 
 @torch.inference_mode()
-def predict(networks, read, shape, *, temperature=1.0, tile_size, progress=lambda tiles: tiles):
+def predict(
+    networks,
+    read,
+    shape,
+    *,
+    sampling="antithetic",
+    temperature=1.0,
+    tile_size,
+    progress=lambda tiles: tiles,
+):
     """
     Run every network over every tile of an image.
 
@@ -95,6 +119,11 @@ def predict(networks, read, shape, *, temperature=1.0, tile_size, progress=lambd
         ``(n_channels, rows, columns)``.
     shape : tuple of int
         ``(ny, nx)`` of the image.
+    sampling : str, optional
+        What the networks were drawn for. ``'adaptive'`` leaves blocks of the
+        image that are settled (`~cosmiq_astro.inference.adaptive.run_blocks`),
+        ``'moments'`` makes one pass
+        (`~cosmiq_astro.inference.moments.run_moments`).
     temperature : float, optional
         Divides the logits of each draw.
     tile_size : int
@@ -109,28 +138,40 @@ def predict(networks, read, shape, *, temperature=1.0, tile_size, progress=lambd
     """
     first = networks[0]
     device = first.head.weight.device
-    probability, std, entropy = (np.empty(shape, dtype=np.float32) for _ in range(3))
-    tiles = plan_tiles(shape, tile_size, halo=first.receptive_radius, grid=first.grid)
+    run = {"adaptive": run_blocks, "moments": run_moments}.get(sampling, _run)
+    types = (np.float32, np.float32, np.float32, np.uint16)[: 4 if run is run_blocks else 3]
+    planes = [np.empty(shape, dtype=dtype) for dtype in types]
+    step = BLOCK if run is run_blocks else 1
+    halo = first.receptive_radius
     # Where all networks have the same first layers, these look at each tile once.
-    shared = len(networks) > 1 and all(_same_features(first, other) for other in networks[1:])
+    common = first if all(_same_features(first, other) for other in networks[1:]) else None
+    tiles = plan_tiles(shape, tile_size, halo=halo, grid=first.grid, step=step)
     for tile in progress(tiles):
         inputs = torch.from_numpy(read(tile))[None].to(device)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        moments, mean_entropy = RunningMoments(), 0.0
-        features = first.features(inputs) if shared else None
-        for network in networks:
-            logits = network.finish(features) if shared else network(inputs)
-            logits = logits[0, 0][tile.crop]
-            if temperature != 1:
-                logits = logits / temperature
-            p = torch.sigmoid(logits)
-            moments.update(p)
-            # H = softplus(l) - l p, exact for any logit; no logarithm of a rounded probability.
-            mean_entropy = mean_entropy + (functional.softplus(logits) - logits * p)
-        probability[tile.write] = moments.mean.cpu().numpy()
-        std[tile.write] = moments.std().cpu().numpy() if len(networks) > 1 else 0.0
-        entropy[tile.write] = (mean_entropy / len(networks)).cpu().numpy()
-    return Draws(probability=probability, std=std, mean_entropy=entropy)
+        core = tuple(_rounded(part, step) for part in tile.crop)
+        found = run(networks, Features(inputs, core, common), temperature)
+        inside = tuple(slice(0, part.stop - part.start) for part in tile.crop)
+        for plane, values in zip(planes, found, strict=True):
+            plane[tile.write] = values[inside].cpu().numpy()
+    return Draws(*planes)
+
+
+def _rounded(part, step):
+    """Return a slice made longer, to a multiple of ``step``."""
+    return slice(part.start, part.start + step * -(-(part.stop - part.start) // step))
+
+
+def _run(networks, features, temperature):
+    """Return mean, standard deviation and mean entropy of all draws, shape ``(ny, nx)``."""
+    moments, entropy = RunningMoments(), 0.0
+    for network in networks:
+        p, h = draw(network, features(network), temperature)
+        moments.update(p)
+        entropy = entropy + h
+    n = len(networks)
+    std = moments.std() if n > 1 else torch.zeros_like(moments.mean)
+    return moments.mean[0], std[0], entropy[0] / n
 
 
 def _same_features(one, other):

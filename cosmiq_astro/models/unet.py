@@ -132,6 +132,11 @@ class UNet(nn.Module):
         # the lowest level; and a pixel sits anywhere in its cell of the coarsest grid.
         return 2 * sum(scales) + 2 * sum(scales[:-1]) + self.grid - 1
 
+    @property
+    def finish_radius(self):
+        """Distance in pixels beyond which a feature cannot change what `finish` makes of it."""
+        return 2 if len(self.up) else 0
+
     def forward(self, x):
         """
         Return the logit of each pixel.

@@ -1,0 +1,169 @@
+r"""
+Uncertainty without draws: mean and variance propagated through the last block in one pass.
+
+What the layers before the last block hand on does not depend on the drawn
+weights, so a first variational convolution makes exactly Gaussian outputs;
+what follows is treated as Gaussian and independent between pixels and maps
+(assumed density filtering; Frey & Hinton 1999, Neural Comput. 11, 193;
+Gast & Roth 2018, arXiv:1805.11327).
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from cosmiq_astro.inference._draw import inner
+from cosmiq_astro.models.layers import variational_layers
+
+__all__ = [
+    "check_last_block",
+    "convolve_moments",
+    "logistic_moments",
+    "rectify_moments",
+    "run_moments",
+]
+
+_N_NODES = 11
+_LAST_BLOCK = ("merge.0.", "head")
+
+
+def check_last_block(network):
+    """
+    Refuse a network that draws weights before its last block.
+
+    Parameters
+    ----------
+    network : `~cosmiq_astro.models.unet.UNet`
+        Variational.
+
+    Raises
+    ------
+    ValueError
+        If a variational layer lies elsewhere; it is named.
+    """
+    others = [name for name in variational_layers(network) if not name.startswith(_LAST_BLOCK)]
+    if others:
+        raise ValueError(
+            "sampling='moments' needs a model that draws weights in its last block alone "
+            f"(merge.0.*, head), and this one does in {', '.join(others)}; use 'antithetic'"
+        )
+
+
+def run_moments(networks, features, temperature):
+    """
+    Propagate mean and variance over a tile's core.
+
+    Parameters
+    ----------
+    networks : list of `~cosmiq_astro.models.unet.UNet`
+        The variational network, alone.
+    features : `~cosmiq_astro.inference._draw.Features`
+        Of a tile.
+    temperature : float
+        Divides the logits.
+
+    Returns
+    -------
+    planes : list of Tensor
+        Mean and standard deviation of the probability, and mean entropy
+        (nats), each of shape ``(ny, nx)``.
+    """
+    (network,) = networks
+    mean, variance = features(network), None
+    if len(network.merge):
+        for layer in network.merge[0]:
+            mean, variance = rectify_moments(*convolve_moments(layer, mean, variance))
+    mean, variance = convolve_moments(network.head, mean, variance)
+    mean, variance = (inner(network, plane[0, 0]) for plane in (mean, variance))
+    return logistic_moments(mean / temperature, variance / temperature**2)
+
+
+def convolve_moments(layer, mean, variance):
+    """
+    Mean and variance of a convolution's output, of independent inputs and weights.
+
+    ``Var[w x] = σ² (m² + v) + µ² v``, summed over the kernel.
+
+    Parameters
+    ----------
+    layer : torch.nn.Conv2d
+        Variational or not.
+    mean : Tensor
+        Mean of the input, shape ``(n, n_maps, ny, nx)``.
+    variance : Tensor or None
+        Its variance; None if it is certain.
+
+    Returns
+    -------
+    mean, variance : Tensor
+        Of the output.
+    """
+    output = layer(mean)
+    spread = 0.0
+    if hasattr(layer, "posterior_sigma"):
+        sigma = layer.posterior_sigma()
+        square = mean.square() if variance is None else mean.square() + variance
+        spread = functional.conv2d(
+            square, sigma["weight"].square(), sigma["bias"].square(), padding=layer.padding
+        )
+    if variance is not None:
+        spread = spread + functional.conv2d(variance, layer.weight.square(), padding=layer.padding)
+    return output, spread if torch.is_tensor(spread) else torch.zeros_like(output)
+
+
+def rectify_moments(mean, variance):
+    """
+    Mean and variance of max(x, 0) for Gaussian x.
+
+    With a = m / s: ``m Φ(a) + s φ(a)``, and
+    ``v [Φ(a) + a² Φ(a) Φ(-a) - a φ(a) (2Φ(a) - 1) - φ(a)²]``, a form that
+    does not cancel (Frey & Hinton 1999, Neural Comput. 11, 193, appendix).
+
+    Parameters
+    ----------
+    mean, variance : Tensor
+        Of x.
+
+    Returns
+    -------
+    mean, variance : Tensor
+        Of max(x, 0).
+    """
+    s = variance.clamp_min(1e-20).sqrt()
+    a = (mean / s).clamp(-30, 30)
+    density = torch.exp(-0.5 * a.square()) / math.sqrt(2 * math.pi)
+    below = torch.special.ndtr(-a)
+    above = 1 - below
+    rectified = torch.where(a.abs() < 30, mean * above + s * density, functional.relu(mean))
+    share = above + a * (a * above * below - density * (above - below)) - density.square()
+    return rectified, variance * share.clamp(0, 1)
+
+
+def logistic_moments(mean, variance):
+    """
+    Mean and standard deviation of the probability, and its mean entropy, for a Gaussian logit.
+
+    By Gauss-Hermite quadrature with 11 nodes.
+
+    Parameters
+    ----------
+    mean, variance : Tensor
+        Of the logit.
+
+    Returns
+    -------
+    p, std, entropy : Tensor
+        Mean and standard deviation of its sigmoid, and mean entropy, nats.
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(_N_NODES)
+    spread = variance.sqrt()
+    p, square, entropy = (torch.zeros_like(mean) for _ in range(3))
+    for node, weight in zip(nodes.tolist(), (weights / weights.sum()).tolist(), strict=True):
+        logits = mean + node * spread
+        q = torch.sigmoid(logits)
+        p += weight * q
+        square += weight * q.square()
+        entropy += weight * (functional.softplus(logits) - logits * q)
+    return p, (square - p.square()).clamp_min(0).sqrt(), entropy
