@@ -25,7 +25,10 @@ _LAZY = {
     "load_model": "cosmiq_astro.models.checkpoint",
     "load_sample": "cosmiq_astro.data",
 }
-_MODULES = ("calibration", "catalog", "cleaning", "data", "hst", "plots", "simulate", "training")
+_MODULES = (
+    *("calibration", "catalog", "cleaning", "data", "hst", "plots", "simulate", "survey"),
+    "training",
+)
 
 __all__ = [*sorted(_LAZY), "__version__"]
 

@@ -6,9 +6,46 @@ import re
 import secrets
 from pathlib import Path
 
-__all__ = ["remove_temporaries", "written_whole"]
+__all__ = ["readable", "remove_temporaries", "written_whole"]
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(.+)")
+
+
+@contextlib.contextmanager
+def readable(path):
+    """
+    Say of a damaged FITS file that it is one.
+
+    Parameters
+    ----------
+    path : path-like
+        The file that is read in the block.
+
+    Raises
+    ------
+    ValueError
+        In place of whatever astropy raises where it cannot make sense of a
+        header; its own `OSError` and `ValueError` pass.
+
+    Examples
+    --------
+    >>> from cosmiq_astro._files import readable
+    >>> with readable("a.fits"):
+    ...     {}["NAXIS1"]
+    Traceback (most recent call last):
+    ValueError: a.fits is damaged, or breaks the rules of FITS (KeyError: 'NAXIS1')
+    """
+    try:
+        yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
+            raise
+        # KeyError, TypeError, AttributeError, struct.error, astropy's VerifyError, CfitsioException
+        raise ValueError(
+            f"{path} is damaged, or breaks the rules of FITS ({type(error).__name__}: {error})"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """`cosmicray_vi` and `cosmicray_unet`: cosmic rays found, in the manner of ccdproc."""
 
 import warnings
+from numbers import Real
 
 import numpy as np
 from astropy import units as u
@@ -76,7 +77,7 @@ def cosmicray_vi(
     mask_growth : int, optional
         Radius, in pixels, of the disk that the mask is grown by; it never
         grows into masked pixels. 1 catches the faint wings of hits.
-    clean : {None, 'median', 'medmask', 'meanmask', 'idw'}, optional
+    clean : {None, 'median', 'medmask', 'meanmask', 'idw', 'maskfill'}, optional
         How to replace flagged pixels; None leaves the data as they are. The
         uncertainty of replaced pixels, if there is one, becomes that of the
         guess (`~cosmiq_astro.cleaning.cleaned_variance`).
@@ -186,7 +187,7 @@ def cosmicray_unet(
         Seconds.
     mask_growth : int, optional
         Radius of the disk that the mask is grown by, pixels.
-    clean : {None, 'median', 'medmask', 'meanmask', 'idw'}, optional
+    clean : {None, 'median', 'medmask', 'meanmask', 'idw', 'maskfill'}, optional
         How to replace flagged pixels.
     device : str, optional
         As for `cosmicray_vi`.
@@ -256,7 +257,7 @@ def _detect(
     if exposure_time is None:
         exposure_time = frame.meta.get("EXPTIME")
     factor = electrons_per_unit(frame.unit, gain=gain, exposure_time=exposure_time)
-    if threshold is not None and not 0 < threshold < 1:
+    if threshold is not None and not (isinstance(threshold, Real) and 0 < threshold < 1):
         raise ValueError(f"threshold must be in (0, 1), got {threshold!r}")
     is_whole = isinstance(mask_growth, (int, np.integer)) and not isinstance(mask_growth, bool)
     if not is_whole or mask_growth < 0:
@@ -276,7 +277,7 @@ def _detect(
         )
     _warn_of_ranges(
         detector.model,
-        exposure_time=None if exposure_time is None else u.Quantity(exposure_time, u.s).value,
+        exposure_time=_seconds(exposure_time),
         readnoise=to_electrons("readnoise", readnoise, gain=gain),
     )
     maps = detector(
@@ -311,6 +312,14 @@ def _detect(
     if add_keyword:
         _write_cards(result, detector.model, maps, threshold)
     return result
+
+
+def _seconds(exposure_time):
+    """Return the exposure time; None where a header holds something that is not one."""
+    try:
+        return u.Quantity(exposure_time, u.s).value
+    except TypeError:
+        return None
 
 
 def _warn_of_ranges(model, **values):

@@ -23,7 +23,8 @@ class CosmicRayCCDData(CCDData):
     The planes go with the data through slicing, copying, pickling, writing
     and reading FITS, and `ccdproc.trim_image`; arithmetic that keeps the
     shape keeps the planes of the left operand. A plane that was never set
-    is None.
+    is None. Flags (HST's DQ) are sliced and copied with the data, unlike
+    those of `~astropy.nddata.CCDData`; arithmetic and FITS drop them.
 
     Parameters
     ----------
@@ -87,6 +88,8 @@ class CosmicRayCCDData(CCDData):
 
     def _slice(self, item):
         kwargs = super()._slice(item)
+        # CCDData drops its flags here.
+        kwargs["flags"] = None if self.flags is None else np.asarray(self.flags)[item]
         for name in PLANES:
             plane = getattr(self, name)
             kwargs[name] = None if plane is None else plane[item]

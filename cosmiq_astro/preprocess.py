@@ -104,7 +104,8 @@ def _difference_noise(image, valid):
     for y in np.unique(np.linspace(0, image.shape[0] - height, n_blocks).astype(int)):
         for x in np.unique(np.linspace(0, image.shape[1] - width, n_blocks).astype(int)):
             box = np.s_[y : y + height, x : x + width]
-            values = np.where(valid[box], image[box], np.nan).astype(np.float64)
+            values = np.clip(image[box].astype(np.float64), -_LARGEST, _LARGEST)
+            values = np.where(valid[box], values, np.nan)
             difference = np.diff(values, axis=1 if width > 1 else 0)
             difference = difference[np.isfinite(difference)]
             if difference.size:

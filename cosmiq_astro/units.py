@@ -1,5 +1,7 @@
 """From the units of pixels and levels to electrons: the one place where units are decided."""
 
+import numbers
+
 import numpy as np
 from astropy import units as u
 
@@ -111,7 +113,9 @@ def _scalar(name, value, unit, *, positive=False):
             value = (value.value * synonyms.get(value.unit, value.unit)).to_value(unit)
         except u.UnitConversionError as error:
             raise ValueError(f"{name} must be in {unit}, got {value.unit}") from error
-    if np.ndim(value) != 0 or not np.isfinite(value) or value < 0 or (positive and value == 0):
+    is_number = isinstance(value, (numbers.Real, np.ndarray)) and not isinstance(value, bool)
+    # A comparison that NaN fails.
+    if not (is_number and np.ndim(value) == 0 and 0 <= value < np.inf and (value or not positive)):
         kind = "positive" if positive else "not negative"
         raise ValueError(f"{name} must be one finite, {kind} number of {unit}, got {value!r}")
     return float(value)

@@ -28,8 +28,8 @@ release = cosmiq_astro.__version__
 version = ".".join(release.split(".")[:2])
 needs_sphinx = "8.0"
 
-extensions += ["committed"]
-exclude_patterns += ["_templates", "**.ipynb_checkpoints"]
+extensions += ["committed", "myst_nb"]
+exclude_patterns += ["_build", "_templates", "**.ipynb_checkpoints"]
 default_role = "py:obj"
 nitpicky = False
 
@@ -57,6 +57,14 @@ plot_formats = [("png", 150)]
 plot_html_show_formats = False
 plot_html_show_source_link = False
 plot_include_source = False
+
+# Notebooks are text, executed at each build; an error, or a word on stderr, fails it.
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True
+nb_output_stderr = "error"
 
 html_title = f"{project} {version}"
 html_static_path = ["_static"]

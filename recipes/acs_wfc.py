@@ -1,7 +1,7 @@
 """
 Train the bundled models acs-wfc-unet and acs-wfc-vi.
 
-python recipes/acs_wfc.py --data DIR --work DIR [--stage trunk|unet|vi|all]
+python recipes/acs_wfc.py --data DIR --work DIR [--init NAME] [--stage trunk|unet|vi|all]
 
 DIR of --data holds stis_ccd_1999.fits, tinytim_acs_wfc/ and cosmos2020_sample.fits.gz;
 --work keeps scenes, checkpoints and histories, so that an interrupted run goes on.
@@ -63,7 +63,15 @@ def finish(result, validation, arguments, settings):
     folder = arguments.work / model.name
     result.history.write(arguments.work / f"{model.name}_history.ecsv", overwrite=True)
     scores.write(arguments.work / f"{model.name}_scores.ecsv", overwrite=True)
-    card = cards.model_card(model, result, scores[0], settings, n_scenes=N_SCENES["training"])
+    card = cards.model_card(
+        model,
+        result,
+        scores[0],
+        settings,
+        n_scenes=N_SCENES["training"],
+        n_trunk=arguments.epochs,
+        start=arguments.init,
+    )
     save_model(model, folder, card=card, overwrite=True)
     print(scores)
 

@@ -29,8 +29,9 @@ HST/STIS CCD exposures of 1999 (proposal 7353), turned, flipped and scaled by 0.
 Scenes, STIS exposures and simulated hits of the validation set were not trained on; the parameters
 of the simulated hits were fitted to STIS exposures that include the two held out here.
 
-Command: `python recipes/acs_wfc.py --data DIR --work DIR` (settings: {settings}; seed {seed}; best
-of {epochs} epochs by validation loss).
+Command: `python recipes/acs_wfc.py --data DIR --work DIR{init}`. Begun from {start}; {trunk} epochs as a
+baseline, then {epochs} epochs {how} ({settings}; seed {seed}); the best epoch by validation loss. Its
+twin, {twin}, went on from the same baseline, for as many epochs and with the same patches.
 
 ## Scores on validation scenes
 
@@ -59,8 +60,25 @@ the training range; there the probability need not be calibrated.
 """
 
 
-def model_card(model, result, scores, settings, *, n_scenes):
-    """Fill in the card."""
+def model_card(model, result, scores, settings, *, n_scenes, n_trunk, start):
+    """
+    Fill in the card.
+
+    Parameters
+    ----------
+    model : Model
+        The calibrated model.
+    result : TrainingResult
+        What training returned.
+    scores : Row
+        Of the table from `calibrate`.
+    settings : dict
+        Arguments of `train`.
+    n_scenes, n_trunk : int
+        Scenes trained on, and epochs of the baseline that both models go on from.
+    start : str or None
+        Model that the baseline began from.
+    """
     network = model.network
     is_vi = model.method == "vi"
     n_parameters = sum(p.numel() for p in network.parameters())
@@ -76,7 +94,12 @@ def model_card(model, result, scores, settings, *, n_scenes):
             else ""
         ),
         n_scenes=n_scenes,
-        settings=", ".join(f"{k}={v}" for k, v in settings.items()),
+        init=f" --init {start}" if start else "",
+        start=f"version 1 of {start}" if start else "random weights",
+        trunk=n_trunk,
+        how="with drawn weights in the last block" if is_vi else "more",
+        twin="acs-wfc-unet" if is_vi else "acs-wfc-vi",
+        settings=", ".join(f"{k} {v:g}" for k, v in settings.items() if isinstance(v, float)),
         seed=result.seed,
         epochs=len(result.history),
         n_pixels=scores["n_pixels"] / 1e6,

@@ -9,8 +9,11 @@ from tqdm import tqdm
 
 from cosmiq_astro._files import written_whole
 from cosmiq_astro.cli import _report
+from cosmiq_astro.cli._errors import describe, with_advice
+from cosmiq_astro.cli._terminal import print_error, print_warning
 from cosmiq_astro.hst import plan_file, read_chip
 from cosmiq_astro.survey import outcomes_table, run_survey
+from cosmiq_astro.survey.files import find_outcome
 from cosmiq_astro.survey.urls import local_files
 
 __all__ = ["detect_files", "draw"]
@@ -35,7 +38,8 @@ def detect_files(args, files):
     if args.sample and importlib.util.find_spec("matplotlib") is None:
         raise ImportError("--sample draws with matplotlib: pip install 'cosmiq_astro[plot]'")
     if args.dry_run:
-        n_failed = sum(not _plan(args, *names) for names in files)
+        model = _load_for_resume(args)
+        n_failed = sum(not _plan(args, names, model) for names in files)
     else:
         n_failed = _detect(args, files)
     if n_failed and len(files) > 1:
@@ -43,15 +47,29 @@ def detect_files(args, files):
     return 1 if n_failed else 0
 
 
-def _plan(args, file_in, file_out):
+def _load_for_resume(args):
+    """Return the model, None where it is not needed to tell what is done already."""
+    from cosmiq_astro import load_model
+
+    return load_model(args.model) if args.resume else None
+
+
+def _plan(args, names, model):
     """Say what would be done with a file, and return whether it can be done."""
+    file_in, file_out = names
     try:
+        if model is not None:
+            settings = _detection_settings(args) | _image_settings(args) | {"model": model}
+            done = find_outcome(names, settings)
+            if done is not None:
+                _say_skipped(args, done)
+                return True
         with local_files(file_in) as (near, _):
             plan = plan_file(near, file_out, **_image_settings(args))
-    except (OSError, ValueError, TypeError) as error:
+    except Exception as error:
         if args.debug:
             traceback.print_exc()
-        _say_failed(args, file_in, str(error))
+        _say_failed(args, file_in, describe(error))
         return False
     _say(args, _report.plan_facts(plan), _report.plan_text(plan))
     return True
@@ -96,14 +114,13 @@ def _tell(args, outcome):
     """Report on one file, above the progress bar."""
     with tqdm.external_write_mode():
         for note in () if args.quiet else outcome.notes:
-            print(f"warning: {outcome.file_in}: {note}", file=sys.stderr)
+            print_warning(f"{outcome.file_in}: {note}")
         if outcome.status == "failed":
             if args.debug:
                 print(outcome.traceback, file=sys.stderr, end="")
-            _say_failed(args, outcome.file_in, outcome.error)
+            _say_failed(args, outcome.file_in, with_advice(outcome.error))
         elif outcome.status == "skipped":
-            facts = {"file_in": outcome.file_in, "status": "skipped", "file_out": outcome.file_out}
-            _say(args, facts, f"{outcome.file_in}: skipped, {outcome.file_out} is up to date")
+            _say_skipped(args, outcome)
         else:
             text = _report.result_text(outcome.result, chips=args.verbose)
             _say(args, _report.result_facts(outcome.result), text)
@@ -116,10 +133,15 @@ def _say(args, facts, text):
         print(text, flush=True)
 
 
+def _say_skipped(args, outcome):
+    facts = {"file_in": outcome.file_in, "status": "skipped", "file_out": outcome.file_out}
+    _say(args, facts, f"{outcome.file_in}: skipped, {outcome.file_out} is up to date")
+
+
 def _say_failed(args, file_in, message):
     if args.json:
         print(json.dumps({"file_in": str(file_in), "status": "failed", "error": message}))
-    print(f"cosmiq-astro: error: {file_in}: {message}", file=sys.stderr)
+    print_error(f"{file_in}: {message}")
 
 
 def _detection_settings(args):

@@ -20,6 +20,7 @@ from cosmiq_astro.calibration import (
     calibration_report,
     negative_log_likelihood,
 )
+from cosmiq_astro.cli._terminal import print_error
 from cosmiq_astro.cli._truth import read_truth, simulate_frames
 from cosmiq_astro.hst import plan_file, read_chip
 
@@ -99,7 +100,7 @@ def _attempt(args, file, truth, models, counts):
         message = str(error) if expected else f"{type(error).__name__}: {error}"
         if args.debug:
             traceback.print_exc()
-        print(f"cosmiq-astro: error: {file}: {message}", file=sys.stderr)
+        print_error(f"{file}: {message}")
         return False
     # Counted for all models or for none, so that they are compared on the same pixels.
     for name, count in counts.items():

@@ -1,5 +1,8 @@
 """Frames with a known truth: read from files, or simulated into them."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 from astropy.io import fits
 
@@ -7,7 +10,7 @@ from cosmiq_astro._files import written_whole
 from cosmiq_astro.hst import find_chips
 from cosmiq_astro.simulate import simulate_hst_file
 
-__all__ = ["read_truth", "simulate_frames"]
+__all__ = ["read_truth", "simulate_frames", "write_frame"]
 
 _FIELDS = ("extragalactic", "globular", "galaxy")
 
@@ -95,28 +98,58 @@ def simulate_frames(args, folder):
     size = args.size or 512
     for i in range(args.simulate):
         file = folder / f"simulated_{i:03}_flc.fits"
-        field = fields[i % len(fields)]
-        with written_whole(file, overwrite=args.overwrite) as temporary:
-            truth = simulate_hst_file(
-                temporary,
-                chip_shape=(size, size),
-                subarray=True,
-                field=field,
-                exposure_time=args.exposure_time or 500.0,
-                seed=np.random.default_rng([args.seed, i]),
-            )
-            _append_truth(temporary, truth[1], file.name, field)
+        write_frame(
+            file,
+            chip_shape=(size, size),
+            subarray=True,
+            field=fields[i % len(fields)],
+            exposure_time=args.exposure_time or 500.0,
+            seed=np.random.default_rng([args.seed, i]),
+            overwrite=args.overwrite,
+        )
         yield file
         if args.keep_frames is None:
             file.unlink()
 
 
-def _append_truth(file, truth, name, field):
+def write_frame(file, *, field, overwrite, **settings):
+    """
+    Write one simulated exposure with its truth.
+
+    Parameters
+    ----------
+    file : `~pathlib.Path`
+        Its name.
+    field : str
+        Kind of scene.
+    overwrite : bool
+        Whether it may be replaced.
+    **settings
+        Of `~cosmiq_astro.simulate.simulate_hst_file`.
+
+    Returns
+    -------
+    truth : dict
+        As that function returns it.
+    """
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".simulated-") as folder:
+        # Under its own name, which is in the header, and of WFPC2 names a second file.
+        made = Path(folder, file.name)
+        truth = simulate_hst_file(made, field=field, **settings)
+        _append_truth(made, truth, field)
+        # The image comes last: where it is, all of it is.
+        for path in sorted(Path(folder).iterdir(), key=lambda path: path == made):
+            with written_whole(file.with_name(path.name), overwrite=overwrite) as temporary:
+                path.rename(temporary)
+    return truth
+
+
+def _append_truth(file, truth, field):
     with fits.open(file, mode="update") as hdus:
-        for extension, plane in (("TRUTH", truth.label), ("IGNORE", truth.ignore)):
-            hdus.append(fits.ImageHDU(plane.astype(np.uint8), name=extension, ver=1))
+        for extver, known in truth.items():
+            for extension, plane in (("TRUTH", known.label), ("IGNORE", known.ignore)):
+                hdus.append(fits.ImageHDU(plane.astype(np.uint8), name=extension, ver=extver))
         header = hdus[0].header
-        header["FILENAME"] = name
-        header["ROOTNAME"] = name.removesuffix("_flc.fits")
+        header["ROOTNAME"] = file.stem.rsplit("_", 1)[0]
         header["NEXTEND"] = len(hdus) - 1
         header["FIELD"] = (field, "kind of scene")

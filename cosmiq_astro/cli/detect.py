@@ -69,7 +69,8 @@ def _add_output(group):
         "-o",
         "--output",
         metavar="FILE-or-DIR",
-        help="a directory if there are many files (default: FILE_crvi.fits beside each input)",
+        help="a directory if there are many files, made if missing (default: FILE_crvi.fits beside "
+        "each input)",
     )
     where.add_argument("--in-place", action="store_true", help="replace the inputs")
     group.add_argument(
@@ -124,9 +125,10 @@ def _add_detection(group):
     group.add_argument("--seed", type=int, metavar="N", help="makes the result repeatable")
     group.add_argument(
         "--sampling",
-        choices=("antithetic", "independent", "mean"),
+        choices=("antithetic", "independent", "adaptive", "moments", "mean"),
         default="antithetic",
-        help="how the weights are drawn; 'mean' is fastest, and without uncertainty",
+        help="how the weights are drawn; 'adaptive' makes fewer draws where nothing is in doubt, "
+        "'moments' propagates mean and variance in one pass, 'mean' is without uncertainty",
     )
     group.add_argument(
         "--mask-growth", type=int, default=0, metavar="PIXELS", help="grow the mask by this radius"

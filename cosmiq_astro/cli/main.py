@@ -7,8 +7,10 @@ import sys
 import warnings
 
 import cosmiq_astro
-from cosmiq_astro.cli import detect, evaluate, label, models, train
+from cosmiq_astro.cli import detect, evaluate, label, models, simulate, train
 from cosmiq_astro.cli._config import apply_config, find_config
+from cosmiq_astro.cli._errors import describe
+from cosmiq_astro.cli._terminal import print_error, print_warning
 
 __all__ = ["build_parser", "main"]
 
@@ -24,6 +26,7 @@ examples:
   cosmiq-astro detect j8bt06nyq_flt.fits      writes j8bt06nyq_flt_crvi.fits
   cosmiq-astro evaluate --simulate 6          are the probabilities right?
   cosmiq-astro train pairs/ -o mycam          a model for another camera
+  cosmiq-astro simulate -o frames/            exposures whose cosmic rays are known
   cosmiq-astro models                         what can be given to --model
 
 exit codes: 0 all went well, 1 a file failed, 2 wrong usage, 130 interrupted"""
@@ -71,7 +74,7 @@ def build_parser(config=None):
         help="what makes bash, zsh, fish or tcsh complete this command",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (detect, evaluate, label, train, models):
+    for module in (detect, evaluate, label, train, simulate, models):
         group = module.add_parser(commands).add_argument_group("messages")
         group.add_argument("--config", metavar="FILE", help="options from a TOML file")
         group.add_argument("-v", "--verbose", action="store_true", help="say more")
@@ -100,7 +103,7 @@ def main(argv=None):
     try:
         parser = build_parser(find_config(argv))
     except (OSError, ValueError) as error:
-        print(f"cosmiq-astro: error: {error}", file=sys.stderr)
+        print_error(error)
         return EXIT_USAGE
     args = parser.parse_args(argv)
     try:
@@ -113,10 +116,11 @@ def main(argv=None):
         # The reader of a pipe has seen enough; Python must not complain when it flushes.
         sys.stderr.close()
         return EXIT_OK
-    except (OSError, ValueError, TypeError, ImportError) as error:
+    except Exception as error:
+        # The last place where an error can become a sentence; --debug shows where it came from.
         if args.debug:
             raise
-        print(f"cosmiq-astro: error: {error}", file=sys.stderr)
+        print_error(describe(error))
         return EXIT_FAILED
 
 
@@ -143,7 +147,7 @@ def _messages(args):
 
 
 def _print_warning(message, category, filename, lineno, file=None, line=None):
-    print(f"warning: {message}", file=sys.stderr)
+    print_warning(message)
 
 
 if __name__ == "__main__":

@@ -68,6 +68,12 @@ def add_parser(commands):
     group.add_argument("--readnoise", type=float, metavar="R", help="electrons")
     group.add_argument("--gain", type=float, metavar="G", help="electrons per adu, for adu")
     group.add_argument("--satlevel", type=float, metavar="S", help="with --hits: saturation, adu")
+    for name, kind in (
+        ("--exposure-scale", "factor on the light, at most 1, with the noise of so little (1,1)"),
+        ("--extra-sky", "sky added with its noise, electrons (0,0)"),
+        ("--density", "with --hits: hits per pixel (2e-4,4e-3)"),
+    ):
+        group.add_argument(name, type=_interval, metavar="LOW,HIGH", help=kind)
     group.add_argument("--instrument", default="", metavar="NAME", help="for the model's card")
     parser.set_defaults(run=run)
     return parser
@@ -115,6 +121,14 @@ def _add_training(group):
     add("--precision", default="32-true", metavar="P", help="such as bf16-mixed (32-true)")
     add("--log", choices=("csv", "tensorboard"), help="write each epoch to FOLDER/log as well")
     add("--examples", action="store_true", help="a picture per epoch in FOLDER/examples")
+
+
+def _interval(text):
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LOW,HIGH, as in 0.2,1") from None
+    return low, high
 
 
 def run(args):
@@ -224,7 +238,12 @@ def _open(args, directory):
     from cosmiq_astro.training import InjectionDataset, PairedDataset
 
     camera = {"readnoise": args.readnoise, "gain": args.gain}
+    for name in ("exposure_scale", "extra_sky", "density"):
+        if getattr(args, name) is not None:
+            camera[name] = getattr(args, name)
     if args.hits is None:
+        if args.density is not None:
+            raise ValueError("--density is for --hits: pairs have the hits that they have")
         return PairedDataset.from_directory(directory, **camera)
     if args.readnoise is None:
         raise ValueError("--hits needs --readnoise, in electrons: labels are held against it")

@@ -68,15 +68,16 @@ def detect_file(
     file_in : path-like
         An HST file, or one with a simple image. It is not changed.
     file_out : path-like, optional
-        The copy; beside the input with ``_crvi`` in its name if None.
+        The copy; beside the input with ``_crvi`` in its name if None. Its
+        directory is made if missing.
     model : str, path-like or Model, optional
         A variational or deterministic model, by name, folder, or loaded.
     T : int, optional
         Number of weight draws of a variational model.
     threshold : float, optional
         Probability from which a pixel is flagged; the model's own if None.
-    sampling : {'antithetic', 'independent', 'mean'}, optional
-        How the weights are drawn.
+    sampling : {'antithetic', 'independent', 'adaptive', 'moments', 'mean'}, optional
+        How the weights are drawn, as in `~cosmiq_astro.cosmicray_vi`.
     seed : int, optional
         Seed of the draws; chosen and written to the header if None.
     mask_growth : int, optional
@@ -146,6 +147,7 @@ def detect_file(
     if isinstance(model, (str, os.PathLike)):
         given["model"] = cosmiq_astro.load_model(model)
     _warn_of_camera(names, given["model"])
+    names.file_out.parent.mkdir(parents=True, exist_ok=True)
     if seed is None:
         # One seed for all chips: they are one exposure, seen by the same networks.
         given["drawn_seed"] = int(np.random.default_rng().integers(2**31))

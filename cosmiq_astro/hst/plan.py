@@ -170,8 +170,6 @@ def _output_name(file_in, file_out, in_place, overwrite):
             raise ValueError(f"set in_place or give file_out={str(file_out)!r}, not both")
         return file_in
     file_out = output_name(file_in) if file_out is None else Path(file_out)
-    if not file_out.parent.is_dir():
-        raise FileNotFoundError(f"there is no directory {file_out.parent} to write to")
     if file_out.exists():
         if file_out.samefile(file_in):
             raise ValueError(f"{file_out} is the input itself; set in_place to replace it")

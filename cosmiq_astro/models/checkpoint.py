@@ -2,23 +2,27 @@
 
 import hashlib
 import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 
 from cosmiq_astro._files import written_whole
 from cosmiq_astro.calibration import BetaCalibration, IsotonicCalibration, Recalibration
 from cosmiq_astro.models.registry import find_model
 from cosmiq_astro.models.unet import UNet, UNetConfig, empty_unet
 
-__all__ = ["Model", "load_model", "save_model"]
+__all__ = ["Model", "check_weights", "load_model", "save_model"]
 
 
 _RANGES = ("exposure_time", "readnoise")
+# Wider, and a configuration asks for more memory than any model here has use for.
+_LARGEST_WEIGHT = 1e9
+_LARGEST = {"hidden": 1024, "levels": 10}
+# Beyond these logits overflow, or all probabilities are one half.
+_LIMITS = {"threshold": (0, 1), "temperature": (1e-3, 1e3)}
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,9 @@ def load_model(model):
     folder = find_model(model)
     config = _read_config(folder)
     weights = folder / "weights.safetensors"
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    # Read once: what is loaded is what was checked, even if the file changes meanwhile.
+    content = weights.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
     if digest != config["sha256"]:
         raise ValueError(
             f"the weights of model {config['name']!r} in {folder} are damaged or exchanged: their "
@@ -119,8 +125,10 @@ def load_model(model):
         )
     network = empty_unet(config["network"])
     try:
-        network.load_state_dict(load_file(weights), assign=True)
-    except (RuntimeError, SafetensorError) as error:
+        state = load(content)
+        check_weights(weights, state)
+        network.load_state_dict(state, assign=True)
+    except (RuntimeError, SafetensorError, LookupError, TypeError, OverflowError) as error:
         raise ValueError(
             f"the weights in {weights} do not fit the network that config.json describes: {error}"
         ) from error
@@ -137,6 +145,33 @@ def load_model(model):
     )
 
 
+def check_weights(path, state):
+    """
+    Refuse weights with which every probability would be wrong or NaN.
+
+    Parameters
+    ----------
+    path : path-like
+        Where they come from.
+    state : dict of Tensor
+        A network's state.
+
+    Raises
+    ------
+    ValueError
+        If a tensor is not of float32, not finite, or absurdly large.
+    """
+    for name, tensor in state.items():
+        if tensor.dtype != torch.float32:
+            raise ValueError(f"{name} in {path} must be of torch.float32, not {tensor.dtype}")
+        # A comparison that NaN fails.
+        if not (tensor.abs() < _LARGEST_WEIGHT).all():
+            raise ValueError(
+                f"{name} in {path} is not finite, or beyond {_LARGEST_WEIGHT:g}: the file is "
+                "damaged, or the training has diverged"
+            )
+
+
 def _read_config(folder):
     """Return the configuration of a model folder, with the network's as a `UNetConfig`."""
     path = folder / "config.json"
@@ -150,14 +185,24 @@ def _read_config(folder):
         missing = {"name", "version", "instrument", "threshold", "temperature", "sha256"} - set(
             config
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} is not a model's configuration: {error}") from error
     if missing:
         raise ValueError(f"{path} lacks {', '.join(sorted(missing))}")
-    for name, highest in (("threshold", 1), ("temperature", math.inf)):
+    for name in ("name", "version", "instrument"):
+        if not isinstance(config[name], str):
+            raise ValueError(f"{name} in {path} must be a text, got {config[name]!r}")
+    for name in ("channels", "variational"):
+        if not all(isinstance(part, str) for part in getattr(config["network"], name)):
+            raise ValueError(f"{name} in {path} must be a list of texts")
+    for name, highest in _LARGEST.items():
+        value = getattr(config["network"], name)
+        if value > highest:
+            raise ValueError(f"{name} in {path} must be {highest} or less, got {value}")
+    for name, (lowest, highest) in _LIMITS.items():
         value = config[name]
-        if not isinstance(value, int | float) or not 0 < value < highest:
-            raise ValueError(f"{name} in {path} must be in (0, {highest}), got {value!r}")
+        if not isinstance(value, int | float) or not lowest < value < highest:
+            raise ValueError(f"{name} in {path} must be in ({lowest}, {highest}), got {value!r}")
     _check_recalibration(f"recalibration in {path}", config["recalibration"])
     _check_ranges(f"ranges in {path}", config.get("ranges", {}))
     return config

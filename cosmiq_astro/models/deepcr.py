@@ -1,19 +1,26 @@
 """Checkpoints of deepCR, as a `Model`: their normalisation folded into the weights."""
 
 import hashlib
+import io
 import pickle
 import re
+import struct
 from pathlib import Path
 
 import torch
 
-from cosmiq_astro.models.checkpoint import Model
+from cosmiq_astro.models.checkpoint import Model, check_weights
 from cosmiq_astro.models.unet import UNetConfig, empty_unet
 
 __all__ = ["load_deepcr"]
 
 _BLOCK = r"(?P<block>inc\.conv|down\d+\.mpconv\.1|up\d+\.conv)\.conv\."
 _BATCH_NORM_EPSILON = 1e-5
+# What `torch.load` and `_convert` raise on files that are something else, or damaged.
+_UNREADABLE = (
+    AssertionError, AttributeError, EOFError, LookupError, OverflowError, RuntimeError, TypeError,
+    ValueError, pickle.UnpicklingError, struct.error,
+)  # fmt: skip
 
 
 def load_deepcr(path, *, scale=1.0):
@@ -65,18 +72,20 @@ def load_deepcr(path, *, scale=1.0):
     path = Path(path)
     content = path.read_bytes()
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         names = [name.removeprefix("module.") for name in state]
         given = {n: v.double() for n, v in zip(names, state.values(), strict=True)}
         weights, config = _convert(given)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, AttributeError, KeyError) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"{path} is not a checkpoint of deepCR's mask network: {error}") from error
     weights["down.0.0.weight"] = weights["down.0.0.weight"] / scale
     network = empty_unet(config)
+    state = {name: tensor.float() for name, tensor in weights.items()}
     try:
-        network.load_state_dict({k: v.float() for k, v in weights.items()}, assign=True)
+        network.load_state_dict(state, assign=True)
     except RuntimeError as error:
         raise ValueError(f"{path} is of a network that is not deepCR's: {error}") from error
+    check_weights(path, state)
     return Model(
         name=f"deepCR {path.stem}",
         version="1",

@@ -1,5 +1,6 @@
-"""Files laid out as calibrated HST ACS/WFC exposures."""
+"""Files laid out as calibrated exposures of the HST cameras."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from cosmiq_astro._files import written_whole
+from cosmiq_astro.simulate._cameras import CAMERAS, image_header, primary_header
 from cosmiq_astro.simulate.cosmic_rays import simulate_cosmic_rays
 from cosmiq_astro.simulate.detector import (
     bad_columns,
@@ -23,20 +25,17 @@ from cosmiq_astro.simulate.scenes import Scene, simulate_scene
 __all__ = ["simulate_hst_file"]
 
 _BLOCK = 1024  # a scene's canvas takes 16 times the memory of its image
-_READNOISE = {"A": 4.35, "B": 3.75, "C": 4.05, "D": 5.05}  # electrons, ACS/WFC after 2009
-_GAIN = {"A": 2.02, "B": 1.886, "C": 2.017, "D": 2.011}  # electron / DN
-_WAVELENGTH = {"F435W": 433, "F606W": 592, "F814W": 806}  # pivot, nm
-_CHIPS = {1: ("CD", 2), 2: ("AB", 1)}  # EXTVER: amplifiers, CCDCHIP
 
 
 def simulate_hst_file(
     path,
     *,
+    camera="ACS/WFC",
     exposure_time=500.0,
     field="extragalactic",
-    chip_shape=(2048, 4096),
+    chip_shape=None,
     subarray=False,
-    filter_name="F606W",
+    filter_name=None,
     sky_rate=0.06,
     cosmic_ray_rate=1.0,
     cte=0.05,
@@ -44,29 +43,35 @@ def simulate_hst_file(
     overwrite=False,
 ):
     """
-    Write a simulated exposure in the layout of an ACS/WFC ``flc`` file.
+    Write a simulated exposure in the layout of a calibrated HST file.
 
     Parameters
     ----------
     path : str or path-like
-        Name of the file to write.
+        Name of the file to write. That of WFPC2 must contain ``_c0m``; its
+        data-quality file is written beside it as ``_c1m``.
+    camera : {'ACS/WFC', 'ACS/HRC', 'WFC3/UVIS', 'WFPC2', 'STIS/CCD'}, optional
+        The camera, which sets chips, pixels, header and data-quality bits.
     exposure_time : float, optional
         Exposure time in seconds, > 0.
     field : str, optional
         Kind of scene, as in `simulate_scene`.
     chip_shape : tuple of int, optional
-        Shape ``(ny, nx)`` of each chip; lower it for quick tests.
+        Shape ``(ny, nx)`` of each chip, by default the camera's; lower it for
+        quick tests.
     subarray : bool, optional
-        Write one chip (WFC1, as EXTVER 1) instead of two.
-    filter_name : {'F435W', 'F606W', 'F814W'}, optional
-        Filter, which sets the PSF.
+        Write one chip (the one with the highest EXTVER, as EXTVER 1) instead
+        of all.
+    filter_name : str, optional
+        Filter, which sets the PSF: F606W, F814W, and F435W (ACS), F438W (UVIS)
+        or F439W (WFPC2); STIS has Clear only. Default: F606W, or Clear.
     sky_rate : float, optional
         Sky and dark current, in electron / s per pixel.
     cosmic_ray_rate : float, optional
         Primaries per square centimetre and second.
     cte : float, optional
         Strength of the charge-transfer trails, as in `cte_trails`; the readout
-        register is at the first row of WFC2 and at the last row of WFC1.
+        register is at the first row, of WFC1 and UVIS1 at the last.
     seed : int or numpy.random.Generator, optional
         Seed; None draws a fresh one.
     overwrite : bool, optional
@@ -75,13 +80,14 @@ def simulate_hst_file(
     Returns
     -------
     dict of int to ExposureTruth
-        The truth of each chip by its EXTVER.
+        The truth of each chip by its EXTVER, in electrons whatever the unit of
+        the file.
 
     Raises
     ------
     ValueError
-        If ``filter_name`` or ``field`` is unknown, or ``exposure_time`` is not
-        positive.
+        If ``camera``, ``filter_name`` or ``field`` is unknown, ``exposure_time``
+        is not positive, or the name of a WFPC2 file lacks ``_c0m``.
     FileExistsError
         If the file exists and ``overwrite`` is False.
 
@@ -89,9 +95,12 @@ def simulate_hst_file(
     -----
     Chips larger than 1024 pixels repeat one scene, mirrored at the seams; noise,
     cosmic rays and defects are drawn over the whole chip. HDUs: PRIMARY, then SCI,
-    ERR (float32, electrons) and DQ (int16) of EXTVER 1 (WFC2, CCDCHIP 2) and 2
-    (WFC1, CCDCHIP 1). DQ holds hot (16), warm (64), full-well (256) and
-    bad-column (128) bits; no pixel carries a cosmic-ray bit.
+    ERR (float32) and DQ (int16) of each EXTVER. ACS and WFC3 are in electrons, with
+    EXTVER 1 for chip 2 and EXTVER 2 for chip 1; STIS is in counts (DN), as is WFPC2,
+    whose file has SCI only. DQ holds the camera's bits for hot and warm pixels,
+    saturation and bad columns; no pixel carries a cosmic-ray bit. Stars, sky and
+    bad pixels per pixel are those of ACS/WFC; PSF, pixel scale, pixel size, gain,
+    read noise and full well are the camera's.
 
     Examples
     --------
@@ -105,26 +114,62 @@ def simulate_hst_file(
     ...     fits.getdata(path, ("SCI", 2)).shape == truth[2].label.shape
     True
     """
-    if filter_name not in _WAVELENGTH:
-        known = ", ".join(_WAVELENGTH)
-        raise ValueError(f"filter_name must be one of {known}, got {filter_name!r}")
-    if exposure_time <= 0:
-        raise ValueError(f"exposure_time must be positive, got {exposure_time}")
+    path = Path(path)
+    known, filter_name = _check(path, camera, filter_name, exposure_time)
     rng = np.random.default_rng(seed)
-    chips = {1: _CHIPS[2]} if subarray else _CHIPS
-    hdus = [_primary(Path(path).name, exposure_time, filter_name, chips)]
-    psf = hst_psf(_WAVELENGTH[filter_name], defocus=rng.normal(0.02, 0.015))
+    chips = {1: known.chips[max(known.chips)]} if subarray else known.chips
+    shape = known.shape if chip_shape is None else chip_shape
+    primary = primary_header(path.name, known, chips, exposure_time, filter_name)
+    hdus = [fits.PrimaryHDU(header=primary)]
+    defocus = rng.normal(0.02, 0.015)
     truth = {}
-    with written_whole(path, overwrite=overwrite) as temporary:
-        for extver, (amplifiers, chip) in chips.items():
-            hits = simulate_cosmic_rays(chip_shape, exposure_time, seed=rng, rate=cosmic_ray_rate)
-            scene = _mirrored_scene(chip_shape, field, psf, rng)
-            image, quality, truth[extver] = _chip(
-                scene, exposure_time, hits, amplifiers, sky_rate=sky_rate, cte=cte, rng=rng
+    with ExitStack() as stack:
+        temporary = stack.enter_context(written_whole(path, overwrite=overwrite))
+        for extver, (amplifiers, number) in chips.items():
+            hits = simulate_cosmic_rays(
+                shape, exposure_time, seed=rng, rate=cosmic_ray_rate, pixel_size=known.pixel_size
             )
-            hdus += _triplet(image, quality, truth[extver].noise, extver, chip)
+            psf = hst_psf(
+                known.filters[filter_name], pixel_scale=known.scale[number], defocus=defocus
+            )
+            scene = _mirrored_scene(shape, field, psf, rng)
+            image, quality, truth[extver] = _chip(
+                scene, exposure_time, hits, known, amplifiers, sky_rate=sky_rate, cte=cte, rng=rng
+            )
+            per_count = known.gain[amplifiers[0]] if known.in_counts else 1
+            hdus += _triplet(
+                image / np.float32(per_count),
+                truth[extver].noise / np.float32(per_count),
+                quality,
+                extver,
+                [image_header(known, number, shape, exposure_time, is_quality=q) for q in (0, 1)],
+            )
+        if known.instrume == "WFPC2":
+            beside = path.with_name(path.name.replace("_c0m", "_c1m"))
+            quality = stack.enter_context(written_whole(beside, overwrite=overwrite))
+            primary = fits.PrimaryHDU(header=primary)
+            primary.header["FILENAME"] = beside.name
+            _as_images([primary, *hdus[3::3]]).writeto(quality)
+            hdus = [hdus[0], *hdus[1::3]]
         fits.HDUList(hdus).writeto(temporary)
     return truth
+
+
+def _check(path, camera, filter_name, exposure_time):
+    """Return what is known of the camera, and the filter."""
+    if camera not in CAMERAS:
+        raise ValueError(f"camera must be one of {', '.join(CAMERAS)}, got {camera!r}")
+    known = CAMERAS[camera]
+    if filter_name is None:
+        filter_name = "F606W" if "F606W" in known.filters else next(iter(known.filters))
+    if filter_name not in known.filters:
+        names = ", ".join(known.filters)
+        raise ValueError(f"filter_name must be one of {names}, got {filter_name!r}")
+    if exposure_time <= 0:
+        raise ValueError(f"exposure_time must be positive, got {exposure_time}")
+    if camera == "WFPC2" and "_c0m" not in path.name:
+        raise ValueError(f"the name of a WFPC2 file must contain _c0m, got {path.name!r}")
+    return known, filter_name
 
 
 def _mirrored_scene(shape, field, psf, rng):
@@ -150,13 +195,13 @@ def _mirrored(position, i, size):
     return i * size + (size - 1 - position if i % 2 else position)
 
 
-def _chip(scene, exposure_time, hits, amplifiers, *, sky_rate, cte, rng):
+def _chip(scene, exposure_time, hits, camera, amplifiers, *, sky_rate, cte, rng):
     """One chip's image, data quality and truth."""
     shape = scene.rate.shape
     dark = hot_pixels(shape, rng) + warm_pixels(shape, rng)
     rate = scene.rate * flat_residual(shape, rng) + dark
-    amplifier = np.arange(shape[1]) * 2 // shape[1]
-    readnoise = np.array([_READNOISE[a] for a in amplifiers], np.float32)[amplifier]
+    amplifier = np.arange(shape[1]) * len(amplifiers) // shape[1]
+    readnoise = np.array([camera.readnoise[a] for a in amplifiers], np.float32)[amplifier]
     order = slice(None, None, -1) if amplifiers == "AB" else slice(None)  # readout row first
     planes = expose(
         rate[order],
@@ -165,7 +210,8 @@ def _chip(scene, exposure_time, hits, amplifiers, *, sky_rate, cte, rng):
         seed=rng,
         sky_rate=sky_rate,
         readnoise=readnoise,
-        gain=_GAIN[amplifiers[0]],
+        gain=camera.gain[amplifiers[0]],
+        full_well=camera.full_well,
         cte=cte,
         defects=False,
     )
@@ -175,56 +221,26 @@ def _chip(scene, exposure_time, hits, amplifiers, *, sky_rate, cte, rng):
     image, expected = image + offset, expected + offset
     noise = np.sqrt(np.maximum(expected, 0) + readnoise**2)
     quality = np.zeros(shape, np.int16)
-    quality[dark >= 0.06] |= 64
-    quality[dark >= 0.14] ^= 64 | 16
-    quality[columns != 0] |= 128
-    quality[image > 0.97 * 84_700] |= 256
+    hot, warm, bad, full = camera.bits
+    quality[dark >= 0.06] = warm
+    quality[dark >= 0.14] = hot
+    quality[columns != 0] |= bad
+    quality[image > 0.97 * camera.full_well] |= full
     label, ignore = label_from_charge(charge, noise)
     return image, quality, ExposureTruth(charge, expected, noise, label, ignore, scene.stars)
 
 
-def _primary(name, exposure_time, filter_name, chips):
-    header = fits.Header()
-    wheel = ("F606W", "CLEAR2L") if filter_name == "F606W" else ("CLEAR1L", filter_name)
-    cards = {
-        "FILENAME": (name, "name of file"),
-        "FILETYPE": ("SCI", "type of data found in data file"),
-        "NEXTEND": (3 * len(chips), "number of extensions"),
-        "TELESCOP": ("HST", "telescope"),
-        "INSTRUME": ("ACS", "instrument"),
-        "DETECTOR": ("WFC", "detector"),
-        "FILTER1": (wheel[0], "element of the first filter wheel"),
-        "FILTER2": (wheel[1], "element of the second filter wheel"),
-        "ROOTNAME": (Path(name).stem.split("_")[0][:9], "rootname of the observation set"),
-        "TARGNAME": ("SIMULATED", "simulated, not observed"),
-        "EXPTIME": (float(exposure_time), "exposure duration (seconds)"),
-        "EXPSTART": (56000.0, "exposure start time (Modified Julian Date)"),
-        "EXPEND": (56000.0 + exposure_time / 86400, "exposure end time (Modified Julian Date)"),
-        "FLASHDUR": (0.0, "exposure time of post flash (seconds)"),
-        "SUBARRAY": (len(chips) == 1, "data from a subarray (T) or full frame (F)"),
-        "CCDAMP": ("".join(sorted("".join(a for a, _ in chips.values()))), "amplifiers used"),
-        "CCDGAIN": (2.0, "commanded gain of CCD"),
-        "PCTECORR": ("COMPLETE", "CTE correction"),
-        "CRCORR": ("OMIT", "combine observations to reject cosmic rays"),
-    }
-    for amplifier in "ABCD":
-        cards[f"ATODGN{amplifier}"] = (_GAIN[amplifier], f"gain of amplifier {amplifier} (e/DN)")
-        cards[f"READNSE{amplifier}"] = (_READNOISE[amplifier], f"read noise of {amplifier} (e)")
-    header.update(cards)
-    return fits.PrimaryHDU(header=header)
-
-
-def _triplet(image, quality, noise, extver, chip):
+def _triplet(image, noise, quality, extver, headers):
     """SCI, ERR and DQ extensions of one chip."""
-    cards = {
-        "CCDCHIP": (chip, "CCD chip (1 or 2)"),
-        "LTV1": (0.0, "offset in X to subsection start"),
-        "LTV2": (0.0, "offset in Y to subsection start"),
-    }
-    hdus = []
-    for name, data in (("SCI", image), ("ERR", noise), ("DQ", quality)):
-        hdu = fits.ImageHDU(data, name=name, ver=extver)
-        hdu.header.update(cards)
-        hdu.header["BUNIT"] = ("UNITLESS" if name == "DQ" else "ELECTRONS", "brightness units")
-        hdus.append(hdu)
-    return hdus
+    planes = {"SCI": (image, 0), "ERR": (noise, 0), "DQ": (quality, 1)}
+    return [
+        fits.ImageHDU(data, headers[is_quality], name=name, ver=extver)
+        for name, (data, is_quality) in planes.items()
+    ]
+
+
+def _as_images(hdus):
+    """Name the planes of WFPC2's data-quality file as the archive does."""
+    for hdu in hdus[1:]:
+        hdu.name = "SCI"
+    return fits.HDUList(hdus)

@@ -1,4 +1,4 @@
-"""Many files on many processes, and images larger than memory."""
+"""Many files on many processes, their hit rates over time, and images larger than memory."""
 
 import importlib
 
@@ -6,7 +6,9 @@ _LAZY = {
     "Outcome": "cosmiq_astro.survey.files",
     "detect_array": "cosmiq_astro.survey.arrays",
     "detect_files": "cosmiq_astro.survey.files",
+    "hit_rates": "cosmiq_astro.survey.rates",
     "outcomes_table": "cosmiq_astro.survey.files",
+    "plot_hit_rates": "cosmiq_astro.survey.rates",
     "run_survey": "cosmiq_astro.survey.files",
 }
 

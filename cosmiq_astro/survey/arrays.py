@@ -131,7 +131,14 @@ def _networks(model, device, settings):
 def _find(model, device, settings, statistics, image, usable, finite, *, satlevel, halo):
     """Return the planes of one chunk, shape (4, ny, nx)."""
     networks = _networks(model, device, tuple(settings.items()))
-    found = _detector(model, device).find(image, usable, networks, statistics, satlevel=satlevel)
+    found = _detector(model, device).find(
+        image,
+        usable,
+        networks,
+        statistics,
+        satlevel=satlevel,
+        sampling=settings["sampling"],
+    )
     inside = np.s_[halo:-halo, halo:-halo]
     planes = np.stack([found[name][inside] for name in _PLANES])
     planes[:, ~finite[inside]] = np.nan

@@ -16,7 +16,7 @@ from cosmiq_astro.hst.detect import digest_of
 from cosmiq_astro.hst.provenance import digest_file, find_finished
 from cosmiq_astro.survey.urls import is_url, local_files, name_output
 
-__all__ = ["Outcome", "detect_files", "outcomes_table", "run_survey"]
+__all__ = ["Outcome", "detect_files", "find_outcome", "outcomes_table", "run_survey"]
 
 _RATE = u.cm**-2 / u.s
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -268,7 +268,7 @@ def _detect_one(pair, *, resume, settings):
         model = _model(str(settings.get("model", "acs-wfc-vi")))
         given = settings | {"model": model}
         if resume:
-            done = _finished(pair, given)
+            done = find_outcome(pair, given)
             if done is not None:
                 return done
         with local_files(*pair, overwrite=settings.get("overwrite", False)) as near:
@@ -290,8 +290,23 @@ def _detect_one(pair, *, resume, settings):
     )
 
 
-def _finished(pair, settings):
-    """Return the outcome of a file that needs no work, else None."""
+def find_outcome(pair, settings):
+    """
+    Look whether a file needs no work, since its output is there already.
+
+    Parameters
+    ----------
+    pair : tuple
+        Input and output, as for `run_survey`.
+    settings : dict
+        Settings of `~cosmiq_astro.hst.detect_file`, with the model loaded.
+
+    Returns
+    -------
+    outcome : `Outcome` or None
+        ``'skipped'``, with the counts of the output; None if there is no
+        output, or one made from another input or in another way.
+    """
     file_in, file_out = _names(pair)
     options = {"use_fsspec": True} if is_url(file_out) else {}
     source = None

@@ -55,8 +55,10 @@ def local_files(file_in, file_out=None, *, overwrite=False):
     """
     Give local names for an input and an output of which either may be a URL.
 
-    What is at a URL is fetched into a temporary directory; the output is put
-    in its place when the block ends without an error.
+    What is at a URL is fetched into a temporary directory, with the
+    data-quality file that WFPC2 has beside its image; what lies in the
+    output's directory is put in its place when the block ends without an
+    error.
 
     Parameters
     ----------
@@ -97,6 +99,11 @@ def local_files(file_in, file_out=None, *, overwrite=False):
             source, path = url_to_fs(str(file_in))
             near_in = Path(folder, Path(path).name)
             source.get_file(path, str(near_in))
+            beside = near_in.name.replace("_c0", "_c1")
+            if beside != near_in.name and source.exists(path.replace(near_in.name, beside)):
+                source.get_file(path.replace(near_in.name, beside), str(near_in.with_name(beside)))
         yield Path(near_in), None if near_out is None else Path(near_out)
         if remote:
-            store.put_file(str(near_out), there)
+            # The image comes last, as on a disk.
+            for made in sorted(near_out.parent.iterdir(), key=lambda made: made == near_out):
+                store.put_file(str(made), there.removesuffix(near_out.name) + made.name)

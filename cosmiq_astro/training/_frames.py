@@ -6,7 +6,7 @@ import numpy as np
 
 from cosmiq_astro.preprocess import estimate_statistics
 
-__all__ = ["Frames", "log_uniform", "seen_statistics"]
+__all__ = ["Frames", "check_interval", "log_uniform", "seen_statistics"]
 
 
 def seen_statistics(image, usable, readnoise, rng):
@@ -48,6 +48,39 @@ def log_uniform(rng, limits):
         The number.
     """
     return float(np.exp(rng.uniform(*np.log(limits))))
+
+
+def check_interval(name, limits, *, positive=False, most=np.inf):
+    """
+    Refuse a range that is out of bounds.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for error messages.
+    limits : tuple of float
+        Smallest and largest.
+    positive : bool, optional
+        Whether 0 is out of bounds.
+    most : float, optional
+        What the largest may be.
+
+    Returns
+    -------
+    limits : tuple of float
+        The two.
+
+    Raises
+    ------
+    ValueError
+        If it is.
+    """
+    low, high = limits
+    if not (0 <= low <= high <= most and (low > 0 or not positive)):
+        kind = "0 < low" if positive else "0 <= low"
+        end = "" if most == np.inf else f" <= {most:g}"
+        raise ValueError(f"{name} must be (low, high) with {kind} <= high{end}, got {limits}")
+    return float(low), float(high)
 
 
 class Frames:

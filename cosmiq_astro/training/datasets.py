@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cosmiq_astro.cleaning import clean_pixels
 from cosmiq_astro.preprocess import (
     ImageStatistics,
     estimate_statistics,
@@ -11,7 +12,8 @@ from cosmiq_astro.preprocess import (
     subtract_sky,
 )
 from cosmiq_astro.training._files import find_exposures
-from cosmiq_astro.training._frames import Frames
+from cosmiq_astro.training._frames import Frames, check_interval
+from cosmiq_astro.training._noise import estimate_level, observe_anew
 from cosmiq_astro.training._pixels import (
     check_frames,
     combine_masks,
@@ -126,6 +128,15 @@ class PairedDataset(Frames):
         and without it.
     gain : float or `~astropy.units.Quantity`, optional
         Electron per adu; needed for adu.
+    exposure_scale : tuple of float, optional
+        Factor on all charge, stars, sky and hits, at most 1, log-uniform between
+        the two, with the noise that so little light has: a shorter exposure, or
+        a less sensitive detector. Needs ``readnoise``. Labels of hits that sink
+        below 3 σ are ignored. Widen it if all exposures are alike and you will
+        meet others.
+    extra_sky : tuple of float, optional
+        Sky added with its Poisson noise, electron per pixel, uniform; as
+        ``exposure_scale``. Widen it if all nights were dark.
     visits : sequence, optional
         Which visit each exposure belongs to, by any name: exposures of one
         visit stay on one side of a split. Give it whenever several exposures
@@ -135,7 +146,7 @@ class PairedDataset(Frames):
     ------
     ValueError
         If numbers of frames, shapes or units differ, a mask has other values
-        than 0 and 1, or a frame has no valid pixel.
+        than 0 and 1, a frame has no valid pixel, or a range is out of bounds.
 
     Examples
     --------
@@ -149,7 +160,18 @@ class PairedDataset(Frames):
 
     _planes = ("_images", "_masks", "_ignore", "_statistics")
 
-    def __init__(self, images, masks, ignore=None, *, readnoise=None, gain=None, visits=None):
+    def __init__(
+        self,
+        images,
+        masks,
+        ignore=None,
+        *,
+        readnoise=None,
+        gain=None,
+        exposure_scale=(1.0, 1.0),
+        extra_sky=(0.0, 0.0),
+        visits=None,
+    ):
         self._images, own = read_pixels("images", images, gain)
         shapes = [image.shape for image in self._images]
         self._masks = check_frames("masks", masks, shapes)
@@ -158,11 +180,16 @@ class PairedDataset(Frames):
         for i, mask in enumerate(self._masks):
             _check_binary(f"masks[{i}]", mask)
         self._readnoise = to_electrons("readnoise", readnoise, gain=gain)
+        self._scale = check_interval("exposure_scale", exposure_scale, positive=True, most=1.0)
+        self._sky = check_interval("extra_sky", extra_sky)
+        self._as_they_are = self._scale == (1, 1) and self._sky == (0, 0)
+        if self._readnoise is None and not self._as_they_are:
+            raise ValueError("exposure_scale and extra_sky need readnoise, to get the noise right")
         self._statistics = [{} for _ in shapes]
         super().__init__(shapes, n_valid=count_valid(self._images, self._ignore), visits=visits)
 
     @classmethod
-    def from_directory(cls, path, *, readnoise=None, gain=None):
+    def from_directory(cls, path, *, readnoise=None, gain=None, **ranges):
         """
         Read pairs of files; pixels are fetched when they are needed.
 
@@ -181,6 +208,8 @@ class PairedDataset(Frames):
             The directory.
         readnoise, gain : float or `~astropy.units.Quantity`, optional
             As for the class.
+        **ranges
+            ``exposure_scale`` and ``extra_sky`` of the class.
 
         Returns
         -------
@@ -194,7 +223,7 @@ class PairedDataset(Frames):
             cannot be used.
         """
         images, masks, ignore, visits = find_exposures(path)
-        return cls(images, masks, ignore, readnoise=readnoise, gain=gain, visits=visits)
+        return cls(images, masks, ignore, readnoise=readnoise, gain=gain, visits=visits, **ranges)
 
     def patch(self, frame, size, rng):
         """
@@ -218,7 +247,33 @@ class PairedDataset(Frames):
         if self._ignore[frame] is not None:
             valid = usable & ~np.asarray(self._ignore[frame][box], dtype=bool)
         label = np.asarray(self._masks[frame][box], dtype=bool)
-        return Patch(image, label, valid, usable, self._statistics_of(frame, rng))
+        patch = Patch(image, label, valid, usable, self._statistics_of(frame, rng))
+        return patch if self._as_they_are else self._observe_anew(patch, rng)
+
+    def _observe_anew(self, patch, rng):
+        """Return the square as a shorter exposure under a brighter sky."""
+        usable, known = patch.usable, patch.statistics
+        image = np.where(usable, patch.image, known.sky)
+        bare = clean_pixels(image, patch.label & usable, mask=~usable)
+        new, level, factor, sky = observe_anew(
+            image,
+            estimate_level(bare, self._readnoise),
+            self._readnoise,
+            rng,
+            exposure_scale=self._scale,
+            extra_sky=self._sky,
+        )
+        # By its definition the label ends where a hit no longer exceeds three standard deviations.
+        sunk = patch.label & (factor * (image - bare) <= 3 * np.sqrt(level + self._readnoise**2))
+        added = factor * (1 - factor) * max(known.sky, 0) + sky
+        variance = factor**2 * known.noise**2 + (1 - factor**2) * self._readnoise**2 + added
+        return Patch(
+            np.where(usable, new, np.nan).astype(np.float32),
+            patch.label & ~sunk,
+            patch.valid & ~sunk,
+            usable,
+            ImageStatistics(sky=factor * known.sky + sky, noise=float(np.sqrt(variance))),
+        )
 
     def _statistics_of(self, frame, rng):
         """Return sky and noise of the whole frame, with or without the read noise known."""

@@ -7,8 +7,13 @@ from astropy.stats import mad_std
 
 from cosmiq_astro.simulate import Footprints, extract_footprints, label_from_charge
 from cosmiq_astro.training._files import find_exposures, find_images
-from cosmiq_astro.training._frames import Frames, log_uniform, seen_statistics
-from cosmiq_astro.training._noise import estimate_level
+from cosmiq_astro.training._frames import (
+    Frames,
+    check_interval,
+    log_uniform,
+    seen_statistics,
+)
+from cosmiq_astro.training._noise import estimate_level, observe_anew
 from cosmiq_astro.training._pixels import check_frames, combine_masks, count_valid, read_pixels
 from cosmiq_astro.training.datasets import Patch
 from cosmiq_astro.units import to_electrons
@@ -106,14 +111,16 @@ class InjectionDataset(Frames):
         self._library = _library(cosmic_rays, gain)
         self._readnoise = to_electrons("readnoise", readnoise, gain=gain)
         self._satlevel = to_electrons("satlevel", satlevel, gain=gain)
-        self._density = _interval("density", density, positive=True)
-        self._charge_scale = _interval("charge_scale", charge_scale, positive=True)
-        self._exposure_scale = _interval("exposure_scale", exposure_scale, positive=True, most=1.0)
-        self._extra_sky = _interval("extra_sky", extra_sky)
+        self._density = check_interval("density", density, positive=True)
+        self._charge_scale = check_interval("charge_scale", charge_scale, positive=True)
+        self._exposure_scale = check_interval(
+            "exposure_scale", exposure_scale, positive=True, most=1.0
+        )
+        self._extra_sky = check_interval("extra_sky", extra_sky)
         super().__init__(shapes, n_valid=count_valid(self._images, self._masks), visits=visits)
 
     @classmethod
-    def from_directory(cls, path, cosmic_rays, *, readnoise, gain=None, satlevel=None):
+    def from_directory(cls, path, cosmic_rays, *, readnoise, gain=None, satlevel=None, **ranges):
         """
         Read science frames; pixels are fetched when they are needed.
 
@@ -132,6 +139,9 @@ class InjectionDataset(Frames):
             of dark-subtracted dark frames in the unit of the science frames.
         readnoise, gain, satlevel : float or `~astropy.units.Quantity`, optional
             As for the class.
+        **ranges
+            ``density``, ``charge_scale``, ``exposure_scale`` and ``extra_sky``
+            of the class.
 
         Returns
         -------
@@ -157,6 +167,7 @@ class InjectionDataset(Frames):
             gain=gain,
             satlevel=satlevel,
             visits=visits,
+            **ranges,
         )
 
     def split(self, fraction, *, seed):
@@ -210,7 +221,14 @@ class InjectionDataset(Frames):
         image = self._images[frame][box]
         usable = np.isfinite(image)
         image = np.where(usable, image, np.median(image[usable]) if usable.any() else 0)
-        image, level = self._observe_anew(image, rng)
+        image, level, _, _ = observe_anew(
+            image,
+            estimate_level(image, self._readnoise),
+            self._readnoise,
+            rng,
+            exposure_scale=self._exposure_scale,
+            extra_sky=self._extra_sky,
+        )
         charge = self._library.paste(
             image.shape,
             rng.poisson(log_uniform(rng, self._density) * image.size),
@@ -230,21 +248,6 @@ class InjectionDataset(Frames):
         hit = np.where(usable, hit, np.nan).astype(np.float32)
         statistics = seen_statistics(hit, usable, self._readnoise, rng)
         return Patch(hit, label, usable & ~ignore, usable, statistics)
-
-    def _observe_anew(self, image, rng):
-        """Return the frame as a shorter exposure under a brighter sky, and its expected level."""
-        level = estimate_level(image, self._readnoise)
-        factor = log_uniform(rng, self._exposure_scale)
-        if factor < 1:
-            # Scaling scales the noise too far down; this is the variance that is then missing.
-            missing = level * factor * (1 - factor) + self._readnoise**2 * (1 - factor**2)
-            image = factor * image + rng.normal(0, np.sqrt(missing))
-            level = factor * level
-        sky = rng.uniform(*self._extra_sky)
-        if sky > 0:
-            image = image + rng.poisson(sky, image.shape)
-            level = level + sky
-        return image.astype(np.float32), level
 
 
 def _library(cosmic_rays, gain):
@@ -266,12 +269,3 @@ def _library(cosmic_rays, gain):
     if not len(library):
         raise ValueError("cosmic_rays holds no hit to inject; give more or longer dark frames")
     return library
-
-
-def _interval(name, limits, *, positive=False, most=np.inf):
-    low, high = limits
-    if not (0 <= low <= high <= most and (low > 0 or not positive)):
-        kind = "0 < low" if positive else "0 <= low"
-        end = "" if most == np.inf else f" <= {most:g}"
-        raise ValueError(f"{name} must be (low, high) with {kind} <= high{end}, got {limits}")
-    return float(low), float(high)

@@ -127,12 +127,12 @@ def test_json_has_all_numbers(make_file, run, capsys):
 
 def test_unforeseen_errors_are_named(make_file, run, monkeypatch, capsys):
     def fail(*args, **kwargs):
-        raise RuntimeError("out of memory")
+        raise RuntimeError("no such kernel")
 
     monkeypatch.setattr("cosmiq_astro.survey.files.detect_file", fail)
     file = make_file()
     assert run(file) == 1
-    assert capsys.readouterr().err == f"cosmiq-astro: error: {file}: RuntimeError: out of memory\n"
+    assert capsys.readouterr().err == f"cosmiq-astro: error: {file}: RuntimeError: no such kernel\n"
     assert run(file, "--debug") == 1
     assert "Traceback (most recent call last)" in capsys.readouterr().err
 
@@ -166,6 +166,18 @@ def test_dry_run_finds_what_would_fail(make_file, run, capsys):
     file.with_name("j1_flc_crvi.fits").touch()
     assert run(file, "--dry-run") == 1
     assert "exists already; set overwrite to replace it" in capsys.readouterr().err
+
+
+def test_dry_run_tells_what_is_done_already(make_file, run, capsys, tmp_path):
+    one, two = make_file("one_flt.fits"), make_file("two_flt.fits")
+    options = ["--resume", "--seed", "1", "-o", f"{tmp_path / 'new'}/"]
+    assert run(one, *options) == 0
+    capsys.readouterr()
+    assert run(one, two, "--dry-run", *options) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{one}: skipped, ")
+    assert lines[1].startswith(f"{two}: ACS/WFC -> ")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["one_flt_crvi.fits"]
 
 
 def test_in_place(make_file, run, tmp_path):

@@ -10,7 +10,13 @@ from cosmiq_astro.cli.main import main
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["detect", "--help"], ["evaluate", "--help"], ["models", "--help"]],
+    [
+        ["--help"],
+        ["detect", "--help"],
+        ["evaluate", "--help"],
+        ["models", "--help"],
+        ["simulate", "--help"],
+    ],
 )
 def test_help_is_instant(arguments):
     code = (
@@ -54,3 +60,19 @@ def test_interruption(monkeypatch, capsys):
     monkeypatch.setattr(models, "run", interrupt)
     assert main(["models"]) == 130
     assert capsys.readouterr().err == "cosmiq-astro: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("on_terminal", "environment", "coloured"),
+    [(True, {}, True), (False, {}, False), (True, {"NO_COLOR": "1"}, False)],
+)
+def test_colours_on_a_terminal_only(monkeypatch, capsys, on_terminal, environment, coloured):
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: on_terminal)
+    assert main(["detect", "nonesuch.fits", "--config", "nonesuch.toml"]) == 2
+    error = capsys.readouterr().err
+    assert ("\x1b[31merror:\x1b[0m" in error) == coloured
+    assert coloured or error.startswith("cosmiq-astro: error: ")

@@ -49,6 +49,24 @@ def test_a_model_is_trained_and_used(pairs, tmp_path, capsys):
     assert "holds a model; give --overwrite to replace it" in capsys.readouterr().err
 
 
+def test_ranges_arrive(pairs, tmp_path, capsys, monkeypatch):
+    given = {}
+
+    def remember(self, *args, **kwargs):
+        given.update(kwargs)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("cosmiq_astro.training.PairedDataset.__init__", remember)
+    command = ["train", str(pairs), "-o", str(tmp_path / "mine"), *SHORT]
+    assert main([*command, "--exposure-scale", "0.2,1", "--extra-sky", "0,200"]) == 1
+    assert (given["exposure_scale"], given["extra_sky"]) == ((0.2, 1.0), (0.0, 200.0))
+    assert main([*command, "--density", "1e-3,1e-2"]) == 1
+    assert "--density is for --hits" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*command, "--extra-sky", "5"])
+    assert "'5' is not LOW,HIGH" in capsys.readouterr().err
+
+
 def test_hits_of_dark_frames_are_injected(tmp_path, capsys):
     science, darks, out = tmp_path / "science", tmp_path / "darks", tmp_path / "mine"
     science.mkdir()

@@ -261,8 +261,11 @@ def test_the_input_is_not_taken_for_the_output(make_file, detect):
         detect(file, file, overwrite=True)
     with pytest.raises(ValueError, match="set in_place or give file_out"):
         detect(file, file, in_place=True)
-    with pytest.raises(FileNotFoundError, match="there is no directory"):
-        detect(file, file.parent / "nowhere" / "out.fits")
+    with pytest.raises(FileExistsError):
+        detect(file, file / "out.fits")
+    out = file.parent / "new" / "folder" / "out.fits"
+    assert detect(file, out).file_out == out
+    assert out.is_file()
 
 
 def test_in_place(make_file, detect):

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from cosmiq_astro.hst import identify, readout
+from cosmiq_astro.hst.headers import merged_header
 from cosmiq_astro.simulate import simulate_hst_file
 
 
@@ -83,3 +85,42 @@ def test_does_not_overwrite_unasked(written):
         simulate_hst_file(path, filter_name="F999W", overwrite=True)
     with pytest.raises(ValueError, match="exposure_time must be positive, got -1"):
         simulate_hst_file(path, exposure_time=-1, overwrite=True)
+    with pytest.raises(ValueError, match=r"camera must be one of ACS/WFC, .* got 'ACS/SBC'"):
+        simulate_hst_file(path, camera="ACS/SBC", overwrite=True)
+    with pytest.raises(ValueError, match="must contain _c0m, got 'jsim01abq_flc"):
+        simulate_hst_file(path, camera="WFPC2", overwrite=True)
+
+
+CAMERAS = {
+    "ACS/HRC": ("jsim_flt.fits", 1, "ELECTRONS"),
+    "WFC3/UVIS": ("isim_flc.fits", 2, "ELECTRONS"),
+    "WFPC2": ("usim_c0m.fits", 4, "COUNTS"),
+    "STIS/CCD": ("osim_flt.fits", 1, "COUNTS"),
+}
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_other_cameras(tmp_path, camera):
+    name, n_chips, unit = CAMERAS[camera]
+    path = tmp_path / name
+    truth = simulate_hst_file(path, camera=camera, chip_shape=(64, 96), exposure_time=300, seed=5)
+    assert list(truth) == list(range(1, n_chips + 1))
+    quality_file = path.with_name(name.replace("_c0m", "_c1m"))
+    with fits.open(path) as hdus, fits.open(quality_file) as quality:
+        known = identify(hdus[0].header)
+        assert known.name == camera
+        assert hdus[0].header["NEXTEND"] == len(hdus) - 1
+        for extver, made in truth.items():
+            header = merged_header(hdus["SCI", extver].header, hdus[0].header)
+            assert header["EXPTIME"] == 300
+            assert hdus["SCI", extver].header["BUNIT"] == unit
+            levels = readout(header)
+            assert levels.satlevel <= known.full_well
+            electrons = hdus["SCI", extver].data * (levels.gain if unit == "COUNTS" else 1)
+            pull = (electrons - made.expected - made.cosmic_ray_charge) / made.noise
+            # The noise is that which the headers tell, rounding to whole counts included.
+            assert 0.95 < pull.std() < 1.15
+            assert np.hypot(levels.readnoise, 3) < made.noise.min() * 1.2
+            dq = quality["SCI" if camera == "WFPC2" else "DQ", extver].data
+            assert dq.dtype == np.dtype(">i2")
+            assert not np.any(dq & known.cosmic_ray_bits)

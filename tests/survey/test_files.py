@@ -176,6 +176,33 @@ def test_urls_in_and_out(files, model):
     assert again["status"][0] == "skipped"
 
 
+def test_wfpc2_at_a_url_has_its_quality_file(model, tmp_path):
+    store = pytest.importorskip("fsspec").filesystem("memory")
+    image = np.random.default_rng(1).normal(50, 8, (24, 32)).astype(np.float32)
+    quality = np.zeros(image.shape, np.int16)
+    quality[3] = 2
+    for name, plane in (("u_c0m.fits", image), ("u_c1m.fits", quality)):
+        primary = fits.PrimaryHDU()
+        primary.header.update(INSTRUME="WFPC2", EXPTIME=500.0, ATODGAIN=7.0)
+        header = fits.Header({"DETECTOR": 1, "BUNIT": "COUNTS"})
+        fits.HDUList([primary, fits.ImageHDU(plane, header, name="SCI", ver=1)]).writeto(
+            tmp_path / name
+        )
+        store.pipe(f"/wfpc2/{name}", (tmp_path / name).read_bytes())
+    settings = {"model": model, "T": 2, "seed": 1}
+    local = detect_files([tmp_path / "u_c0m.fits"], tmp_path / "out", **settings)
+    table = detect_files(["memory://wfpc2/u_c0m.fits"], "memory://wfpc2/out", **settings)
+    assert list(local["status"]) == list(table["status"]) == ["ok"], table["error"][0]
+    assert local["n_pixels_flagged"][0] == table["n_pixels_flagged"][0]
+    assert sorted(path.rsplit("/")[-1] for path in store.ls("/wfpc2/out", detail=False)) == [
+        "u_c0m_crvi.fits",
+        "u_c1m_crvi.fits",
+    ]
+    with store.open("/wfpc2/out/u_c1m_crvi.fits") as file, fits.open(file) as hdus:
+        assert (hdus["SCI"].data[3] == 2).all()
+        assert (hdus["SCI"].data & 16384 > 0).sum() == table["n_pixels_flagged"][0]
+
+
 def test_names_of_outputs(tmp_path):
     assert name_output("s3://b/x/j_flt.fits.gz") == "s3://b/x/j_flt_crvi.fits"
     assert name_output("s3://b/j_flt.fits", tmp_path) == tmp_path / "j_flt_crvi.fits"

@@ -97,6 +97,48 @@ def test_pairs_are_normalised_by_their_whole_frame_as_detection_does(planes):
     assert seen == {estimate_statistics(image, image > 0, readnoise=r) for r in known}
 
 
+def test_shorter_exposures_under_brighter_skies_have_their_noise():
+    rng = np.random.default_rng(3)
+    image = rng.poisson(400.0, (128, 128)) + rng.normal(0, 5.0, (128, 128))
+    mask = np.zeros(image.shape, bool)
+    mask[20, 10:14] = mask[60, 90] = True
+    image[20, 10:14] += 2000.0
+    image[60, 90] += 100.0  # five sigma, and 1.9 of what is left of it
+    image[0, 0] = np.nan
+    pairs = PairedDataset(
+        [image], [mask], readnoise=5.0, exposure_scale=(0.25, 0.25), extra_sky=(50.0, 50.0)
+    )
+    sky = np.median(image[1:])
+    for seed in range(4):  # with and without the read noise told
+        patch = pairs.patch(0, 128, np.random.default_rng(seed))
+        bare = patch.image[~mask & patch.usable]
+        assert bare.mean() == pytest.approx(400 / 4 + 50, abs=0.5)
+        assert bare.var() == pytest.approx(400 / 4 + 50 + 25, rel=0.05)
+        assert patch.statistics.sky == pytest.approx(sky / 4 + 50, rel=0.01)
+        assert patch.statistics.noise == pytest.approx(bare.std(), rel=0.05)
+        assert patch.label[20, 10:14].all()
+        assert patch.image[20, 10:14].mean() == pytest.approx(650, abs=40)
+        assert patch.label.sum() == 4
+        assert not patch.valid[60, 90]
+        assert patch.valid.sum() == image.size - 2
+        assert np.isnan(patch.image[0, 0])
+    again = pairs.patch(0, 128, np.random.default_rng(3))
+    np.testing.assert_array_equal(patch.image, again.image)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"extra_sky": (0, 50)}, "exposure_scale and extra_sky need readnoise"),
+        ({"readnoise": 5, "exposure_scale": (0.5, 2)}, r"must be \(low, high\) with 0 < low"),
+        ({"readnoise": 5, "extra_sky": (9, 1)}, r"extra_sky must be .* got \(9, 1\)"),
+    ],
+)
+def test_bad_ranges(planes, settings, message):
+    with pytest.raises(ValueError, match=message):
+        PairedDataset(*planes, **settings)
+
+
 def test_nan_pixels_are_hidden_and_do_not_count(planes):
     for image in planes[0]:
         image[::2] = np.nan

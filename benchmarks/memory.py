@@ -1,0 +1,79 @@
+"""
+Peak memory of one ACS/WFC chip, 2048 x 4096 pixels, beside deepCR.
+
+python benchmarks/memory.py [--out DIR]
+
+Each way runs in a process of its own; what ``import torch`` takes, and the image itself, are
+subtracted.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from _machine import describe, write
+from astropy.table import Table
+
+START = """\
+import resource, sys
+import torch
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+before = peak()
+import numpy as np
+image = np.random.default_rng(1).normal(50, 8, (2048, 4096)).astype(np.float32)
+"""
+OURS = """\
+import cosmiq_astro as ca
+ca.CosmicRayDetector({model!r}, device="cpu")(image, seed=1, readnoise=5, **{settings!r})
+"""
+DEEPCR = """\
+from deepCR import deepCR
+peer = deepCR(mask="ACS-WFC", device="CPU")
+peer.clean(image, inpaint=False, **{settings!r})
+"""
+END = "\nprint(peak() - before - image.nbytes / 2**20)\n"
+WAYS = {
+    "cosmicray_unet": (OURS, {"model": "acs-wfc-unet", "settings": {}}),
+    "cosmicray_vi, T=1": (OURS, {"model": "acs-wfc-vi", "settings": {"T": 1}}),
+    "cosmicray_vi, T=16": (OURS, {"model": "acs-wfc-vi", "settings": {"T": 16}}),
+    "cosmicray_vi, T=64": (OURS, {"model": "acs-wfc-vi", "settings": {"T": 64}}),
+    "cosmicray_vi, T=16, adaptive": (
+        OURS,
+        {"model": "acs-wfc-vi", "settings": {"T": 16, "sampling": "adaptive"}},
+    ),
+    "cosmicray_vi, moments": (OURS, {"model": "acs-wfc-vi", "settings": {"sampling": "moments"}}),
+    "deepCR ACS-WFC, 256-pixel segments": (
+        DEEPCR,
+        {"settings": {"segment": True, "patch": 256}},
+    ),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    rows = []
+    for name, (template, values) in WAYS.items():
+        code = START + template.format(**values) + END
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True
+        )
+        if done.returncode:
+            print(f"without {name}: {done.stderr.strip().splitlines()[-1]}")
+            continue
+        rows.append({"method": name, "peak_MiB": round(float(done.stdout.split()[-1]))})
+        print(*rows[-1].values(), flush=True)
+    table = Table(rows=rows)
+    table.meta |= {
+        "title": "Peak memory for 2048 x 4096 pixels, without import torch and the image",
+        **describe(),
+        "command": "python benchmarks/memory.py --out DIR",
+    }
+    write(table, arguments.out, "memory")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""The cosmic-ray rate over time, from what detections have written to their files."""
+
+import math
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import QTable
+from astropy.time import Time
+
+__all__ = ["hit_rates", "plot_hit_rates"]
+
+_RATE = u.cm**-2 / u.s
+
+
+def hit_rates(files):
+    """
+    Put the cosmic-ray rates of many exposures into a table, by time.
+
+    Parameters
+    ----------
+    files : sequence of path-like
+        Outputs of `~cosmiq_astro.hst.detect_file`. Only their headers are read.
+
+    Returns
+    -------
+    rates : `~astropy.table.QTable`
+        One row per file, by time: ``file``; ``time``, the middle of the
+        exposure (`~astropy.time.Time`); ``exposure_time`` (s); ``n_hits``;
+        ``hit_rate``, the mean over the chips, and its Poisson standard error
+        ``hit_rate_error`` (1 / (cm2 s); NaN where the size of the pixels or
+        the exposure time is not known).
+
+    Raises
+    ------
+    ValueError
+        If a file holds no detection, or does not tell when it was taken.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from cosmiq_astro.data import sample_path
+    >>> from cosmiq_astro.hst import detect_file
+    >>> from cosmiq_astro.survey import hit_rates
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "sample_crvi.fits"
+    ...     result = detect_file(sample_path(), file, model="acs-wfc-unet")
+    ...     rates = hit_rates([file])
+    >>> print(rates["time"][0].isot, rates["exposure_time"][0])
+    2002-04-13T20:40:52.644 60.0 s
+    """
+    rows = [_read(file) for file in files]
+    names = ["file", "time", "exposure_time", "n_hits", "hit_rate", "hit_rate_error"]
+    columns = list(zip(*rows, strict=True)) if rows else [[] for _ in names]
+    table = QTable(dict(zip(names, columns, strict=True)))
+    table["time"] = Time(table["time"].astype(float), format="mjd", scale="utc")
+    for name, unit in (("exposure_time", u.s), ("hit_rate", _RATE), ("hit_rate_error", _RATE)):
+        table[name] = table[name].astype(float) * unit
+    table["time"].format = "isot"
+    return table[np.argsort(table["time"].mjd, kind="stable")]
+
+
+def plot_hit_rates(rates, ax=None):
+    """
+    Draw the rates over time, with their errors.
+
+    Parameters
+    ----------
+    rates : `~astropy.table.QTable`
+        From `hit_rates`.
+    ax : `~matplotlib.axes.Axes`, optional
+        Where to draw. Default: the current axes.
+
+    Returns
+    -------
+    ax : `~matplotlib.axes.Axes`
+        With the rates added.
+    """
+    import matplotlib.pyplot as plt
+
+    ax = plt.gca() if ax is None else ax
+    ax.errorbar(
+        rates["time"].datetime64,
+        rates["hit_rate"].to_value(_RATE),
+        yerr=rates["hit_rate_error"].to_value(_RATE),
+        fmt="o",
+        markersize=4,
+    )
+    ax.set(xlabel="time (UTC)", ylabel="hits per cm$^2$ and second")
+    return ax
+
+
+def _read(file):
+    """Return the row of a file."""
+    with fits.open(file) as hdus:
+        primary = hdus[0].header
+        found = [(hdu.header, math.prod(hdu.shape)) for hdu in hdus if "CRVINHIT" in hdu.header]
+        if not found:
+            raise ValueError(f"{file} holds no detection: give outputs of a detection")
+    headers, n_pixels = zip(*found, strict=True)
+    exposure_time = headers[0].get("EXPTIME", primary.get("EXPTIME", math.nan))
+    n_hits = sum(header["CRVINHIT"] for header in headers)
+    per_chip = [header.get("CRVIRATE", math.nan) for header in headers]
+    rate = float(np.average(per_chip, weights=n_pixels))
+    error = rate * math.sqrt(n_hits) / max(n_hits, 1)
+    middle = _start(file, headers[0], primary) + np.nan_to_num(exposure_time) / 2 / 86400
+    return str(file), middle, exposure_time, n_hits, rate, error
+
+
+def _start(file, header, primary):
+    """Return when the exposure began, MJD."""
+    for source in (header, primary):
+        if "EXPSTART" in source:
+            return float(source["EXPSTART"])
+        if "DATE-OBS" in source:
+            date = str(source["DATE-OBS"]).strip()
+            clock = str(source.get("TIME-OBS", source.get("UT", ""))).strip()
+            return Time(date if "T" in date or not clock else f"{date}T{clock}", scale="utc").mjd
+    raise ValueError(f"{file} has neither EXPSTART nor DATE-OBS: the time of its rate is unknown")
