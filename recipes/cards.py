@@ -29,9 +29,10 @@ HST/STIS CCD exposures of 1999 (proposal 7353), turned, flipped and scaled by 0.
 Scenes, STIS exposures and simulated hits of the validation set were not trained on; the parameters
 of the simulated hits were fitted to STIS exposures that include the two held out here.
 
-Command: `python recipes/acs_wfc.py --data DIR --work DIR{init}`. Begun from {start}; {trunk} epochs as a
-baseline, then {epochs} epochs {how} ({settings}; seed {seed}); the best epoch by validation loss. Its
-twin, {twin}, went on from the same baseline, for as many epochs and with the same patches.
+Command: `python recipes/acs_wfc.py --data DIR --work DIR{init}`. Begun from {start};
+{trunk} epochs as a baseline, then {epochs} epochs {how}
+({settings}; seed {seed}); the best epoch by validation loss.
+Its twin, {twin}, went on from the same baseline, for as many epochs and with the same patches.
 
 ## Scores on validation scenes
 
