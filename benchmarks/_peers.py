@@ -54,8 +54,9 @@ def model_tool(name, T):
     Parameters
     ----------
     name : str
-        Model name or folder, with ``@T`` or ``@mean`` for another number of
-        passes, or ``@raw`` for no temperature; several joined by ``+`` are an
+        Model name or folder, with ``@T`` for another number of passes,
+        ``@mean``, ``@moments`` or ``@adaptive`` for another way of sampling,
+        or ``@raw`` for no temperature; several joined by ``+`` are an
         ensemble.
     T : int
         Passes of a variational model.
@@ -66,7 +67,7 @@ def model_tool(name, T):
     for i, (_, setting) in enumerate(parts):
         if setting == "raw":
             models[i] = dataclasses.replace(models[i], temperature=1.0)
-        fixed = {"T": 1, "sampling": "mean"} if setting == "mean" else {}
+        fixed = {"sampling": setting} if setting in ("mean", "moments", "adaptive") else {}
         options.append({"T": int(setting) if setting.isdigit() else T} | fixed)
     detectors = [CosmicRayDetector(model, device="cpu") for model in models]
 

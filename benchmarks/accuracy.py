@@ -17,7 +17,8 @@ e  exposure times 10 to 2000 s x sky levels
 ``--data`` holds stis_ccd_1999.fits, itl_cosmic_rays_2017.fits.gz,
 tinytim_acs_wfc/ and the HRC and SAAO frames; ``--hrc`` is j8bt06nyq_flt.fits.
 Frames and the planes of the peers are kept in ``--work``; a model's are not.
-Models: names or folders, with ``@T``, ``@mean`` or ``@raw`` (no temperature);
+Models: names or folders, with ``@T``, ``@mean``, ``@moments`` or ``@raw`` (no
+temperature);
 ``A+B`` is an ensemble. The score called 'known scene' is (image - expected) / noise.
 
 Writes accuracy_<set>.ecsv, accuracy_<set>_differences.ecsv (each model against
@@ -45,6 +46,7 @@ from _scores import (
     rates_by_charge,
     scores,
 )
+from _summary import summaries
 from _targets import print_targets
 from astropy.table import Table
 
@@ -202,6 +204,7 @@ def parse():
     parser.add_argument("--resamples", type=int, default=200)
     parser.add_argument("--work", type=Path, default=Path("accuracy_work"))
     parser.add_argument("--out", type=Path, default=Path("accuracy"))
+    parser.add_argument("--docs", type=Path, help="folder for shorter tables, to be committed")
     return parser.parse_args()
 
 
@@ -223,7 +226,7 @@ def main():
             counts = run.counts(tool, tuning)
             platt = fit_platt(sum((c.histogram for c in counts[1:]), counts[0].histogram))
             print("deepCR, Platt calibration: scale {:.3f}, offset {:.3f}".format(*platt))
-    tables = {}
+    tables, against = {}, {}
     for part in sets:
         if part == "c":
             real = read_frames(options.data, options.hrc)
@@ -231,7 +234,8 @@ def main():
         else:
             tables[part], differences = score_set(part, run, models, options, platt)
             if differences:
-                write(Table(differences), options.out / f"accuracy_{part}_differences.ecsv")
+                against[part] = Table(differences)
+                write(against[part], options.out / f"accuracy_{part}_differences.ecsv")
         if part == "a":
             specs = specs_of(part, options.frames_per_cell, options.size)
             photometry = photometry_table(run, specs, options.resamples)
@@ -239,10 +243,19 @@ def main():
             photometry.pprint_all()
         write(tables[part], options.out / f"accuracy_{part}.ecsv")
         show(tables[part], COLUMNS if part != "c" else tables[part].colnames)
+    short = summaries(tables, against)
     if "d" in sets and models:
         novelty = novelty_table(run, models, options)
         write(novelty, options.out / "accuracy_novelty.ecsv")
         novelty.pprint_all()
+        novelty.meta = {
+            "title": "Unfamiliar exposures told from familiar ones (set a)",
+            "description": "Area under the ROC of a frame's mean entropy or mutual information, at "
+            "matched densities of hits and of bright pixels.",
+        }
+        short["accuracy_novelty"] = novelty
+    for name, table in short.items() if options.docs else ():
+        write(table, options.docs / f"{name}.ecsv")
     print_targets(tables, names)
     for name, (seconds, megapixels) in run.seconds.items():
         print(f"{name}: {seconds:.0f} s for {megapixels:.1f} Mpix, what was kept included")
