@@ -226,7 +226,7 @@ def main():
             counts = run.counts(tool, tuning)
             platt = fit_platt(sum((c.histogram for c in counts[1:]), counts[0].histogram))
             print("deepCR, Platt calibration: scale {:.3f}, offset {:.3f}".format(*platt))
-    tables, against = {}, {}
+    tables, against, short = {}, {}, {}
     for part in sets:
         if part == "c":
             real = read_frames(options.data, options.hrc)
@@ -241,9 +241,16 @@ def main():
             photometry = photometry_table(run, specs, options.resamples)
             write(photometry, options.out / "accuracy_photometry.ecsv")
             photometry.pprint_all()
+            photometry.meta = {
+                "title": "Magnitudes of stars before and after cleaning (set a)",
+                "description": "Mean error (mag) in apertures of 3 pixels against the known light, by "
+                "S/N, for stars without and with a hit in the aperture; errors beyond 1 mag count as "
+                "1. Intervals (95 %) from frames drawn with replacement.",
+            }
+            short["accuracy_photometry"] = photometry
         write(tables[part], options.out / f"accuracy_{part}.ecsv")
         show(tables[part], COLUMNS if part != "c" else tables[part].colnames)
-    short = summaries(tables, against)
+    short |= summaries(tables, against)
     if "d" in sets and models:
         novelty = novelty_table(run, models, options)
         write(novelty, options.out / "accuracy_novelty.ecsv")
