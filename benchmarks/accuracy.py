@@ -243,9 +243,9 @@ def main():
             photometry.pprint_all()
             photometry.meta = {
                 "title": "Magnitudes of stars before and after cleaning (set a)",
-                "description": "Mean error (mag) in apertures of 3 pixels against the known light, by "
-                "S/N, for stars without and with a hit in the aperture; errors beyond 1 mag count as "
-                "1. Intervals (95 %) from frames drawn with replacement.",
+                "description": "Mean error (mag) in apertures of 3 pixels against the known light, "
+                "by S/N, for stars without and with a hit in the aperture; errors beyond 1 mag "
+                "count as 1. Intervals (95 %) from frames drawn with replacement.",
             }
             short["accuracy_photometry"] = photometry
         write(tables[part], options.out / f"accuracy_{part}.ecsv")
