@@ -103,7 +103,8 @@ class CosmicRayDetector:
         self.model = model if isinstance(model, Model) else load_model(model)
         self.device = _choose_device(device)
         self.tile_size = _TILE_SIZE if tile_size is None else tile_size
-        if not isinstance(self.tile_size, (int, np.integer)) or self.tile_size < 1:
+        is_whole = isinstance(self.tile_size, (int, np.integer)) and tile_size is not True
+        if not is_whole or self.tile_size < 1:
             raise ValueError(f"tile_size must be a positive integer, got {tile_size!r}")
         # `Module.to` works in place; the model may be in use on another device.
         on_cpu = self.device.type == "cpu"
@@ -331,7 +332,8 @@ def _choose_device(device):
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         chosen = torch.device(device)
-        torch.empty(1, device=chosen)
+        # A tensor without data, as on the device 'meta', cannot be read back.
+        torch.empty(1, device=chosen).cpu()
     except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(

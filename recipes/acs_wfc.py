@@ -4,7 +4,9 @@ Train the bundled models acs-wfc-unet and acs-wfc-vi.
 python recipes/acs_wfc.py --data DIR --work DIR [--init NAME] [--stage trunk|unet|vi|all]
 
 DIR of --data holds stis_ccd_1999.fits, tinytim_acs_wfc/ and cosmos2020_sample.fits.gz;
---work keeps scenes, checkpoints and histories, so that an interrupted run goes on.
+--work keeps scenes, checkpoints and histories, so that an interrupted run goes on. Version 2 began
+from version 1 (--init acs-wfc-unet, as it was in commit 7fec865); without --init the weights begin
+at random, and need some 40 --epochs.
 """
 
 import argparse

@@ -10,6 +10,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, FITSFixedWarning, WcsError
 
+from cosmiq_astro._files import readable
 from cosmiq_astro.hst.headers import merged_header, unit_of, wcs_cards
 from cosmiq_astro.hst.instruments import identify
 from cosmiq_astro.hst.waivered import as_extensions
@@ -134,7 +135,7 @@ def read_chip(file, extver=1, *, dq_ignore=None):
     >>> ccd.unit, ccd.meta["EXPTIME"]
     (Unit("electron"), 60.0)
     """
-    with as_extensions(file) as near, fits.open(near) as hdus:
+    with as_extensions(file) as near, readable(file), fits.open(near) as hdus:
         chips = {chip.extver: chip for chip in find_chips(near, hdus)}
         if extver not in chips:
             known = ", ".join(map(str, chips))
@@ -222,7 +223,8 @@ def _native(data):
 
 def _shape(hdu):
     """Return the shape of an image HDU with data, without reading it; None for any other."""
-    if not hdu.is_image or not hdu.shape:
+    # An HDU whose header breaks the rules has no shape at all.
+    if not hdu.is_image or not getattr(hdu, "shape", ()):
         return None
     return hdu.shape
 

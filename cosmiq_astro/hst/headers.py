@@ -1,11 +1,13 @@
 """What the headers of HST files say: merged cards, coordinates, units."""
 
+import math
 import re
 
 from astropy import units as u
 from astropy.io import fits
+from astropy.io.fits.card import Undefined
 
-__all__ = ["merged_header", "unit_of", "wcs_cards"]
+__all__ = ["merged_header", "number", "unit_of", "wcs_cards"]
 
 _UNITS = {
     "ELECTRON": u.electron,
@@ -63,6 +65,37 @@ def wcs_cards(header):
         The cards found.
     """
     return [card for card in header.cards if _WCS_CARDS.fullmatch(card.keyword)]
+
+
+def number(header, keyword, default=None):
+    """
+    Return a card that must hold a number.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header`
+        Of an image.
+    keyword : str
+        Of the card.
+    default : float, optional
+        If there is no such card, or it has no value.
+
+    Returns
+    -------
+    value : float or None
+        Its value.
+
+    Raises
+    ------
+    ValueError
+        If it is a text, a truth value, complex or not finite.
+    """
+    value = header.get(keyword, default)
+    if value is None or value == "" or isinstance(value, Undefined):
+        return default
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{keyword} in the header must be a finite number, got {value!r}")
+    return value
 
 
 def unit_of(header):

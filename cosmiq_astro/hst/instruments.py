@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from astropy import units as u
 
+from cosmiq_astro.hst.headers import number
+
 __all__ = ["INSTRUMENTS", "Instrument", "Readout", "identify", "readout"]
 
 _CR_BITS = 4096 | 8192 | 16384
@@ -170,17 +172,17 @@ def readout(header):
     if instrument is _UNKNOWN:
         return Readout()
     if instrument.name == "WFPC2":
-        key = (header.get("DETECTOR"), round(header.get("ATODGAIN", 0)))
+        key = (header.get("DETECTOR"), round(number(header, "ATODGAIN", 0)))
         gain, readnoise = _WFPC2_READOUT.get(key, (None, None))
     elif instrument.name == "STIS/CCD":
-        gain = header.get("ATODGAIN") or header.get("CCDGAIN")
-        readnoise = header.get("READNSE")
+        gain = number(header, "ATODGAIN") or number(header, "CCDGAIN")
+        readnoise = number(header, "READNSE")
     else:
         amplifiers = _amplifiers(header)
-        gain = _mean(header, "ATODGN", amplifiers) or header.get("CCDGAIN")
+        gain = _mean(header, "ATODGN", amplifiers) or number(header, "CCDGAIN")
         readnoise = _mean(header, "READNSE", amplifiers)
     if readnoise and not is_raw(header) and not is_drizzled(header):
-        readnoise *= math.sqrt(max(header.get("NCOMBINE", 1), 1))
+        readnoise *= math.sqrt(max(number(header, "NCOMBINE", 1), 1))
     else:
         readnoise = None
     satlevel = instrument.full_well
@@ -231,6 +233,6 @@ def _amplifiers(header):
 
 def _mean(header, stem, amplifiers):
     """Mean over the amplifiers of a keyword; amplifiers that were not used have 0."""
-    values = [header.get(f"{stem}{amplifier}", 0) for amplifier in amplifiers]
+    values = [number(header, f"{stem}{amplifier}", 0) for amplifier in amplifiers]
     values = [value for value in values if value > 0]
     return sum(values) / len(values) if values else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from astropy.io import fits
 
-from cosmiq_astro._files import written_whole
+from cosmiq_astro._files import readable, written_whole
 from cosmiq_astro.hst.headers import wcs_cards
 from cosmiq_astro.nddata import PLANES
 
@@ -81,7 +81,8 @@ def write_detections(file_in, file_out, detections, *, overwrite=False):
         stored = stack.enter_context(
             fits.open(file_in, disable_image_compression=True, do_not_scale_image_data=True)
         )
-        _write(_assemble(pixels, stored, detections), temporary)
+        with readable(file_in):
+            _write(_assemble(pixels, stored, detections), temporary)
 
 
 def write_dq_file(file_in, file_out, detections, *, overwrite=False):
@@ -102,7 +103,9 @@ def write_dq_file(file_in, file_out, detections, *, overwrite=False):
     with ExitStack() as stack:
         temporary = stack.enter_context(written_whole(file_out, overwrite=overwrite))
         pixels = stack.enter_context(fits.open(file_in))
-        quality = stack.enter_context(fits.open(detections[0].chip.dq_file))
+        dq_file = detections[0].chip.dq_file
+        stack.enter_context(readable(dq_file))
+        quality = stack.enter_context(fits.open(dq_file))
         out = dict(enumerate(quality))
         for detection in detections:
             number = detection.chip.dq
@@ -114,6 +117,13 @@ def write_dq_file(file_in, file_out, detections, *, overwrite=False):
 def _write(hdus, path):
     # Old headers break rules that do not hinder reading; they are copied, not judged.
     hdus.writeto(path, checksum=True, output_verify="silentfix+ignore")
+    # A header of the input that lies about the size of its data hides all that comes after it.
+    with fits.open(path) as written:
+        if len(written) != len(hdus):
+            raise ValueError(
+                f"the copy would have {len(written)} readable HDUs in place of {len(hdus)}: "
+                "the input is damaged"
+            )
 
 
 def _assemble(pixels, stored, detections):

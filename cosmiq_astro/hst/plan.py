@@ -6,8 +6,9 @@ from pathlib import Path
 from astropy import units as u
 from astropy.io import fits
 
+from cosmiq_astro._files import readable
 from cosmiq_astro.hst.chips import Chip, find_chips
-from cosmiq_astro.hst.headers import merged_header, unit_of
+from cosmiq_astro.hst.headers import merged_header, number, unit_of
 from cosmiq_astro.hst.instruments import (
     INSTRUMENTS,
     Instrument,
@@ -120,7 +121,7 @@ def plan_file(
     file_in = Path(file_in)
     file_out = _output_name(file_in, file_out, in_place, overwrite)
     given = Readout(gain, readnoise, satlevel)
-    with as_extensions(file_in) as near, fits.open(near) as hdus:
+    with as_extensions(file_in) as near, readable(file_in), fits.open(near) as hdus:
         if in_place and near != file_in:
             raise ValueError(
                 f"{file_in} is waivered FITS, which has no place for the planes: leave in_place out"
@@ -197,6 +198,8 @@ def _refuse_processed(file_in, hdus, chip, overwrite):
 
 def _plan_chip(hdus, chip, header, given, exposure_time, dq_bit):
     hdu = hdus[chip.sci]
+    if len(hdu.shape) != 2:
+        raise ValueError(f"SCI,{chip.extver} has shape {hdu.shape}; it must have two dimensions")
     unit = unit_of(hdu.header)
     known = readout(header)
     needs_gain = u.adu in unit.bases
@@ -207,11 +210,12 @@ def _plan_chip(hdus, chip, header, given, exposure_time, dq_bit):
             f"per {u.adu} (1 if the pixels are electrons)"
         )
     if exposure_time is None:
-        exposure_time = header.get("EXPTIME")
+        exposure_time = number(header, "EXPTIME")
     instrument = identify(header)
     area = None
     if instrument.pixel_size is not None and not is_drizzled(header):
-        area = instrument.pixel_size**2 * header.get("BINAXIS1", 1) * header.get("BINAXIS2", 1)
+        binning = number(header, "BINAXIS1", 1) * number(header, "BINAXIS2", 1)
+        area = instrument.pixel_size**2 * binning
     has_dq = chip.dq is not None and (chip.dq_file is not None or bool(hdus[chip.dq].shape))
     return ChipPlan(
         chip=chip,

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from astropy.io import fits
 
+from cosmiq_astro._files import readable
+
 __all__ = ["as_extensions", "is_waivered"]
 
 _GROUP_CARDS = re.compile("OPSIZE|ODATTYPE|SDASMGNU|ALLG-M(AX|IN)|BUNIT")
@@ -27,7 +29,7 @@ def is_waivered(hdus):
     waivered : bool
         True if it is.
     """
-    if len(hdus) < 2 or not hdus[0].header.get("INSTRUME", "").startswith("WFPC2"):
+    if len(hdus) < 2 or not str(hdus[0].header.get("INSTRUME", "")).startswith("WFPC2"):
         return False
     shape, table = hdus[0].shape, hdus[1]
     n_planes = {2: 1, 3: shape[0] if shape else 0}.get(len(shape))
@@ -52,7 +54,7 @@ def as_extensions(path):
         The file itself, or what it was turned into.
     """
     path = Path(path)
-    with fits.open(path) as hdus:
+    with readable(path), fits.open(path) as hdus:
         waivered = is_waivered(hdus)
     if not waivered:
         yield path
@@ -62,7 +64,7 @@ def as_extensions(path):
             file = path.with_name(path.name.replace("_c0f", f"{kind}f"))
             near = Path(folder, file.name.replace(f"{kind}f", f"{kind}m").removesuffix(".gz"))
             if file.is_file():
-                with fits.open(file) as hdus:
+                with readable(file), fits.open(file) as hdus:
                     _unpack(hdus).writeto(near, output_verify="silentfix+ignore", overwrite=True)
         yield near
 

@@ -1,0 +1,421 @@
+"""What cannot be meant is refused by name; what can be meant gives finite maps."""
+
+import gzip
+import os
+import types
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.nddata import CCDData
+from numpy.testing import assert_array_equal
+
+import cosmiq_astro as ca
+from cosmiq_astro.cleaning import clean_pixels
+from cosmiq_astro.cli.main import main
+from cosmiq_astro.hst import detect_file, plan_file, read_chip
+
+ONES = np.ones((8, 8))
+PLANES = ("probability", "uncertainty", "entropy", "mutual_information")
+
+
+@pytest.fixture
+def at(tiny_vi, tiny_unet, make_hst, tmp_path):
+    """What the calls of the tables need, and three short verbs."""
+
+    def vi(data, **kwargs):
+        return ca.cosmicray_vi(data, **{"T": 2, "model": tiny_vi, "device": "cpu", **kwargs})
+
+    def ccd(data=ONES, unit="electron", *, mask=None, meta=None, **kwargs):
+        frame = CCDData(data, unit=unit, meta=meta)
+        # Set afterwards, as a careless script does.
+        frame._mask = mask
+        return vi(frame, **kwargs)
+
+    def detect(file, out=None, **kwargs):
+        return detect_file(file, out, **{"T": 2, "model": tiny_vi, "device": "cpu", **kwargs})
+
+    def write(name, content):
+        (tmp_path / name).write_bytes(content)
+        return tmp_path / name
+
+    return types.SimpleNamespace(
+        vi=vi,
+        ccd=ccd,
+        detect=detect,
+        write=write,
+        hst=make_hst,
+        dir=tmp_path,
+        tiny_vi=tiny_vi,
+        tiny_unet=tiny_unet,
+    )
+
+
+def image_file(at, data, name="a.fits", **cards):
+    fits.PrimaryHDU(data, fits.Header(cards)).writeto(at.dir / name)
+    return at.dir / name
+
+
+def truncated(at, share):
+    content = at.hst().read_bytes()
+    return at.write("cut.fits", content[: int(len(content) * share)])
+
+
+def linked(at):
+    file = at.hst()
+    (at.dir / "link.fits").symlink_to(file)
+    return file, at.dir / "link.fits"
+
+
+def occupied(at):
+    file = at.hst()
+    return file, at.write("taken.fits", b"mine")
+
+
+def processed(at):
+    out = at.detect(at.hst(), clean="medmask").file_out
+    return at.detect(out, at.dir / "again.fits")
+
+
+# what: (call, error, message)
+REFUSED = {
+    # the shape and type of the pixels
+    "a scalar": (lambda at: at.vi(3.0), ValueError, r"two-dimensional .* got shape \(\)"),
+    "a row": (lambda at: at.vi(np.ones(5)), ValueError, r"got shape \(5,\)"),
+    "a cube": (lambda at: at.ccd(np.ones((2, 4, 4))), ValueError, "call once per plane of a cube"),
+    "no rows": (lambda at: at.vi(np.ones((0, 4))), ValueError, "not empty, got shape"),
+    "no columns": (lambda at: at.ccd(np.ones((4, 0))), ValueError, "not empty, got shape"),
+    "nothing": (lambda at: at.vi(None), TypeError, "ccd must hold real numbers, got dtype object"),
+    "a dictionary": (lambda at: at.vi({"data": 1}), TypeError, "real numbers, got dtype object"),
+    "ragged rows": (lambda at: at.vi([[1, 2], [3]]), ValueError, "inhomogeneous"),
+    "dates": (lambda at: at.vi(np.zeros((4, 4), "M8[s]")), TypeError, "got dtype datetime64"),
+    "records": (lambda at: at.vi(np.zeros((4, 4), "i4,f4")), TypeError, "real numbers, got dtype"),
+    "bytes": (lambda at: at.vi(np.zeros((4, 4), "S3")), TypeError, r"got dtype \|S3"),
+    "complex CCDData": (lambda at: at.ccd(ONES * 1j), TypeError, "real numbers, got dtype complex"),
+    "boolean CCDData": (lambda at: at.ccd(ONES > 0), TypeError, "real numbers, got dtype bool"),
+    "masked complex": (lambda at: at.vi(np.ma.array(ONES * 1j)), TypeError, "got dtype complex128"),
+    # masks
+    "mask of other shape": (
+        lambda at: at.ccd(mask=np.zeros((8, 9), bool)),
+        ValueError,
+        r"mask has shape \(8, 9\), the image has \(8, 8\)",
+    ),
+    "transposed mask": (
+        lambda at: at.ccd(np.ones((4, 8)), mask=np.zeros((8, 4), bool)),
+        ValueError,
+        r"mask has shape \(8, 4\)",
+    ),
+    "mask of fractions": (lambda at: at.ccd(mask=ONES / 2), TypeError, "mask must be boolean"),
+    "mask of bits": (
+        lambda at: at.ccd(mask=np.full((8, 8), 4096)),
+        TypeError,
+        "hold 0 for good and 1 for bad pixels only",
+    ),
+    "mask of words": (lambda at: at.ccd(mask=np.full((8, 8), "x")), TypeError, "must be boolean"),
+    "mask of NaN": (lambda at: at.ccd(mask=ONES * np.nan), TypeError, "mask must be boolean"),
+    # units
+    "Quantity in Jy": (lambda at: at.vi(ONES * u.Jy), ValueError, "the data have unit 'Jy'"),
+    "Quantity without unit": (lambda at: at.vi(ONES * u.one), ValueError, "the data have unit ''"),
+    "Quantity in adu": (lambda at: at.vi(ONES * u.adu), ValueError, "in adu: give gain"),
+    "gain for electron": (lambda at: at.ccd(gain=2.0), ValueError, "already: leave gain out"),
+    "gain a text": (lambda at: at.ccd(unit="adu", gain="2"), ValueError, "gain must be one finite"),
+    "gain true": (lambda at: at.ccd(unit="adu", gain=True), ValueError, "gain must be one finite"),
+    "gain infinite": (lambda at: at.ccd(unit="adu", gain=np.inf), ValueError, "got inf"),
+    "gain zero": (lambda at: at.ccd(unit="adu", gain=0), ValueError, "finite, positive number"),
+    "gain complex": (lambda at: at.ccd(unit="adu", gain=1j), ValueError, "one finite, positive"),
+    "gain a map": (lambda at: at.ccd(unit="adu", gain=ONES), ValueError, "gain must be one finite"),
+    "gain per second": (
+        lambda at: at.ccd(unit="adu", gain=2 * u.electron / u.s),
+        ValueError,
+        "gain must be in electron / adu, got electron / s",
+    ),
+    # exposure time
+    "no exposure time": (lambda at: at.ccd(unit="electron/s"), ValueError, "give exposure_time"),
+    "exposure time NaN": (
+        lambda at: at.ccd(unit="electron/s", exposure_time=np.nan),
+        ValueError,
+        "exposure_time must be one finite, positive number of s, got nan",
+    ),
+    "exposure time negative": (
+        lambda at: at.ccd(unit="electron/s", exposure_time=-60 * u.s),
+        ValueError,
+        "exposure_time must be one finite, positive number of s",
+    ),
+    "exposure time in pixels": (
+        lambda at: at.ccd(unit="electron/s", exposure_time=3 * u.pix),
+        ValueError,
+        "exposure_time must be in s, got pix",
+    ),
+    "EXPTIME a text": (
+        lambda at: at.ccd(unit="electron/s", meta={"EXPTIME": "60 s"}),
+        ValueError,
+        "exposure_time must be one finite, positive number of s, got '60 s'",
+    ),
+    "EXPTIME a truth value": (
+        lambda at: at.ccd(unit="electron/s", meta={"EXPTIME": True}),
+        ValueError,
+        "exposure_time must be one finite, positive number of s, got True",
+    ),
+    # levels
+    "readnoise a text": (lambda at: at.ccd(readnoise="5"), ValueError, "readnoise must be one"),
+    "readnoise infinite": (lambda at: at.ccd(readnoise=np.inf), ValueError, "not negative number"),
+    "readnoise a map": (lambda at: at.ccd(readnoise=ONES), ValueError, "readnoise must be one"),
+    "satlevel negative": (lambda at: at.ccd(satlevel=-1), ValueError, "satlevel must be one"),
+    "satlevel in adu": (lambda at: at.ccd(satlevel=9 * u.adu), ValueError, "give gain too"),
+    # settings
+    "threshold a text": (lambda at: at.ccd(threshold="0.5"), ValueError, "threshold must be in"),
+    "threshold NaN": (lambda at: at.ccd(threshold=np.nan), ValueError, r"\(0, 1\), got nan"),
+    "threshold one": (lambda at: at.ccd(threshold=1), ValueError, r"in \(0, 1\), got 1"),
+    "threshold below zero": (lambda at: at.ccd(threshold=-0.1), ValueError, r"got -0\.1"),
+    "threshold a list": (lambda at: at.ccd(threshold=[0.5]), ValueError, "threshold must be in"),
+    "T zero": (lambda at: at.ccd(T=0), ValueError, "T must be an integer of at least 1, got 0"),
+    "T negative": (lambda at: at.ccd(T=-16), ValueError, "of at least 1, got -16"),
+    "T a text": (lambda at: at.ccd(T="16"), ValueError, "of at least 1, got '16'"),
+    "T infinite": (lambda at: at.ccd(T=np.inf), ValueError, "of at least 1, got inf"),
+    "seed too large": (lambda at: at.ccd(seed=2**63), ValueError, r"seed must be .* 2\*\*63"),
+    "seed a text": (lambda at: at.ccd(seed="1"), ValueError, "seed must be an integer"),
+    "sampling unknown": (lambda at: at.ccd(sampling="sobol"), ValueError, "one of antithetic"),
+    "mask_growth true": (lambda at: at.ccd(mask_growth=True), ValueError, "an integer, 0 or more"),
+    "mask_growth NaN": (lambda at: at.ccd(mask_growth=np.nan), ValueError, "0 or more, got nan"),
+    "clean unknown": (lambda at: at.ccd(clean="lacosmic"), ValueError, "one of median, medmask"),
+    "tile_size negative": (lambda at: at.ccd(tile_size=-1), ValueError, "positive integer, got -1"),
+    "tile_size a float": (lambda at: at.ccd(tile_size=64.0), ValueError, "positive integer"),
+    "device unknown": (lambda at: at.ccd(device="abacus"), ValueError, "'auto' takes the best"),
+    "device empty": (lambda at: at.ccd(device=""), ValueError, "device '' cannot be used"),
+    "device missing": (lambda at: at.ccd(device="cuda:99"), ValueError, "'cuda:99' cannot be used"),
+    "model unknown": (
+        lambda at: at.ccd(model="acs-wfc"),
+        ValueError,
+        r"'acs-wfc' is neither a bundled model \(acs-wfc-unet, acs-wfc-vi\) nor a folder",
+    ),
+    "model with a zero byte": (lambda at: at.ccd(model="a\0b"), ValueError, "neither a bundled"),
+    "model a file": (
+        lambda at: at.ccd(model=at.write("model", b"")),
+        ValueError,
+        "nor a folder with a config.json",
+    ),
+    "model a number": (lambda at: at.ccd(model=3), TypeError, "not int"),
+    "baseline asked for draws": (
+        lambda at: at.ccd(model=at.tiny_unet),
+        ValueError,
+        "is of method 'unet'; use cosmicray_unet",
+    ),
+    "cleaning another shape": (
+        lambda at: clean_pixels(ONES, np.zeros((8, 9), bool)),
+        ValueError,
+        "shape",
+    ),
+    # files
+    "no such file": (lambda at: at.detect(at.dir / "no.fits"), FileNotFoundError, r"no\.fits"),
+    "a directory as file": (lambda at: at.detect(at.dir), IsADirectoryError, "Is a directory"),
+    "an empty file": (lambda at: at.detect(at.write("e.fits", b"")), OSError, "Empty or corrupt"),
+    "a text": (lambda at: at.detect(at.write("t.fits", b"hello\n" * 999)), OSError, "No SIMPLE"),
+    "a picture named FITS": (
+        lambda at: at.detect(at.write("p.fits", b"\x89PNG\r\n\x1a\n" + bytes(5000))),
+        OSError,
+        "No SIMPLE card",
+    ),
+    "cut in the header": (
+        lambda at: at.detect(truncated(at, 0.1)),
+        OSError,
+        "END card|Empty or corrupt",
+    ),
+    "damaged gzip": (
+        lambda at: at.detect(at.write("g.fits.gz", gzip.compress(at.hst().read_bytes())[:900])),
+        EOFError | ValueError | OSError,
+        "ended before|damaged",
+    ),
+    "only a table": (
+        lambda at: at.detect(table_file(at)),
+        ValueError,
+        r"neither a SCI extension with data nor a two-dimensional image; shapes seen: \[\]",
+    ),
+    "only a spectrum": (
+        lambda at: at.detect(image_file(at, np.ones(9), BUNIT="electron")),
+        ValueError,
+        r"shapes seen: \[\(9,\)\]",
+    ),
+    "SCI a cube": (lambda at: at.detect(at.hst(shape=(2, 9, 9))), ValueError, "it must have two dimensions"),
+    "DQ of other shape": (
+        lambda at: at.detect(at.hst(dq_shape=(24, 33))),
+        ValueError,
+        r"DQ 1 has shape \(24, 33\), SCI has \(24, 32\)",
+    ),
+    "BUNIT not a unit": (lambda at: at.detect(at.hst(bunit="((")), ValueError, r"BUNIT is '\(\('"),
+    "BUNIT of flux": (lambda at: at.detect(at.hst(bunit="Jy")), ValueError, "have unit 'Jy'"),
+    "gain unknown": (
+        lambda at: at.detect(image_file(at, ONES, BUNIT="adu")),
+        ValueError,
+        r"headers do not tell the gain: give gain",
+    ),
+    "file EXPTIME a text": (
+        lambda at: at.detect(at.hst(bunit="ELECTRONS/S", EXPTIME="long")),
+        ValueError,
+        "(exposure_time|EXPTIME).* must be .*finite.* number.*, got 'long'",
+    ),
+    "no such chip": (lambda at: at.detect(at.hst(), extver=[7]), ValueError, "none of the chips"),
+    "no such chip to read": (lambda at: read_chip(at.hst(), 2), ValueError, "no chip with extver"),
+    "no such plane": (lambda at: at.detect(at.hst(), planes=["p"]), ValueError, "planes can be"),
+    "no such bit": (lambda at: plan_file(at.hst(), dq_bit=3), ValueError, "dq_bit must be None or"),
+    "a bit of a simple image": (
+        lambda at: at.detect(image_file(at, ONES, BUNIT="electron"), dq_bit=4096),
+        ValueError,
+        "a simple image has no DQ",
+    ),
+    "output is there": (lambda at: at.detect(*occupied(at)), FileExistsError, "exists already"),
+    "output is the input by a link": (
+        lambda at: at.detect(*linked(at), overwrite=True),
+        ValueError,
+        "is the input itself",
+    ),
+    "output below a file": (
+        lambda at: at.detect(at.hst(), at.write("f", b"") / "out.fits"),
+        OSError,
+        "Not a directory|File exists",
+    ),
+    "output and in place": (
+        lambda at: at.detect(at.hst(), at.dir / "o.fits", in_place=True),
+        ValueError,
+        "set in_place or give file_out",
+    ),
+    "a cleaned output": (processed, ValueError, "start from the original file"),
+}  # fmt: skip
+
+
+def table_file(at):
+    table = fits.BinTableHDU.from_columns([fits.Column("a", "E", array=np.arange(3.0))])
+    table.writeto(at.dir / "table.fits")
+    return at.dir / "table.fits"
+
+
+@pytest.mark.filterwarnings("ignore:Error validating header for HDU #0")
+@pytest.mark.parametrize("what", REFUSED)
+def test_refused_by_name(at, what):
+    call, error, message = REFUSED[what]
+    kinds = error if isinstance(error, type) else error.__args__
+    with pytest.raises(kinds, match=message):
+        call(at)
+    assert not [name for name in os.listdir(at.dir) if name.startswith(".")]
+
+
+def test_the_table_is_long_enough():
+    assert len(REFUSED) >= 60
+
+
+RNG = np.random.default_rng(5)
+SKY = RNG.normal(50, 8, (24, 32))
+
+
+def with_pixels(value, *, share=0.3):
+    return np.where(RNG.random(SKY.shape) < share, value, SKY)
+
+
+# Odd, but it can be meant.
+ACCEPTED = {
+    "one pixel": np.ones((1, 1)),
+    "one row": SKY[:1],
+    "one column": SKY[:, :1],
+    "NaN all over": SKY * np.nan,
+    "a third NaN": with_pixels(np.nan),
+    "a third inf": with_pixels(np.inf),
+    "a third -inf": with_pixels(-np.inf),
+    "NaN at the edge": np.pad(SKY, 3, constant_values=np.nan),
+    "all but one NaN": np.where(np.arange(SKY.size).reshape(SKY.shape) == 77, 50.0, np.nan),
+    "largest doubles": with_pixels(np.finfo(float).max),
+    "lowest doubles": with_pixels(-np.finfo(float).max),
+    "smallest doubles": with_pixels(5e-324),
+    "both extremes": with_pixels(1e308) * np.where(RNG.random(SKY.shape) < 0.5, -1, 1),
+    "all zero": np.zeros((9, 9)),
+    "a large negative sky": SKY - 1e7,
+    "a sky above float32": SKY * 1e36,
+    "largest uint64": np.full((9, 9), 2**64 - 1, dtype=np.uint64),
+    "lowest int64": np.full((9, 9), -(2**63), dtype=np.int64),
+    "float16 with inf": with_pixels(np.inf).astype(np.float16),
+    "long double": SKY.astype(np.longdouble),
+    "big-endian": SKY.astype(">f4"),
+    "read-only, every second pixel, turned": SKY[::-2, ::2].T,
+    "all masked": np.ma.masked_all((9, 9)),
+    "nothing masked": np.ma.array(SKY),
+    "a Quantity": SKY * u.electron,
+}
+SKY.flags.writeable = False
+
+
+@pytest.mark.filterwarnings("ignore:.* flagged pixels were left unchanged")
+@pytest.mark.parametrize("what", ACCEPTED)
+def test_odd_but_finite(at, what):
+    image = ACCEPTED[what]
+    before = np.array(image, copy=True)
+    maps = ca.CosmicRayDetector(at.tiny_vi, device="cpu")(image, T=2, seed=0)
+    finite = np.isfinite(np.asarray(getattr(image, "value", image)))
+    for name in PLANES:
+        plane = getattr(maps, name)
+        assert plane.dtype == np.float32
+        assert_array_equal(np.isfinite(plane), finite)
+        assert not (plane[finite] < 0).any()
+    assert not (maps.probability > 1).any()
+    assert not (maps.entropy > np.float32(np.log(2))).any()
+    brightest = np.max(np.abs(np.asarray(before, dtype=float)[finite]), initial=0)
+    # Sums of neighbours overflow beyond that.
+    for clean in ("medmask", "idw") if brightest < 1e18 else ():
+        # One that flags nearly all of the pixels, one that flags none of them.
+        for threshold in (1e-6, 1 - 1e-6):
+            data, cr_mask = at.vi(image, seed=0, clean=clean, threshold=threshold)
+            assert not cr_mask[~finite].any()
+            if isinstance(image, np.ma.MaskedArray):
+                assert not cr_mask[np.ma.getmaskarray(image)].any()
+            kept = np.asarray(data)[~cr_mask]
+            assert_array_equal(kept, np.asarray(getattr(image, "value", image))[~cr_mask])
+    assert_array_equal(np.asarray(image), np.asarray(before))
+
+
+@pytest.mark.parametrize("value", ["long", True, -1.0, "", None])
+def test_a_useless_exposure_time_does_not_hinder_electrons(at, value):
+    assert at.ccd(SKY, meta={"EXPTIME": value}, seed=0).cr_mask.shape == SKY.shape
+
+
+@pytest.mark.filterwarnings("ignore:File may have been truncated")
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_truncated_pixels_are_an_error_not_a_frame(at, share, capsys):
+    file = truncated(at, share)
+    assert main(["detect", str(file), "--model", "acs-wfc-unet"]) == 1
+    said = capsys.readouterr()
+    assert said.err.splitlines()[-1].startswith(f"cosmiq-astro: error: {file}: ")
+    assert "Traceback" not in said.err
+    assert not (at.dir / "cut_crvi.fits").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["no.fits"], 1, "No such file or directory"),
+        (["."], 1, "Is a directory"),
+        (["j1_flc.fits", "-T", "0"], 1, "T must be an integer of at least 1, got 0"),
+        (["j1_flc.fits", "--threshold", "nan"], 1, "threshold must be in"),
+        (["j1_flc.fits", "--tile-size", "0"], 1, "tile_size must be a positive integer"),
+        (["j1_flc.fits", "--device", "abacus"], 1, "'auto' takes the best there is"),
+        (["j1_flc.fits", "--seed", "-4"], 1, "seed must be an integer in"),
+        (["j1_flc.fits", "--ext", "9"], 1, "none of the chips asked for"),
+        (["j1_flc.fits", "--jobs", "0"], 1, "jobs must be a positive integer"),
+        (["j1_flc.fits", "--readnoise", "-1"], 1, "readnoise must be one finite"),
+        (["j1_flc.fits", "--table", "no/t.ecsv"], 1, "No such file or directory"),
+        (["j1_flc.fits", "j1_flc.fits"], 2, "would be written to the same file"),
+        (["j1_flc.fits", "link.fits", "--in-place"], 2, "same file"),
+        (["j1_flc.fits", "--dq-ignore", "-1"], 2, "is not a list of bits"),
+        (["j1_flc.fits", "-T", "many"], 2, "invalid int value"),
+    ],
+)
+def test_command_line_says_what_is_wrong(
+    make_hst, model_folder, tmp_path, monkeypatch, capsys, arguments, code, message
+):
+    (tmp_path / "link.fits").symlink_to(make_hst())
+    monkeypatch.chdir(tmp_path)
+    try:
+        got = main(["detect", "--model", str(model_folder), *arguments])
+    except SystemExit as stop:
+        got = stop.code
+    said = capsys.readouterr().err
+    assert got == code
+    assert message in said
+    assert "Traceback" not in said
