@@ -117,9 +117,10 @@ def rectify_moments(mean, variance):
     """
     Mean and variance of max(x, 0) for Gaussian x.
 
-    With a = m / s: ``m Φ(a) + s φ(a)``, and
-    ``v [Φ(a) + a² Φ(a) Φ(-a) - a φ(a) (2Φ(a) - 1) - φ(a)²]``, a form that
-    does not cancel (Frey & Hinton 1999, Neural Comput. 11, 193, appendix).
+    With a = m / s, the mean is ``m Φ(a) + s φ(a)``, that of max(-x, 0) is
+    ``s φ(a) - m Φ(-a)``, and the variance ``v Φ(a)`` minus the product of the
+    two: a form that does not cancel (from Frey & Hinton 1999, Neural Comput.
+    11, 193, appendix).
 
     Parameters
     ----------
@@ -131,14 +132,15 @@ def rectify_moments(mean, variance):
     mean, variance : Tensor
         Of max(x, 0).
     """
-    s = variance.clamp_min(1e-20).sqrt()
-    a = (mean / s).clamp(-30, 30)
-    density = torch.exp(-0.5 * a.square()) / math.sqrt(2 * math.pi)
-    below = torch.special.ndtr(-a)
-    above = 1 - below
-    rectified = torch.where(a.abs() < 30, mean * above + s * density, functional.relu(mean))
-    share = above + a * (a * above * below - density * (above - below)) - density.square()
-    return rectified, variance * share.clamp(0, 1)
+    s = variance.clamp_min(1e-20).sqrt_()
+    # Farther out nothing changes, but for subnormal numbers, which are slow.
+    a = (mean / s).clamp_(-9, 9)
+    above = torch.erf(a / math.sqrt(2)).add_(1).mul_(0.5)
+    height = a.square_().mul_(-0.5).exp_().mul_(s).mul_(1 / math.sqrt(2 * math.pi))
+    rectified = torch.addcmul(height, mean, above).clamp_min_(0)
+    opposite = height.addcmul_(mean, above - 1).clamp_min_(0)
+    spread = above.mul_(variance).addcmul_(rectified, opposite, value=-1)
+    return rectified, spread.clamp_min_(0)
 
 
 def logistic_moments(mean, variance):
