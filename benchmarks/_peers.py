@@ -55,8 +55,8 @@ def model_tool(name, T):
     ----------
     name : str
         Model name or folder, with ``@T`` for another number of passes,
-        ``@mean``, ``@moments`` or ``@adaptive`` for another way of sampling,
-        or ``@raw`` for no temperature; several joined by ``+`` are an
+        ``@mean`` or ``@moments`` for another way of sampling, or ``@raw`` for
+        no temperature; several joined by ``+`` are an
         ensemble.
     T : int
         Passes of a variational model.
@@ -67,7 +67,7 @@ def model_tool(name, T):
     for i, (_, setting) in enumerate(parts):
         if setting == "raw":
             models[i] = dataclasses.replace(models[i], temperature=1.0)
-        fixed = {"sampling": setting} if setting in ("mean", "moments", "adaptive") else {}
+        fixed = {"sampling": setting} if setting in ("mean", "moments") else {}
         options.append({"T": int(setting) if setting.isdigit() else T} | fixed)
     detectors = [CosmicRayDetector(model, device="cpu") for model in models]
 

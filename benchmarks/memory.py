@@ -39,10 +39,6 @@ WAYS = {
     "cosmicray_vi, T=1": (OURS, {"model": "acs-wfc-vi", "settings": {"T": 1}}),
     "cosmicray_vi, T=16": (OURS, {"model": "acs-wfc-vi", "settings": {"T": 16}}),
     "cosmicray_vi, T=64": (OURS, {"model": "acs-wfc-vi", "settings": {"T": 64}}),
-    "cosmicray_vi, T=16, adaptive": (
-        OURS,
-        {"model": "acs-wfc-vi", "settings": {"T": 16, "sampling": "adaptive"}},
-    ),
     "cosmicray_vi, moments": (OURS, {"model": "acs-wfc-vi", "settings": {"sampling": "moments"}}),
     "deepCR ACS-WFC, 256-pixel segments": (
         DEEPCR,

@@ -6,11 +6,10 @@ python benchmarks/sampling.py [--model acs-wfc-vi] [--draws 1000] [--size 256] [
 Root-mean-square errors of probability, standard deviation and mutual information against
 ``--draws`` antithetic draws, over the pixels that are not trivial (p > 0.01), and the largest error
 of the probability over all pixels; three fields as HST sees them, three thick CCDs on the ground
-(seeing of 4 pixels). Then, on larger frames, time and error of adaptive draws beside all of them.
+(seeing of 4 pixels).
 """
 
 import argparse
-import time
 from pathlib import Path
 
 import numpy as np
@@ -68,39 +67,6 @@ def accuracy_rows(detector, options):
     return rows
 
 
-def adaptive_rows(detector, options):
-    """Return the rows of the second table: time and error beside all draws."""
-    rows = []
-    for setting in SETTINGS:
-        for field, (image, _) in zip(
-            ("extragalactic", "globular", "galaxy"),
-            make_frames(setting, 3, 2 * options.size, options.seed + 1),
-            strict=True,
-        ):
-            seconds, maps = {}, {}
-            for _ in range(3):
-                for sampling in ("antithetic", "adaptive"):
-                    start = time.perf_counter()
-                    maps[sampling] = detector(
-                        image, T=16, seed=1, readnoise=READNOISE, sampling=sampling
-                    )
-                    spent = time.perf_counter() - start
-                    seconds[sampling] = min(spent, seconds.get(sampling, np.inf))
-            adaptive = maps["adaptive"]
-            change = np.abs(adaptive.probability - maps["antithetic"].probability)
-            rows.append(
-                {
-                    "setting": setting,
-                    "field": field,
-                    "mean_draws": round(float(adaptive.n_draws.mean()), 2),
-                    "time_over_all_draws": round(seconds["adaptive"] / seconds["antithetic"], 3),
-                    "largest_change_of_p": float(f"{change.max():.2g}"),
-                }
-            )
-            print(*rows[-1].values(), flush=True)
-    return rows
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("--model", default="acs-wfc-vi")
@@ -117,9 +83,6 @@ def main():
     table = Table(rows=accuracy_rows(detector, options))
     table.meta |= {"title": f"Error against {options.draws} draws", **common}
     write(table, options.out, "sampling")
-    table = Table(rows=adaptive_rows(detector, options))
-    table.meta |= {"title": "Adaptive draws beside all 16", **common}
-    write(table, options.out, "adaptive")
 
 
 if __name__ == "__main__":

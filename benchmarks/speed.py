@@ -21,7 +21,6 @@ import cosmiq_astro as ca
 WAYS = {
     "T=16": {"T": 16},
     "T=8": {"T": 8},
-    "T=16, adaptive": {"T": 16, "sampling": "adaptive"},
     "moments": {"sampling": "moments"},
     "mean weights": {"sampling": "mean"},
 }

@@ -16,7 +16,6 @@ from cosmiq_astro.preprocess import estimate_statistics
 WAYS = {
     "unet": ("acs-wfc-unet", {}),
     "vi-16": ("acs-wfc-vi", {"T": 16}),
-    "vi-adaptive": ("acs-wfc-vi", {"T": 16, "sampling": "adaptive"}),
     "vi-moments": ("acs-wfc-vi", {"sampling": "moments"}),
 }
 

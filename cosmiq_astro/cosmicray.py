@@ -81,14 +81,12 @@ def cosmicray_vi(
         How to replace flagged pixels; None leaves the data as they are. The
         uncertainty of replaced pixels, if there is one, becomes that of the
         guess (`~cosmiq_astro.cleaning.cleaned_variance`).
-    sampling : {'antithetic', 'independent', 'adaptive', 'moments', 'mean'}, optional
-        How the weights are drawn. ``'adaptive'`` makes fewer draws where
-        nothing is in doubt: for surveys of frames with few hits.
-        ``'moments'`` draws none, and propagates mean and variance in one
-        pass whatever ``T``: the fastest way to an uncertainty, for models
-        like the bundled one that draw weights in their last block alone.
-        ``'mean'`` makes one pass with their means, as fast as the baseline
-        and without uncertainty.
+    sampling : {'antithetic', 'independent', 'moments', 'mean'}, optional
+        How the weights are drawn. ``'moments'`` draws none, and propagates
+        mean and variance in one pass whatever ``T``: the fastest way to an
+        uncertainty, for models like the bundled one that draw weights in
+        their last block alone. ``'mean'`` makes one pass with their means, as
+        fast as the baseline and without uncertainty.
     seed : int, optional
         Seed of the draws; if None, one is chosen and written to the header.
     device : str, optional

@@ -51,8 +51,6 @@ class CosmicRayMaps:
         The seed used; giving it again repeats the maps.
     statistics : `~cosmiq_astro.preprocess.ImageStatistics`
         Sky and noise that the image was normalised with, electron.
-    n_draws : ndarray of uint16 or None
-        How many draws each pixel had, if the sampling was adaptive.
     """
 
     probability: np.ndarray = field(repr=False)
@@ -64,7 +62,6 @@ class CosmicRayMaps:
     sampling: str
     seed: int
     statistics: ImageStatistics
-    n_draws: np.ndarray | None = field(default=None, repr=False)
 
 
 class CosmicRayDetector:
@@ -139,13 +136,11 @@ class CosmicRayDetector:
             one pass whatever ``T``.
         seed : int, optional
             Seed of the draws; chosen and reported if None.
-        sampling : {'antithetic', 'independent', 'adaptive', 'moments', 'mean'}, optional
-            ``'adaptive'`` leaves blocks of 32 pixels that hold nothing to
-            doubt after a few draws: faster where hits are rare, and within
-            about 0.001 of what ``'antithetic'`` gives. ``'moments'`` makes
-            one pass that propagates mean and variance, for models that draw
-            weights in their last block alone. ``'mean'`` makes one pass with
-            the posterior means: as fast as the baseline, without uncertainty.
+        sampling : {'antithetic', 'independent', 'moments', 'mean'}, optional
+            ``'moments'`` makes one pass that propagates mean and variance, for
+            models that draw weights in their last block alone. ``'mean'``
+            makes one pass with the posterior means: as fast as the baseline,
+            without uncertainty.
         readnoise : float, optional
             Read noise, electron. Give it if you know it; otherwise the noise
             is estimated from the image.
@@ -188,8 +183,7 @@ class CosmicRayDetector:
             progress=lambda tiles: tqdm(tiles, disable=not progress_bar, unit="tile"),
         )
         for plane in planes.values():
-            if plane.dtype.kind == "f":
-                plane[~finite] = np.nan
+            plane[~finite] = np.nan
         return CosmicRayMaps(
             **planes,
             usable=usable,
@@ -249,7 +243,7 @@ class CosmicRayDetector:
         -------
         planes : dict of ndarray of float32
             ``probability``, ``uncertainty``, ``entropy`` and
-            ``mutual_information``; ``n_draws``, of uint16, if it is adaptive.
+            ``mutual_information``.
         """
         pixels = subtract_sky(image, usable, statistics.sky, satlevel=satlevel)
         channels = self.model.network.config.channels
@@ -265,8 +259,7 @@ class CosmicRayDetector:
         probability = result.probability
         if self.model.recalibration is not None:
             probability = self.model.recalibration(probability).astype(np.float32)
-        planes = {} if result.n_draws is None else {"n_draws": result.n_draws}
-        return planes | {
+        return {
             "probability": probability,
             "uncertainty": result.std,
             "entropy": binary_entropy(probability),

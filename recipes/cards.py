@@ -96,7 +96,9 @@ def model_card(model, result, scores, settings, *, n_scenes, n_trunk, start):
         ),
         n_scenes=n_scenes,
         init=f" --init {start}" if start else "",
-        start=f"version 1 of {start}\n(in the history of the repository)" if start else "random weights",
+        start=f"version 1 of {start}\n(in the history of the repository)"
+        if start
+        else "random weights",
         trunk=n_trunk,
         how="with drawn weights in the last block" if is_vi else "more",
         twin="acs-wfc-unet" if is_vi else "acs-wfc-vi",

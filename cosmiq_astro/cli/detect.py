@@ -125,10 +125,10 @@ def _add_detection(group):
     group.add_argument("--seed", type=int, metavar="N", help="makes the result repeatable")
     group.add_argument(
         "--sampling",
-        choices=("antithetic", "independent", "adaptive", "moments", "mean"),
+        choices=("antithetic", "independent", "moments", "mean"),
         default="antithetic",
-        help="how the weights are drawn; 'adaptive' makes fewer draws where nothing is in doubt, "
-        "'moments' propagates mean and variance in one pass, 'mean' is without uncertainty",
+        help="how the weights are drawn; 'moments' draws none and propagates mean and variance in "
+        "one pass, 'mean' is without uncertainty",
     )
     group.add_argument(
         "--mask-growth", type=int, default=0, metavar="PIXELS", help="grow the mask by this radius"

@@ -76,7 +76,7 @@ def detect_file(
         Number of weight draws of a variational model.
     threshold : float, optional
         Probability from which a pixel is flagged; the model's own if None.
-    sampling : {'antithetic', 'independent', 'adaptive', 'moments', 'mean'}, optional
+    sampling : {'antithetic', 'independent', 'moments', 'mean'}, optional
         How the weights are drawn, as in `~cosmiq_astro.cosmicray_vi`.
     seed : int, optional
         Seed of the draws; chosen and written to the header if None.

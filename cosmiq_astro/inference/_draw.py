@@ -25,11 +25,6 @@ class Features:
         self._inputs, self._crop = inputs, crop
         self._common = None if common is None else self._of(common)
 
-    @property
-    def differ(self):
-        """Whether each network has features of its own."""
-        return self._common is None
-
     def __call__(self, network):
         """Return the features of a network, shape ``(1, n, ny, nx)``."""
         return self._of(network) if self._common is None else self._common

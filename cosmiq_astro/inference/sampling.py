@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from cosmiq_astro.inference._draw import Features, draw
-from cosmiq_astro.inference.adaptive import BLOCK, run_blocks
 from cosmiq_astro.inference.moments import check_last_block, run_moments
 from cosmiq_astro.inference.tiling import plan_tiles
 from cosmiq_astro.inference.uncertainty import RunningMoments
@@ -15,7 +14,7 @@ from cosmiq_astro.models.unet import empty_unet
 
 __all__ = ["SAMPLING", "Draws", "draw_networks", "predict"]
 
-SAMPLING = ("antithetic", "independent", "adaptive", "moments", "mean")
+SAMPLING = ("antithetic", "independent", "moments", "mean")
 
 
 @dataclass(frozen=True)
@@ -31,14 +30,11 @@ class Draws:
         Standard deviation (ddof 0) of the probability over the draws.
     mean_entropy : ndarray of float32
         Mean over the draws of the entropy of each, nats.
-    n_draws : ndarray of uint16 or None
-        How many draws each pixel had, where they could differ.
     """
 
     probability: np.ndarray
     std: np.ndarray
     mean_entropy: np.ndarray
-    n_draws: np.ndarray | None = None
 
 
 @torch.no_grad()
@@ -52,11 +48,10 @@ def draw_networks(network, T, *, sampling="antithetic", seed):
         The network; it is not changed, so threads may share it.
     T : int
         Number of draws, 1 or more.
-    sampling : {'antithetic', 'independent', 'adaptive', 'moments', 'mean'}
-        ``'antithetic'`` and ``'adaptive'`` draw pairs of opposite noise, which
-        cancels the error of p̂ that is odd in the noise; ``'moments'`` is the
-        variational network itself, and ``'mean'`` one network with the
-        posterior means.
+    sampling : {'antithetic', 'independent', 'moments', 'mean'}
+        ``'antithetic'`` draws pairs of opposite noise, which cancels the
+        error of p̂ that is odd in the noise; ``'moments'`` is the variational
+        network itself, and ``'mean'`` one network with the posterior means.
     seed : int
         Seed of the draws. Draw ``t`` is the same for any ``T`` above it.
 
@@ -82,7 +77,7 @@ def draw_networks(network, T, *, sampling="antithetic", seed):
     while len(networks) < T:
         weights, noise = sample_weights(network, generator)
         networks.append(_deterministic(network, weights))
-        if sampling != "independent" and len(networks) < T:
+        if sampling == "antithetic" and len(networks) < T:
             opposite, _ = sample_weights(network, noise={k: -e for k, e in noise.items()})
             networks.append(_deterministic(network, opposite))
     return networks
@@ -120,9 +115,7 @@ def predict(
     shape : tuple of int
         ``(ny, nx)`` of the image.
     sampling : str, optional
-        What the networks were drawn for. ``'adaptive'`` leaves blocks of the
-        image that are settled (`~cosmiq_astro.inference.adaptive.run_blocks`),
-        ``'moments'`` makes one pass
+        What the networks were drawn for. ``'moments'`` makes one pass
         (`~cosmiq_astro.inference.moments.run_moments`).
     temperature : float, optional
         Divides the logits of each draw.
@@ -138,28 +131,18 @@ def predict(
     """
     first = networks[0]
     device = first.head.weight.device
-    run = {"adaptive": run_blocks, "moments": run_moments}.get(sampling, _run)
-    types = (np.float32, np.float32, np.float32, np.uint16)[: 4 if run is run_blocks else 3]
-    planes = [np.empty(shape, dtype=dtype) for dtype in types]
-    step = BLOCK if run is run_blocks else 1
-    halo = first.receptive_radius
+    run = run_moments if sampling == "moments" else _run
+    planes = [np.empty(shape, dtype=np.float32) for _ in range(3)]
     # Where all networks have the same first layers, these look at each tile once.
     common = first if all(_same_features(first, other) for other in networks[1:]) else None
-    tiles = plan_tiles(shape, tile_size, halo=halo, grid=first.grid, step=step)
+    tiles = plan_tiles(shape, tile_size, halo=first.receptive_radius, grid=first.grid)
     for tile in progress(tiles):
         inputs = torch.from_numpy(read(tile))[None].to(device)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        core = tuple(_rounded(part, step) for part in tile.crop)
-        found = run(networks, Features(inputs, core, common), temperature)
-        inside = tuple(slice(0, part.stop - part.start) for part in tile.crop)
+        found = run(networks, Features(inputs, tile.crop, common), temperature)
         for plane, values in zip(planes, found, strict=True):
-            plane[tile.write] = values[inside].cpu().numpy()
+            plane[tile.write] = values.cpu().numpy()
     return Draws(*planes)
-
-
-def _rounded(part, step):
-    """Return a slice made longer, to a multiple of ``step``."""
-    return slice(part.start, part.start + step * -(-(part.stop - part.start) // step))
 
 
 def _run(networks, features, temperature):

@@ -76,7 +76,7 @@ def reflect_indices(start, stop, n):
     return np.minimum(folded, period - folded) if n > 1 else np.zeros(stop - start, dtype=int)
 
 
-def plan_tiles(shape, tile_size, *, halo, grid, step=1):
+def plan_tiles(shape, tile_size, *, halo, grid):
     """
     Cut an image into tiles of equal shape whose cores cover it exactly once.
 
@@ -95,8 +95,6 @@ def plan_tiles(shape, tile_size, *, halo, grid, step=1):
         Pixels to read around the core; rounded up to a multiple of ``grid``.
     grid : int
         Pixels between points of the network's coarsest level.
-    step : int, optional
-        Origins and sides of the cores are multiples of this, too.
 
     Returns
     -------
@@ -111,9 +109,8 @@ def plan_tiles(shape, tile_size, *, halo, grid, step=1):
     if tile_size < 1:
         raise ValueError(f"tile_size must be at least 1 pixel, got {tile_size}")
     halo = math.ceil(halo / grid) * grid
-    step = math.lcm(grid, step)
-    rows = _cut_axis(shape[0], tile_size, halo, step)
-    columns = _cut_axis(shape[1], tile_size, halo, step)
+    rows = _cut_axis(shape[0], tile_size, halo, grid)
+    columns = _cut_axis(shape[1], tile_size, halo, grid)
     return [
         Tile(rows=iy, columns=ix, write=(wy, wx), crop=(cy, cx))
         for iy, wy, cy in rows
@@ -121,9 +118,9 @@ def plan_tiles(shape, tile_size, *, halo, grid, step=1):
     ]
 
 
-def _cut_axis(n, tile_size, halo, step):
-    n_tiles = math.ceil(n / (math.ceil(tile_size / step) * step))
-    size = math.ceil(n / (n_tiles * step)) * step
+def _cut_axis(n, tile_size, halo, grid):
+    n_tiles = math.ceil(n / (math.ceil(tile_size / grid) * grid))
+    size = math.ceil(n / (n_tiles * grid)) * grid
     cuts = []
     for start in range(0, n, size):
         stop = min(start + size, n)

@@ -98,17 +98,6 @@ class RunningMoments:
         self.mean = self.mean + delta / self.count
         self._squares = self._squares + delta * (value - self.mean)
 
-    def take(self, chosen):
-        """
-        Keep some of the values, and forget the others.
-
-        Parameters
-        ----------
-        chosen : array-like
-            What an array of the draws' type can be indexed with.
-        """
-        self.mean, self._squares = self.mean[chosen], self._squares[chosen]
-
     def std(self):
         """
         Return the standard deviation (ddof 0) over the draws.

@@ -236,7 +236,11 @@ REFUSED = {
         ValueError,
         r"shapes seen: \[\(9,\)\]",
     ),
-    "SCI a cube": (lambda at: at.detect(at.hst(shape=(2, 9, 9))), ValueError, "it must have two dimensions"),
+    "SCI a cube": (
+        lambda at: at.detect(at.hst(shape=(2, 9, 9))),
+        ValueError,
+        "it must have two dimensions",
+    ),
     "DQ of other shape": (
         lambda at: at.detect(at.hst(dq_shape=(24, 33))),
         ValueError,
