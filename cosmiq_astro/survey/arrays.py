@@ -42,10 +42,12 @@ def detect_array(
         True for pixels to leave out, of the image's shape.
     model : str, optional
         A model by name or folder; each worker loads it once.
-    T, sampling, readnoise, satlevel, device
+    T, sampling : int, str
         As for `~cosmiq_astro.CosmicRayDetector`.
     seed : int
         Seed of the draws: all chunks must see the same networks.
+    readnoise, satlevel, device : float, float, str
+        As for `~cosmiq_astro.CosmicRayDetector`.
 
     Returns
     -------
