@@ -1,5 +1,6 @@
 """The output file: a copy of the input with the planes, the cards and the bits added."""
 
+import io
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -208,4 +209,13 @@ def _new_hdus(pixels, detections):
 
 
 def _losslessly_compressed(data, header):
-    return fits.CompImageHDU(data, header, compression_type="GZIP_2", quantize_level=0)
+    """Return an image in GZIP_2 tiles; a plane of floats as the table that it is stored as."""
+    image = fits.CompImageHDU(data, header, compression_type="GZIP_2", quantize_level=0)
+    if data.dtype.kind != "f":
+        return image
+    with io.BytesIO() as stream:
+        fits.HDUList([fits.PrimaryHDU(), image]).writeto(stream)
+        stored = fits.HDUList.fromstring(stream.getvalue(), disable_image_compression=True)[1]
+    # Without this card, which astropy does not write, DS9 takes the floats for integers.
+    stored.header.set("ZQUANTIZ", "NONE", "floats as they are", after="ZCMPTYPE")
+    return stored

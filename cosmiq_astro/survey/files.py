@@ -180,11 +180,20 @@ def run_survey(pairs, *, jobs=1, scheduler=None, resume=False, **settings):
     _refuse_collisions(pairs)
     if settings.get("in_place") and any(is_url(file_in) for file_in, _ in pairs):
         raise ValueError("a URL cannot be replaced in place: give another output")
-    work = functools.partial(_detect_one, resume=resume, settings=settings)
+    tasks = {pair: _task(pair, resume=resume, settings=settings) for pair in pairs}
     if jobs == 1 and scheduler is None:
-        yield from (work(pair) for pair in pairs)
+        yield from (task() for task in tasks.values())
     else:
-        yield from _distribute(work, pairs, jobs, scheduler)
+        yield from _distribute(tasks, jobs, scheduler)
+
+
+def _task(pair, *, resume, settings):
+    """Return the work on one file, to be called without arguments."""
+    output = _names(pair)[1]
+    # A worker may die after its file is written and before it says so: whoever is given the file
+    # next finds it done. An output that was there before is an error, unless resume was asked for.
+    is_new = not is_url(output) and not os.path.exists(output)
+    return functools.partial(_detect_one, pair, resume=resume or is_new, settings=settings)
 
 
 def _refuse_collisions(pairs):
@@ -197,8 +206,8 @@ def _refuse_collisions(pairs):
             raise ValueError(f"{other} and {file_in} would be written to the same file")
 
 
-def _distribute(work, pairs, jobs, scheduler):
-    """Hand the files out to the workers, one a task."""
+def _distribute(tasks, jobs, scheduler):
+    """Hand the files out to the workers, one a task; ``tasks`` has the work by pair of names."""
     try:
         import dask
         from distributed import Client, LocalCluster, as_completed
@@ -215,15 +224,15 @@ def _distribute(work, pairs, jobs, scheduler):
         environment = dict.fromkeys(_THREADS, n_threads)
         with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}):
             cluster = LocalCluster(
-                n_workers=min(jobs, max(len(pairs), 1)),
+                n_workers=min(jobs, max(len(tasks), 1)),
                 threads_per_worker=1,
                 memory_limit=0,
                 dashboard_address=None,
             )
     try:
         with Client(cluster or scheduler) as client:
-            for pair in pairs:
-                pending[client.submit(_recorded, work, pair, pure=False)] = pair
+            for pair, task in tasks.items():
+                pending[client.submit(_recorded, task, pure=False)] = pair
             for future in as_completed(list(pending)):
                 pair = pending.pop(future)
                 error = future.exception()
@@ -235,7 +244,7 @@ def _distribute(work, pairs, jobs, scheduler):
     finally:
         if cluster is not None:
             cluster.close()
-            outputs = (_names(pair)[1] for pair in pairs)
+            outputs = (_names(pair)[1] for pair in tasks)
             remove_temporaries(output for output in outputs if not is_url(output))
 
 
@@ -244,11 +253,11 @@ def _names(pair):
     return str(file_in), str(file_in if file_out is None else file_out)
 
 
-def _recorded(work, pair):
+def _recorded(task):
     """Work on a file in another process, whose warnings nobody would see."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        outcome = work(pair)
+        outcome = task()
     notes = tuple(str(w.message) for w in caught if issubclass(w.category, UserWarning))
     return replace(outcome, notes=notes)
 

@@ -59,6 +59,16 @@ def test_copy_keeps_everything_and_adds_the_planes(make_file, detect):
         assert all("CHECKSUM" in hdu.header and "DATASUM" in hdu.header for hdu in stored)
 
 
+def test_planes_of_floats_say_that_they_are_not_quantised(make_file, detect):
+    out = detect(make_file()).file_out
+    with fits.open(out, disable_image_compression=True) as stored, fits.open(out) as hdus:
+        for name in ("CRPROB", "CRSTD", "CRENT", "CRMI"):
+            header = stored[name, 1].header
+            assert (header["ZCMPTYPE"], header["ZQUANTIZ"]) == ("GZIP_2", "NONE")
+            assert hdus[name, 1].data.dtype.kind == "f"
+        assert "ZQUANTIZ" not in stored["CRVIMASK", 1].header
+
+
 def test_planes_are_those_of_the_verb(make_file, detect, lively_vi):
     file = make_file()
     result = detect(file)

@@ -1,3 +1,4 @@
+import functools
 import os
 import signal
 import subprocess
@@ -98,6 +99,48 @@ def test_resume_in_place(files, model):
     content = files[0].read_bytes()
     assert detect_files(files[:1], **settings)["status"] == "skipped"
     assert files[0].read_bytes() == content
+
+
+def test_a_file_written_by_a_worker_that_died_is_done(files, out, model, monkeypatch):
+    """The second worker finds the output of the first, which had no time to say so."""
+    output = out / "j00_flc_crvi.fits"
+    settings = {"model": model, "T": 2, "seed": 1}
+    tasks = []
+
+    class Future:
+        def __init__(self, value):
+            self.value = value
+
+        def exception(self):
+            return None
+
+        def result(self):
+            return self.value
+
+    class Client:
+        def __init__(self, cluster):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            return None
+
+        def submit(self, function, *args, pure):
+            tasks.append(function(*args).status)
+            return Future(function(*args))
+
+    monkeypatch.setattr("distributed.Client", Client)
+    monkeypatch.setattr("distributed.as_completed", lambda futures: futures)
+    pairs = [(files[0], output)]
+    (outcome,) = run_survey(pairs, scheduler="tcp://nowhere:1", **settings)
+    assert (tasks, outcome.status) == (["ok"], "skipped")
+    assert outcome.n_hits >= 0
+    # What was there before the survey is not taken for its work.
+    (outcome,) = run_survey(pairs, scheduler="tcp://nowhere:1", **settings)
+    assert outcome.status == "failed"
+    assert "exists already" in outcome.error
 
 
 def start(files, out, model, *options):
@@ -239,7 +282,8 @@ def test_workers_share_the_cores(monkeypatch):
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    outcomes = list(_distribute(answer, [("a", "b"), ("c", "d")], 2, None))
+    tasks = {pair: functools.partial(answer, pair) for pair in (("a", "b"), ("c", "d"))}
+    outcomes = list(_distribute(tasks, 2, None))
     assert [outcome.status for outcome in outcomes] == ["['3', None]"] * 2
 
 
