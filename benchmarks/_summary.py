@@ -52,7 +52,7 @@ COLUMNS = {
 }
 
 
-def summaries(tables, differences):
+def summaries(tables, differences, command):
     """
     Return the tables to commit, by file name without its ending.
 
@@ -62,6 +62,8 @@ def summaries(tables, differences):
         Scores by set.
     differences : dict of Table
         Differences of the models by set.
+    command : str
+        What made them.
     """
     found = {}
     for part, table in tables.items():
@@ -70,7 +72,7 @@ def summaries(tables, differences):
             short = short[np.isin(short["group"], FIELDS)]
         if part in COLUMNS:
             short = short[[name for name in COLUMNS[part] if name in short.colnames]]
-        found[f"accuracy_{part}"] = _described(short, *TITLES[part])
+        found[f"accuracy_{part}"] = _described(short, *TITLES[part], command)
     every = [
         Table({"set": [part] * len(rows), **{n: rows[n] for n in rows.colnames}})
         for part, table in differences.items()
@@ -84,6 +86,7 @@ def summaries(tables, differences):
             "Second minus first, over all frames of a set, with 95 % intervals from frames drawn "
             "with replacement. The two bundled models went on from one baseline, with the same "
             "patches for as many epochs; '@raw' is without temperature.",
+            command,
         )
     return found
 
@@ -91,14 +94,14 @@ def summaries(tables, differences):
 SCORES = ("tpr@0.05%", "tpr@0.5%", "nll", "brier", "ece", "aurc")
 
 
-def _described(table, title, description):
+def _described(table, title, description, command):
     for column in table.columns.values():
         if column.dtype.kind == "f":
             column.info.format = ".4g"
     table.meta = {
         "title": title,
         "description": description,
-        "command": "python benchmarks/accuracy.py --data DIR --hrc PATH --docs DIR "
-        "(rows of single cells, of filters and of times left out)",
+        "command": command,
+        "left out": "rows of single cells, of filters and of times",
     }
     return table

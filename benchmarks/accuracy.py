@@ -250,7 +250,11 @@ def main():
             short["accuracy_photometry"] = photometry
         write(tables[part], options.out / f"accuracy_{part}.ecsv")
         show(tables[part], COLUMNS if part != "c" else tables[part].colnames)
-    short |= summaries(tables, against)
+    command = (
+        f"python benchmarks/accuracy.py --data DIR --hrc PATH --sets {options.sets} "
+        f"--models {options.models} --resamples {options.resamples} --docs DIR"
+    )
+    short |= summaries(tables, against, command)
     if "d" in sets and models:
         novelty = novelty_table(run, models, options)
         write(novelty, options.out / "accuracy_novelty.ecsv")
