@@ -27,7 +27,7 @@ N_SCENES = {"training": 288, "validation": 48}
 SEEDS = {"training": 20261124, "validation": 20261125}
 STIS_SHARE = 0.6
 INSTRUMENT = "HST ACS/WFC, ACS/HRC, WFC3/UVIS"
-VERSION = "2"
+VERSION = "3"
 # A baseline that both models go on from, for as many epochs and with the same patches. Weights are
 # drawn in the last block alone: what comes before looks at each tile once.
 STAGES = {
@@ -84,8 +84,8 @@ def main():
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--stage", choices=("trunk", "unet", "vi", "all"), default="all")
     parser.add_argument("--init", help="model to go on from: a name, or a folder")
-    parser.add_argument("--epochs", type=int, default=13)
-    parser.add_argument("--last-epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=22)
+    parser.add_argument("--last-epochs", type=int, default=3)
     arguments = parser.parse_args()
     # Subnormal numbers slow convolutions down several times; a script may set this, a library not.
     torch.set_flush_denormal(True)
@@ -105,8 +105,8 @@ def main():
             name=name,
             checkpoint=arguments.work / f"{name}.ckpt",
             validation=validation,
-            patch_size=128,
-            batch_size=8,
+            patch_size=192,
+            batch_size=4,
             device="cpu",
             instrument=INSTRUMENT,
             progress_bar=True,

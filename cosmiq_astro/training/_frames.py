@@ -6,29 +6,7 @@ import numpy as np
 
 from cosmiq_astro.preprocess import estimate_statistics
 
-__all__ = ["Frames", "check_interval", "log_uniform", "seen_statistics"]
-
-
-def seen_statistics(image, usable, readnoise, rng):
-    """
-    Return sky and noise as the detector finds them, half of the time without the read noise.
-
-    Parameters
-    ----------
-    image, usable : ndarray
-        Pixel values (electron), and which of them may be used.
-    readnoise : float or None
-        Electron; None if it is not known.
-    rng : `~numpy.random.Generator`
-        Draws whether the detector is told the read noise: the network sees both.
-
-    Returns
-    -------
-    statistics : `~cosmiq_astro.preprocess.ImageStatistics`
-        Sky and noise.
-    """
-    known = readnoise if rng.random() < 0.5 else None
-    return estimate_statistics(image, usable, readnoise=known)
+__all__ = ["Frames", "ObservedFrames", "check_interval", "log_uniform"]
 
 
 def log_uniform(rng, limits):
@@ -179,3 +157,35 @@ class Frames:
         for name in ("_shapes", "_n_valid", "_visits", *self._planes):
             setattr(part, name, [getattr(self, name)[i] for i in frames])
         return part
+
+
+class ObservedFrames(Frames):
+    """
+    Frames that a telescope took: their sky and noise are measured once, when they are asked for.
+
+    Parameters
+    ----------
+    images : list of ndarray
+        Electron; may be memory-mapped.
+    readnoise : float or None
+        Electron; None if it is not known.
+    **about
+        ``n_valid`` and ``visits`` of `Frames`.
+    """
+
+    _planes = ("_images", "_statistics")
+
+    def __init__(self, images, readnoise, **about):
+        self._images = images
+        self._readnoise = readnoise
+        self._statistics = [{} for _ in images]
+        super().__init__([image.shape for image in images], **about)
+
+    def _statistics_of(self, frame, rng):
+        """Return them as detection finds them, half of the time without the read noise."""
+        readnoise = self._readnoise if rng.random() < 0.5 else None
+        known = self._statistics[frame]
+        if readnoise not in known:
+            image = self._images[frame][:, :]
+            known[readnoise] = estimate_statistics(image, np.isfinite(image), readnoise=readnoise)
+        return known[readnoise]

@@ -5,14 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from cosmiq_astro.cleaning import clean_pixels
-from cosmiq_astro.preprocess import (
-    ImageStatistics,
-    estimate_statistics,
-    normalize,
-    subtract_sky,
-)
+from cosmiq_astro.preprocess import ImageStatistics, normalize, subtract_sky
 from cosmiq_astro.training._files import find_exposures
-from cosmiq_astro.training._frames import Frames, check_interval
+from cosmiq_astro.training._frames import ObservedFrames, check_interval
 from cosmiq_astro.training._noise import estimate_level, observe_anew
 from cosmiq_astro.training._pixels import (
     check_frames,
@@ -108,7 +103,7 @@ def _random_turn(rng):
     return turn
 
 
-class PairedDataset(Frames):
+class PairedDataset(ObservedFrames):
     """
     Exposures with their cosmic-ray masks (deepCR's ``mode='pair'``).
 
@@ -158,7 +153,7 @@ class PairedDataset(Frames):
     1024
     """
 
-    _planes = ("_images", "_masks", "_ignore", "_statistics")
+    _planes = (*ObservedFrames._planes, "_masks", "_ignore")
 
     def __init__(
         self,
@@ -172,21 +167,21 @@ class PairedDataset(Frames):
         extra_sky=(0.0, 0.0),
         visits=None,
     ):
-        self._images, own = read_pixels("images", images, gain)
-        shapes = [image.shape for image in self._images]
+        images, own = read_pixels("images", images, gain)
+        shapes = [image.shape for image in images]
         self._masks = check_frames("masks", masks, shapes)
         given = check_frames("ignore", ignore, shapes) or [None] * len(shapes)
         self._ignore = [combine_masks(a, b) for a, b in zip(given, own, strict=True)]
         for i, mask in enumerate(self._masks):
             _check_binary(f"masks[{i}]", mask)
-        self._readnoise = to_electrons("readnoise", readnoise, gain=gain)
+        readnoise = to_electrons("readnoise", readnoise, gain=gain)
         self._scale = check_interval("exposure_scale", exposure_scale, positive=True, most=1.0)
         self._sky = check_interval("extra_sky", extra_sky)
         self._as_they_are = self._scale == (1, 1) and self._sky == (0, 0)
-        if self._readnoise is None and not self._as_they_are:
+        if readnoise is None and not self._as_they_are:
             raise ValueError("exposure_scale and extra_sky need readnoise, to get the noise right")
-        self._statistics = [{} for _ in shapes]
-        super().__init__(shapes, n_valid=count_valid(self._images, self._ignore), visits=visits)
+        n_valid = count_valid(images, self._ignore)
+        super().__init__(images, readnoise, n_valid=n_valid, visits=visits)
 
     @classmethod
     def from_directory(cls, path, *, readnoise=None, gain=None, **ranges):
@@ -252,12 +247,13 @@ class PairedDataset(Frames):
 
     def _observe_anew(self, patch, rng):
         """Return the square as a shorter exposure under a brighter sky."""
-        usable, known = patch.usable, patch.statistics
-        image = np.where(usable, patch.image, known.sky)
+        usable = patch.usable
+        image = np.where(usable, patch.image, patch.statistics.sky)
         bare = clean_pixels(image, patch.label & usable, mask=~usable)
-        new, level, factor, sky = observe_anew(
+        new, level, statistics, factor = observe_anew(
             image,
             estimate_level(bare, self._readnoise),
+            patch.statistics,
             self._readnoise,
             rng,
             exposure_scale=self._scale,
@@ -265,24 +261,13 @@ class PairedDataset(Frames):
         )
         # By its definition the label ends where a hit no longer exceeds three standard deviations.
         sunk = patch.label & (factor * (image - bare) <= 3 * np.sqrt(level + self._readnoise**2))
-        added = factor * (1 - factor) * max(known.sky, 0) + sky
-        variance = factor**2 * known.noise**2 + (1 - factor**2) * self._readnoise**2 + added
         return Patch(
             np.where(usable, new, np.nan).astype(np.float32),
             patch.label & ~sunk,
             patch.valid & ~sunk,
             usable,
-            ImageStatistics(sky=factor * known.sky + sky, noise=float(np.sqrt(variance))),
+            statistics,
         )
-
-    def _statistics_of(self, frame, rng):
-        """Return sky and noise of the whole frame, with or without the read noise known."""
-        readnoise = self._readnoise if rng.random() < 0.5 else None
-        known = self._statistics[frame]
-        if readnoise not in known:
-            image = self._images[frame][:, :]
-            known[readnoise] = estimate_statistics(image, np.isfinite(image), readnoise=readnoise)
-        return known[readnoise]
 
 
 def _check_binary(name, mask):

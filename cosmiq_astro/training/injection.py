@@ -7,12 +7,7 @@ from astropy.stats import mad_std
 
 from cosmiq_astro.simulate import Footprints, extract_footprints, label_from_charge
 from cosmiq_astro.training._files import find_exposures, find_images
-from cosmiq_astro.training._frames import (
-    Frames,
-    check_interval,
-    log_uniform,
-    seen_statistics,
-)
+from cosmiq_astro.training._frames import ObservedFrames, check_interval, log_uniform
 from cosmiq_astro.training._noise import estimate_level, observe_anew
 from cosmiq_astro.training._pixels import check_frames, combine_masks, count_valid, read_pixels
 from cosmiq_astro.training.datasets import Patch
@@ -21,7 +16,7 @@ from cosmiq_astro.units import to_electrons
 __all__ = ["InjectionDataset"]
 
 
-class InjectionDataset(Frames):
+class InjectionDataset(ObservedFrames):
     """
     Science frames that get new cosmic rays with each patch (deepCR's ``mode='simulate'``).
 
@@ -87,7 +82,7 @@ class InjectionDataset(Frames):
     (3, 12288)
     """
 
-    _planes = ("_images", "_masks")
+    _planes = (*ObservedFrames._planes, "_masks")
 
     def __init__(
         self,
@@ -104,12 +99,11 @@ class InjectionDataset(Frames):
         extra_sky=(0.0, 0.0),
         visits=None,
     ):
-        self._images, own = read_pixels("images", images, gain)
-        shapes = [image.shape for image in self._images]
+        images, own = read_pixels("images", images, gain)
+        shapes = [image.shape for image in images]
         given = check_frames("masks", masks, shapes) or [None] * len(shapes)
         self._masks = [combine_masks(a, b) for a, b in zip(given, own, strict=True)]
         self._library = _library(cosmic_rays, gain)
-        self._readnoise = to_electrons("readnoise", readnoise, gain=gain)
         self._satlevel = to_electrons("satlevel", satlevel, gain=gain)
         self._density = check_interval("density", density, positive=True)
         self._charge_scale = check_interval("charge_scale", charge_scale, positive=True)
@@ -117,7 +111,12 @@ class InjectionDataset(Frames):
             "exposure_scale", exposure_scale, positive=True, most=1.0
         )
         self._extra_sky = check_interval("extra_sky", extra_sky)
-        super().__init__(shapes, n_valid=count_valid(self._images, self._masks), visits=visits)
+        super().__init__(
+            images,
+            to_electrons("readnoise", readnoise, gain=gain),
+            n_valid=count_valid(images, self._masks),
+            visits=visits,
+        )
 
     @classmethod
     def from_directory(cls, path, cosmic_rays, *, readnoise, gain=None, satlevel=None, **ranges):
@@ -220,10 +219,13 @@ class InjectionDataset(Frames):
         box = self._cut(frame, size, rng)
         image = self._images[frame][box]
         usable = np.isfinite(image)
-        image = np.where(usable, image, np.median(image[usable]) if usable.any() else 0)
-        image, level, _, _ = observe_anew(
+        # Stray hits move neither sky nor noise: those of the frame are those with the hits.
+        statistics = self._statistics_of(frame, rng)
+        image = np.where(usable, image, statistics.sky)
+        image, level, statistics, _ = observe_anew(
             image,
             estimate_level(image, self._readnoise),
+            statistics,
             self._readnoise,
             rng,
             exposure_scale=self._exposure_scale,
@@ -246,7 +248,6 @@ class InjectionDataset(Frames):
         if self._masks[frame] is not None:
             ignore |= np.asarray(self._masks[frame][box], dtype=bool)
         hit = np.where(usable, hit, np.nan).astype(np.float32)
-        statistics = seen_statistics(hit, usable, self._readnoise, rng)
         return Patch(hit, label, usable & ~ignore, usable, statistics)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cosmiq_astro.preprocess import estimate_statistics
 from cosmiq_astro.simulate import (
     add_noise,
     apply_saturation,
@@ -14,7 +15,7 @@ from cosmiq_astro.simulate import (
     label_from_charge,
     warm_pixels,
 )
-from cosmiq_astro.training._frames import Frames, log_uniform, seen_statistics
+from cosmiq_astro.training._frames import Frames, log_uniform
 from cosmiq_astro.training.datasets import Patch
 
 __all__ = ["ObservingConditions", "SimulatedDataset"]
@@ -122,7 +123,9 @@ class SimulatedDataset(Frames):
         ignore |= (charge > 3 * noise) & ~label
         image = add_noise(expected, readnoise, rng) + seen
         image, usable = _defects(image, rng)
-        statistics = seen_statistics(image, usable, readnoise, rng)
+        # The detector may or may not be told the read noise: the network sees both.
+        known = readnoise if rng.random() < 0.5 else None
+        statistics = estimate_statistics(image, usable, readnoise=known)
         return Patch(image, label, ~ignore & usable, usable, statistics)
 
     def _saturated(self, together, expected, rng):
