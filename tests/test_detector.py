@@ -85,7 +85,7 @@ def test_planes_are_what_the_draws_say(tiny_vi, frame):
 
     maps = CosmicRayDetector(tiny_vi, device="cpu")(frame, T=6, seed=2)
     pad = [(24, 24 + (-n) % 4) for n in frame.shape]
-    padded = np.pad(frame - maps.statistics.sky, pad, mode="reflect")
+    padded = np.pad(frame - maps.statistics.sky, pad, mode="symmetric")
     inputs = normalize(padded, maps.statistics, tiny_vi.network.config.channels)
     with torch.inference_mode():
         p = np.stack(

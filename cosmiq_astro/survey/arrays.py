@@ -95,7 +95,7 @@ def detect_array(
     work = functools.partial(
         _find, str(model), device, settings, statistics, satlevel=satlevel, halo=halo
     )
-    padded = [da.pad(plane, halo, mode="reflect") for plane in (image, usable, finite)]
+    padded = [da.pad(plane, halo, mode="symmetric") for plane in (image, usable, finite)]
     find = dask.delayed(work, pure=True)
     rows = []
     for y in range(0, image.shape[0], _CHUNK):

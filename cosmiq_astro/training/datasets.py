@@ -85,7 +85,7 @@ def make_batch(dataset, n, size, channels, rng, *, margin=0):
         patch = dataset.patch(int(rng.integers(dataset.n_frames)), size, rng)
         pixels = subtract_sky(patch.image, patch.usable, patch.statistics.sky)
         turn = _random_turn(rng)
-        pixels = np.pad(turn(pixels), margin, mode="reflect")
+        pixels = np.pad(turn(pixels), margin, mode="symmetric")
         inputs[i] = normalize(pixels, patch.statistics, channels)
         labels[i, 0, inside, inside] = turn(patch.label)
         valid[i, 0, inside, inside] = turn(patch.valid & patch.usable)
