@@ -9,7 +9,7 @@ fit returns a small object: call it on probabilities, keep it with
 import math
 
 import numpy as np
-from scipy.optimize import isotonic_regression, minimize, minimize_scalar
+import scipy  # its optimize is loaded when a map is fitted, not with every model
 from scipy.special import expit, logit
 
 from . import _ranks
@@ -82,7 +82,9 @@ def fit_temperature(probability, label=None, *, from_logits=False, weight=None):
         return -np.average(np.log(likelihood), weights=sample.weight)
 
     limits = tuple(map(math.log, _TEMPERATURES))
-    best = minimize_scalar(loss, bounds=limits, method="bounded", options={"xatol": 1e-6})
+    best = scipy.optimize.minimize_scalar(
+        loss, bounds=limits, method="bounded", options={"xatol": 1e-6}
+    )
     return TemperatureScaling(math.exp(best.x))
 
 
@@ -122,7 +124,7 @@ def fit_beta(probability, label=None, *, weight=None):
     bounds = [(0, None), (0, None), (None, None)]
     options = {"ftol": 1e-12, "gtol": 1e-9}
     start = np.array([1.0, 1.0, 0.0])
-    best = minimize(loss_and_slope, start, jac=True, bounds=bounds, options=options)
+    best = scipy.optimize.minimize(loss_and_slope, start, jac=True, bounds=bounds, options=options)
     return BetaCalibration(*map(float, best.x))
 
 
@@ -154,7 +156,7 @@ def fit_isotonic(probability, label=None, *, weight=None):
     _need_both_classes(sample)
     ranks = _ranks.rank_pixels(sample.probability, sample.label, sample.weight)
     total = ranks.event + ranks.other
-    fit = isotonic_regression(ranks.event / total, weights=total)
+    fit = scipy.optimize.isotonic_regression(ranks.event / total, weights=total)
     first = fit.blocks[:-1]
     ends = np.unique(np.concatenate([first, fit.blocks[1:] - 1]))
     return IsotonicCalibration(tuple(ranks.score[ends].tolist()), tuple(fit.x[ends].tolist()))

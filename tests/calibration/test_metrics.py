@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from astropy.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -153,6 +154,30 @@ def test_classwise_errors_are_those_of_each_call(pixels):
     assert error.sky == pytest.approx(expected_calibration_error(p[~called], y[~called]))
     assert error.cosmic_ray == pytest.approx(expected_calibration_error(p[called], y[called]))
     assert np.isnan(classwise_calibration_error([0.1], [0]).cosmic_ray)
+
+
+def test_weights_count_by_class_and_in_adaptive_bins():
+    p, y = np.array([0.1, 0.2, 0.7, 0.9]), np.array([0, 1, 1, 0])
+    weight = np.array([1.0, 3.0, 1.0, 2.0])
+    error = classwise_calibration_error(p, y, weight=weight, n_bins=1)
+    assert error.sky == pytest.approx(abs(0.1 + 3 * 0.2 - 3) / 4)
+    assert error.cosmic_ray == pytest.approx(abs(0.7 + 2 * 0.9 - 1) / 3)
+    assert expected_calibration_error(
+        p, y, weight=[3, 1, 1, 3], n_bins=2, binning="count"
+    ) == pytest.approx((abs(3 * 0.1 + 0.2 - 1) + abs(0.7 + 3 * 0.9 - 1)) / 8)
+
+
+def test_defaults_are_15_bins_and_one_call_at_a_half(pixels):
+    p, y = pixels
+    assert brier_parts(p, y) == brier_parts(p, y, n_bins=15)
+    assert brier_parts(p, y).reliability != brier_parts(p, y, n_bins=16).reliability
+    assert classwise_calibration_error(p, y) == classwise_calibration_error(p, y, threshold=0.5)
+
+
+def test_pixels_of_several_images_count_alike():
+    table = Table({"probability": [0.2, 0.4, 0.9], "label": [0, 1, 1], "image": ["a", "b", "b"]})
+    assert brier_score(table) == pytest.approx((0.04 + 0.36 + 0.01) / 3)
+    assert brier_parts(table, n_bins=1).uncertainty == pytest.approx(2 / 9)
 
 
 def test_no_pixel_gives_nan_and_unknown_binning_is_refused():

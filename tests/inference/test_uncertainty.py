@@ -5,7 +5,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import entropy as oracle
 
-from cosmiq_astro.inference.uncertainty import RunningMoments, binary_entropy, mutual_information
+from cosmiq_astro.inference.uncertainty import (
+    RunningMoments,
+    binary_entropy,
+    mutual_information,
+    novelty,
+)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -27,7 +32,9 @@ def test_entropy_is_bounded_and_finite(p):
 
 def test_entropy_of_nan_and_of_integers():
     assert np.isnan(binary_entropy(np.float32([np.nan]))).all()
-    assert binary_entropy([0, 1]).tolist() == [0, 0]
+    entropy = binary_entropy(np.array([0, 1], dtype=np.int16))
+    assert entropy.tolist() == [0, 0]
+    assert entropy.dtype == np.float64
 
 
 @given(arrays(np.float64, (6, 20), elements=st.floats(0, 1)))
@@ -52,3 +59,10 @@ def test_mutual_information_closed_form():
     draws = np.array([[0.0, 0.5], [1.0, 0.5]])
     information = mutual_information(draws.mean(0), binary_entropy(draws).mean(0))
     np.testing.assert_allclose(information, [np.log(2), 0], atol=1e-15)
+
+
+def test_novelty_is_the_mean_over_pixels_that_may_be_hits():
+    probability = np.array([[0.0, 0.01, 0.011], [0.5, np.nan, 1.0]])
+    information = np.array([[9.0, 9.0, 0.1], [0.4, np.nan, 0.1]])
+    assert novelty(probability, information) == pytest.approx(0.2)
+    assert np.isnan(novelty([0.0, 0.005], [0.1, 0.2]))

@@ -86,3 +86,18 @@ def test_configuration_says_which_layers_are_variational(patterns, expected):
     assert (kl > 0) == (expected > 0)
     total = sum(layer.kl_divergence() for layer in variational_layers(network).values())
     torch.testing.assert_close(kl, torch.as_tensor(total, dtype=torch.float32))
+
+
+def test_noise_is_float32_and_small_whatever_the_default_type():
+    layer = torch.nn.Sequential(VariationalConv2d(1, 2, 3))
+    for sigma in layer[0].posterior_sigma().values():
+        torch.testing.assert_close(sigma, torch.full_like(sigma, 0.006715348))
+    noise = sample_weights(layer, torch.Generator().manual_seed(5))[1]
+    default = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        again = sample_weights(layer, torch.Generator().manual_seed(5))[1]
+    finally:
+        torch.set_default_dtype(default)
+    for name, epsilon in again.items():
+        assert torch.equal(epsilon, noise[name])
