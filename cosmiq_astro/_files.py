@@ -6,6 +6,8 @@ import re
 import secrets
 from pathlib import Path
 
+from cosmiq_astro._fits_sizes import check_sizes
+
 __all__ = ["readable", "remove_temporaries", "written_whole"]
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(.+)")
@@ -24,8 +26,9 @@ def readable(path):
     Raises
     ------
     ValueError
-        In place of whatever astropy raises where it cannot make sense of a
-        header; its own `OSError` and `ValueError` pass.
+        If a header declares a size that is none, before astropy reads it; and
+        in place of whatever astropy raises where it cannot make sense of a
+        header. Its own `OSError` and `ValueError` pass.
 
     Examples
     --------
@@ -35,6 +38,7 @@ def readable(path):
     Traceback (most recent call last):
     ValueError: a.fits is damaged, or breaks the rules of FITS (KeyError: 'NAXIS1')
     """
+    check_sizes(path)
     try:
         yield
     except (OSError, MemoryError):

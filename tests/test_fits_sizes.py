@@ -1,0 +1,67 @@
+import gzip
+import time
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from cosmiq_astro._fits_sizes import check_sizes
+from cosmiq_astro.hst import detect_file
+
+
+def sound(path):
+    hdus = [
+        fits.PrimaryHDU(header=fits.Header({"EXTEND": True})),
+        fits.ImageHDU(np.zeros((30, 40), np.float32), name="SCI"),
+        fits.CompImageHDU(np.zeros((30, 40), np.int16), name="DQ"),
+    ]
+    fits.HDUList(hdus).writeto(path)
+    return path.read_bytes()
+
+
+def declare(content, keyword, value, nth):
+    """Return the bytes with another value on the card that is the ``nth`` with this keyword."""
+    at = -1
+    for _ in range(nth):
+        at = content.index(f"{keyword:8}= ".encode(), at + 1)
+    return content[: at + 10] + f"{value:>20}".ljust(70).encode() + content[at + 80 :]
+
+
+@pytest.mark.parametrize("name", ["a.fits", "a.fits.gz"])
+@pytest.mark.parametrize(
+    ("keyword", "value", "nth", "message"),
+    [
+        ("NAXIS", 2147483648, 1, "NAXIS = 2147483648; it must be 0 to 999"),
+        ("NAXIS", -1, 2, "NAXIS = -1; it must be 0 to 999"),
+        ("NAXIS1", -40, 1, "NAXIS1 = -40; it must be not negative"),
+        ("PCOUNT", -99999, 2, "PCOUNT = -99999; it must be not negative"),
+        ("TFIELDS", 10**12, 1, "TFIELDS = 1000000000000; it must be 0 to 999"),
+        ("ZNAXIS", 10**9, 1, "ZNAXIS = 1000000000; it must be 0 to 999"),
+    ],
+)
+def test_sizes_that_are_none_are_refused_before_astropy_loops(
+    tmp_path, tiny_vi, name, keyword, value, nth, message
+):
+    content = declare(sound(tmp_path / "sound.fits"), keyword, value, nth)
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    start = time.process_time()
+    with pytest.raises(ValueError, match=message):
+        detect_file(path, tmp_path / "out.fits", model=tiny_vi, device="cpu")
+    assert time.process_time() - start < 5
+    assert not (tmp_path / "out.fits").exists()
+
+
+def test_nothing_is_said_of_sound_files_and_of_none(tmp_path):
+    content = sound(tmp_path / "a.fits")
+    for name, other in {
+        "a.fits": content,
+        "cut.fits": content[:4000],
+        "huge.fits": declare(content, "NAXIS1", 10**19, 1),
+        "text.fits": b"no FITS at all",
+        "damaged.fits.gz": gzip.compress(content)[:200],
+    }.items():
+        (tmp_path / name).write_bytes(other)
+        check_sizes(tmp_path / name)
+    check_sizes(tmp_path / "missing.fits")
+    check_sizes(tmp_path)
