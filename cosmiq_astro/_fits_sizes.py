@@ -1,4 +1,4 @@
-"""Sizes that a FITS header declares, looked at before astropy is: some would keep it busy for ever."""
+"""Sizes that a FITS header declares, looked at before astropy, which some keep busy for ever."""
 
 import functools
 import gzip
