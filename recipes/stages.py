@@ -1,0 +1,93 @@
+"""The stages in which a baseline and its variational twin are trained."""
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+
+import cards
+import torch
+
+from cosmiq_astro.models.checkpoint import save_model
+from cosmiq_astro.training import calibrate, train
+
+# A baseline that both models go on from, for as many epochs and with the same patches. Weights are
+# drawn in the last block alone: what comes before looks at each tile once.
+STAGES = {
+    "trunk": {"learning_rate": 1e-3},
+    "unet": {"learning_rate": 5e-4},
+    "vi": {
+        "learning_rate": 5e-4,
+        "bayesian": True,
+        "variational": ("merge.0.*", "head"),
+        "kl_beta": 1.0,
+    },
+}
+
+
+def run(family, make_dataset, texts, *, epochs, last_epochs, instrument, version, ranges):
+    """
+    Train the models of a family, as the command line asks for.
+
+    Parameters
+    ----------
+    family : str
+        Their name, up to ``-unet`` and ``-vi``.
+    make_dataset : callable
+        ``make_dataset(part, data, work)``, part ``'training'`` or ``'validation'``.
+    texts : dict of str
+        For `cards.model_card`.
+    epochs, last_epochs : int
+        Of the trunk, and of each model after it, unless the command line says otherwise.
+    instrument, version, ranges : str, str, dict
+        Of the models.
+    """
+    parser = argparse.ArgumentParser(description=f"Train {family}-unet and {family}-vi.")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--stage", choices=(*STAGES, "all"), default="all")
+    parser.add_argument("--init", help="model to go on from: a name, or a folder")
+    parser.add_argument("--epochs", type=int, default=epochs)
+    parser.add_argument("--last-epochs", type=int, default=last_epochs)
+    arguments = parser.parse_args()
+    # Subnormal numbers slow convolutions down several times; a script may set this, a library not.
+    torch.set_flush_denormal(True)
+    # The thread that prepares batches must not hold up the one that trains.
+    sys.setswitchinterval(1e-4)
+    training, validation = (
+        make_dataset(part, arguments.data, arguments.work) for part in ("training", "validation")
+    )
+    for stage in STAGES if arguments.stage == "all" else (arguments.stage,):
+        settings = STAGES[stage] | {
+            "epochs": arguments.epochs if stage == "trunk" else arguments.last_epochs,
+            "init": arguments.init if stage == "trunk" else arguments.work / f"{family}-trunk",
+        }
+        name = f"{family}-{stage}"
+        result = train(
+            training,
+            name=name,
+            checkpoint=arguments.work / f"{name}.ckpt",
+            validation=validation,
+            patch_size=192,
+            batch_size=4,
+            device="cpu",
+            instrument=instrument,
+            progress_bar=True,
+            seed=1,
+            **settings,
+        )
+        model, scores = calibrate(result.model, validation)
+        model = dataclasses.replace(model, version=version, ranges=ranges)
+        result.history.write(arguments.work / f"{name}_history.ecsv", overwrite=True)
+        scores.write(arguments.work / f"{name}_scores.ecsv", overwrite=True)
+        card = cards.model_card(
+            model,
+            result,
+            scores[0],
+            settings,
+            texts,
+            n_trunk=arguments.epochs,
+            start=arguments.init,
+        )
+        save_model(model, arguments.work / name, card=card, overwrite=True)
+        print(scores)
