@@ -12,8 +12,10 @@ __all__ = ["check_sizes"]
 _BLOCK = 2880
 _CARD = 80
 _SIZE = re.compile(rb"(BITPIX|Z?NAXIS\d{0,3}|PCOUNT|GCOUNT|TFIELDS) *= *([-+]?\d+) *(?:/.*)?")
+_KIND = re.compile(rb"XTENSION= *'[^']*' *(?:/.*)?")
 # The FITS standard (4.0, sections 4.4.1.1 and 7.2.1) allows no more axes and columns.
 _MOST = {b"NAXIS": 999, b"ZNAXIS": 999, b"TFIELDS": 999}
+_BITPIX = (8, 16, 32, 64, -32, -64)
 
 
 def check_sizes(path):
@@ -21,7 +23,8 @@ def check_sizes(path):
     Refuse a file whose headers declare more axes or columns than FITS has, or less than nothing.
 
     astropy would loop over thousands of millions of axes, and go back to
-    where it was after a part of negative size.
+    where it was after a part of negative size. In a gzipped file it does so
+    after any header that it cannot make sense of, too.
 
     Parameters
     ----------
@@ -47,32 +50,53 @@ def _check(path, size, changed):
         is_gzipped = file.read(2) == b"\x1f\x8b"
     try:
         with (gzip.open if is_gzipped else open)(path, "rb") as file:
-            while (found := _read_header(file)) is not None:
-                for name, value in found.items():
-                    most = _MOST.get(name, math.inf)
-                    if not 0 <= value <= most and name != b"BITPIX":
-                        limit = "not negative" if most == math.inf else f"0 to {most}"
-                        raise ValueError(
-                            f"{path} is damaged, or breaks the rules of FITS "
-                            f"({name.decode()} = {value}; it must be {limit})"
-                        )
+            headers = iter(functools.partial(_read_header, file), None)
+            for number, cards in enumerate(headers):
+                sizes = _sizes(cards)
+                _refuse(path, number, cards, sizes, must_be_whole=is_gzipped)
+                if not {b"BITPIX", b"NAXIS"} <= set(sizes):
+                    return
                 # More than any file has is for whoever reads the pixels to complain of.
-                file.seek(min(_data_size(found), 2**60), 1)
+                file.seek(min(_data_size(sizes), 2**60), 1)
     except (OSError, EOFError, zlib.error):
         return  # a damaged gzip file, which is for them too
 
 
 def _read_header(file):
-    """Return the sizes in the header that begins here; None at the end of the file, or of sense."""
-    found = {}
+    """Return the cards of the header that begins here; None where none does, or it has no end."""
+    cards = []
     while len(block := file.read(_BLOCK)) == _BLOCK:
-        cards = [block[at : at + _CARD] for at in range(0, _BLOCK, _CARD)]
-        for card in cards:
-            if match := _SIZE.fullmatch(card.rstrip()):
-                found.setdefault(match[1], int(match[2]))
-        if any(card.rstrip() == b"END" for card in cards):
-            return found if {b"BITPIX", b"NAXIS"} <= set(found) else None
+        cards += [block[at : at + _CARD].rstrip() for at in range(0, _BLOCK, _CARD)]
+        if not cards[0].startswith((b"SIMPLE", b"XTENSION")):
+            return None
+        if b"END" in cards:
+            return cards
     return None
+
+
+def _sizes(cards):
+    """Return the sizes that the cards declare, as far as they are whole numbers."""
+    sizes = {}
+    for card in cards:
+        if match := _SIZE.fullmatch(card):
+            sizes.setdefault(match[1], int(match[2]))
+    return sizes
+
+
+def _refuse(path, number, cards, sizes, *, must_be_whole):
+    """Raise if sizes are out of bounds, or some are not there though they must be."""
+    broken = f"{path} is damaged, or breaks the rules of FITS"
+    for name, value in sizes.items():
+        most = _MOST.get(name, math.inf)
+        if name != b"BITPIX" and not 0 <= value <= most:
+            limit = "not negative" if most == math.inf else f"0 to {most}"
+            raise ValueError(f"{broken} ({name.decode()} = {value}; it must be {limit})")
+    if must_be_whole:
+        axes = {b"NAXIS%d" % axis for axis in range(1, sizes.get(b"NAXIS", 0) + 1)}
+        is_kind = _KIND.fullmatch(cards[0]) or cards[0].startswith(b"SIMPLE")
+        is_whole = {b"NAXIS", *axes} <= set(sizes) and sizes.get(b"BITPIX") in _BITPIX
+        if not (is_kind and is_whole):
+            raise ValueError(f"{broken} (XTENSION, BITPIX or NAXIS of HDU {number})")
 
 
 def _data_size(found):

@@ -52,6 +52,22 @@ def test_sizes_that_are_none_are_refused_before_astropy_loops(
     assert not (tmp_path / "out.fits").exists()
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value", "nth"),
+    [("XTENSION", "NaN", 1), ("BITPIX", "T", 2), ("NAXIS2", "''", 1), ("NAXIS", "1E400", 3)],
+)
+def test_a_header_without_sense_in_a_gzipped_file_is_no_endless_loop(
+    tmp_path, tiny_vi, keyword, value, nth
+):
+    path = tmp_path / "a.fits.gz"
+    content = declare(sound(tmp_path / "sound.fits"), keyword, value, nth)
+    path.write_bytes(gzip.compress(content))
+    start = time.process_time()
+    with pytest.raises(ValueError, match="XTENSION, BITPIX or NAXIS of HDU"):
+        detect_file(path, tmp_path / "out.fits", model=tiny_vi, device="cpu")
+    assert time.process_time() - start < 5
+
+
 def test_nothing_is_said_of_sound_files_and_of_none(tmp_path):
     content = sound(tmp_path / "a.fits")
     for name, other in {
