@@ -127,8 +127,8 @@ def resume(path, network, optimizer, settings):
     if not Path(path).exists():
         return State()
     content = read_checkpoint(path)
-    written = asdict(content["settings"])
-    differ = [k for k, v in asdict(settings).items() if written[k] != v]
+    written, given = (_flat(asdict(s)) for s in (content["settings"], settings))
+    differ = sorted(k for k in written | given if written.get(k) != given.get(k))
     if differ:
         raise ValueError(
             f"checkpoint {str(path)!r} was written with other settings: {', '.join(differ)}; "
@@ -137,3 +137,8 @@ def resume(path, network, optimizer, settings):
     network.load_state_dict(content["network"])
     optimizer.load_state_dict(content["optimizer"])
     return State(*(content[k] for k in ("epoch", "best_loss", "best_weights", "history")))
+
+
+def _flat(settings):
+    """Put what the dataset says of itself beside the other settings."""
+    return settings | settings.pop("data")

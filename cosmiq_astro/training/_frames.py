@@ -77,6 +77,8 @@ class Frames:
 
     _planes = ()
     """Names of the lists that have an entry for each frame."""
+    _ranges = ()
+    """Names of the attributes that say between which limits frames are varied."""
 
     def __init__(self, shapes, *, n_valid=None, visits=None):
         self._shapes = shapes
@@ -110,6 +112,18 @@ class Frames:
     def n_valid_pixels(self):
         """Number of distinct pixels that count: the N of the evidence lower bound."""
         return sum(self._n_valid)
+
+    def summary(self):
+        """
+        Say what must not change between the parts of a training run.
+
+        Returns
+        -------
+        summary : dict
+            ``n_frames``, ``n_valid_pixels`` and the ranges by their names.
+        """
+        ranges = {name.removeprefix("_"): getattr(self, name) for name in self._ranges}
+        return {"n_frames": self.n_frames, "n_valid_pixels": self.n_valid_pixels} | ranges
 
     def _cut(self, frame, size, rng):
         """Return the slices of a random square, at most as large as the frame."""

@@ -1,7 +1,7 @@
 """What a training run is set to, and what changes with its steps."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,6 +23,8 @@ class Settings:
         As there.
     freeze : tuple of str
         As there.
+    data : dict
+        What the dataset says of itself, by its ``summary``.
     """
 
     epochs: int
@@ -34,6 +36,7 @@ class Settings:
     kl_warmup: int
     seed: int
     freeze: tuple[str, ...] = ()
+    data: dict = field(default_factory=dict)
 
 
 def check_settings(*, learning_rate, kl_beta, validation_fraction, **counts):

@@ -154,6 +154,7 @@ class PairedDataset(ObservedFrames):
     """
 
     _planes = (*ObservedFrames._planes, "_masks", "_ignore")
+    _ranges = ("_exposure_scale", "_extra_sky")
 
     def __init__(
         self,
@@ -175,9 +176,11 @@ class PairedDataset(ObservedFrames):
         for i, mask in enumerate(self._masks):
             _check_binary(f"masks[{i}]", mask)
         readnoise = to_electrons("readnoise", readnoise, gain=gain)
-        self._scale = check_interval("exposure_scale", exposure_scale, positive=True, most=1.0)
-        self._sky = check_interval("extra_sky", extra_sky)
-        self._as_they_are = self._scale == (1, 1) and self._sky == (0, 0)
+        self._exposure_scale = check_interval(
+            "exposure_scale", exposure_scale, positive=True, most=1.0
+        )
+        self._extra_sky = check_interval("extra_sky", extra_sky)
+        self._as_they_are = self._exposure_scale == (1, 1) and self._extra_sky == (0, 0)
         if readnoise is None and not self._as_they_are:
             raise ValueError("exposure_scale and extra_sky need readnoise, to get the noise right")
         n_valid = count_valid(images, self._ignore)
@@ -256,8 +259,8 @@ class PairedDataset(ObservedFrames):
             patch.statistics,
             self._readnoise,
             rng,
-            exposure_scale=self._scale,
-            extra_sky=self._sky,
+            exposure_scale=self._exposure_scale,
+            extra_sky=self._extra_sky,
         )
         # By its definition the label ends where a hit no longer exceeds three standard deviations.
         sunk = patch.label & (factor * (image - bare) <= 3 * np.sqrt(level + self._readnoise**2))

@@ -83,6 +83,7 @@ class InjectionDataset(ObservedFrames):
     """
 
     _planes = (*ObservedFrames._planes, "_masks")
+    _ranges = ("_density", "_charge_scale", "_exposure_scale", "_extra_sky")
 
     def __init__(
         self,

@@ -181,7 +181,8 @@ def train(
     checkpoint : path-like, optional
         A file that the state is written to after each epoch, and resumed
         from if it is there: the result is bit-identical to that of a run
-        without interruption. After Ctrl-C it holds the last complete epoch;
+        without interruption, and other settings, frames or ranges of the
+        dataset are refused. After Ctrl-C it holds the last complete epoch;
         the same call goes on from it, and
         `~cosmiq_astro.training.TrainingResult.from_checkpoint` makes a model of
         it.
@@ -249,6 +250,7 @@ def train(
         kl_warmup=kl_warmup,
         seed=seed,
         freeze=tuple(freeze),
+        data=dataset.summary() if hasattr(dataset, "summary") else {},
     )
     about = {"name": name, "instrument": instrument}
     run = _Run(fabric, network, dataset, validation, settings, about, examples)
