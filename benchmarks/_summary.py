@@ -11,7 +11,7 @@ LABELS = (
     "at each default threshold (deepCR: 0.5). Intervals (95 %) from frames drawn with replacement."
 )
 MADE_OF = (
-    "three fields, filters F435W, F606W and F814W (TinyTim), 100, 500 and 1,500 s, two frames of "
+    "Three fields, filters F435W, F606W and F814W (TinyTim), 100, 500 and 1,500 s, two frames of "
     "512 x 512 pixels per cell"
 )
 TITLES = {
@@ -84,7 +84,7 @@ def summaries(tables, differences, command):
             Table(rows=rows, names=every[0].colnames),
             "The models against each other on the same frames",
             "Second minus first, over all frames of a set, with 95 % intervals from frames drawn "
-            "with replacement. The two bundled models went on from one baseline, with the same "
+            "with replacement. The two models of a family went on from one baseline, with the same "
             "patches for as many epochs; '@raw' is without temperature.",
             command,
         )
