@@ -10,8 +10,9 @@ import pytest
 # Each layer may import from itself and from those above it. The longest matching name counts.
 LAYERS = [
     [
-        "_version", "_files", "_windows", "units", "preprocess", "cleaning", "nddata", "plots",
-        "simulate", "inference.tiling", "inference.uncertainty", "calibration", "models.registry",
+        "_version", "_fits_sizes", "_files", "_windows", "units", "preprocess", "cleaning",
+        "nddata", "plots", "simulate", "inference.tiling", "inference.uncertainty", "calibration",
+        "models.registry",
     ],
     ["models"],
     ["inference"],
