@@ -50,7 +50,7 @@ both.
 """
 
 
-def model_card(model, result, scores, settings, texts, *, n_trunk, start):
+def model_card(model, result, scores, settings, texts, *, n_trunk, start, sigma_scale):
     """
     Fill in the card.
 
@@ -71,11 +71,17 @@ def model_card(model, result, scores, settings, texts, *, n_trunk, start):
         Epochs of the baseline that both models go on from.
     start : str or None
         Model that the baseline began from.
+    sigma_scale : float
+        Factor on the standard deviations after training.
     """
     network = model.network
     is_vi = model.method == "vi"
     n_parameters = sum(p.numel() for p in network.parameters())
     family = model.name.rsplit("-", 1)[0]
+    sigma = (
+        ", whose standard\ndeviations began as 25 % of the weights and were multiplied by "
+        f"{sigma_scale} in the end\n"
+    )
     return CARD.format(
         **texts | {"start": texts["start"] if start else "random weights"},
         name=model.name,
@@ -90,7 +96,7 @@ def model_card(model, result, scores, settings, texts, *, n_trunk, start):
         ),
         init=f" --init {start}" if start else "",
         trunk=n_trunk,
-        how="with drawn weights in the last block" if is_vi else "more",
+        how=f"with drawn weights in the last block{sigma}" if is_vi else "more",
         twin=f"{family}-unet" if is_vi else f"{family}-vi",
         settings=", ".join(f"{k} {v:g}" for k, v in settings.items() if isinstance(v, float)),
         seed=result.seed,
