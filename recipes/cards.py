@@ -80,7 +80,7 @@ def model_card(model, result, scores, settings, texts, *, n_trunk, start, sigma_
     family = model.name.rsplit("-", 1)[0]
     sigma = (
         ", whose standard\ndeviations began as 25 % of the weights and were multiplied by "
-        f"{sigma_scale} in the end\n"
+        f"{sigma_scale} in the end"
     )
     return CARD.format(
         **texts | {"start": texts["start"] if start else "random weights"},
