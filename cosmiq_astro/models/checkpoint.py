@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 
 from cosmiq_astro._files import written_whole
 from cosmiq_astro.calibration import BetaCalibration, IsotonicCalibration, Recalibration
@@ -262,7 +262,7 @@ def save_model(model, folder, *, card, overwrite=False):
     state = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
     # The configuration comes last: until then its digest refuses the new weights.
     with written_whole(weights, overwrite=True) as temporary:
-        save_file(state, temporary)
+        temporary.write_bytes(save(state))  # save_file hides the file from all but its owner
     with written_whole(folder / "card.md", overwrite=True) as temporary:
         temporary.write_text(card, encoding="utf-8")
     recalibration = model.recalibration

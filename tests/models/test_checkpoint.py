@@ -155,3 +155,9 @@ def test_unknown_names_list_the_known_ones(name):
         ValueError, match=r"neither a bundled model \(.*acs-wfc-unet.*\) nor a folder"
     ):
         load_model(name)
+
+
+def test_everybody_may_read_a_model_who_may_read_its_card(tiny_vi, tmp_path):
+    folder = save_model(tiny_vi, tmp_path / "model", card="")
+    modes = {path.stat().st_mode for path in folder.iterdir()}
+    assert len(modes) == 1
