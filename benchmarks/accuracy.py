@@ -265,6 +265,10 @@ def main():
             "matched densities of hits and of bright pixels.",
         }
         short["accuracy_novelty"] = novelty
+    # Of real frames, stars and novelty, other settings of a model tell nothing new.
+    settings = [m.name for m, n in zip(models, options.models.split(","), strict=True) if "@" in n]
+    for name in {"accuracy_c", "accuracy_photometry", "accuracy_novelty"} & set(short):
+        short[name] = short[name][~np.isin(short[name]["tool"], settings)]
     for name, table in short.items() if options.docs else ():
         write(table, options.docs / f"{name}.ecsv")
     print_targets(tables, names)

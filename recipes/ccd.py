@@ -1,10 +1,11 @@
 """
-Train the bundled models ccd-unet and ccd-vi, for CCDs in general.
+Train the models ccd-unet and ccd-vi, for CCDs in general; they are not bundled.
 
 python recipes/ccd.py --data DIR --work DIR [--init acs-wfc-unet] [--stage trunk|unet|vi|all]
 
 As recipes/acs_wfc.py, whose version 3 they began from (--init), with wider ranges of everything:
-PSFs of 1.2 to 6 pixels, brighter skies, more read noise, silicon of 14 to 300 micrometres.
+PSFs of 1.2 to 6 pixels, brighter skies, more read noise, silicon of 14 to 300 micrometres. After
+these epochs they are behind acs-wfc-unet on every kind of unfamiliar exposure in docs/validation.
 """
 
 from pathlib import Path
@@ -50,7 +51,8 @@ on.""",
 Simulated scenes with hits in the same shares, all conditions above, the STIS hits from two held-out
 exposures.""",
     "limits": """\
-A score on simulated scenes is exactly that. Where acs-wfc-vi is at home it is better; drizzled or
+A score on simulated scenes is exactly that. acs-wfc-vi is better where it is at home, and on
+simulated exposures far from there; drizzled or
 sky-subtracted images, infrared arrays and units other than electrons were not trained on.""",
 }
 

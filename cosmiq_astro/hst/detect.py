@@ -186,7 +186,7 @@ def _warn_of_camera(plan, model):
         camera = name if name in INSTRUMENTS else "the camera, not one of HST's,"
         warnings.warn(
             f"{camera} is not what the model {model.name} was trained for ({model.instrument}): "
-            "its probabilities need not be right here; ccd-vi and ccd-unet are for CCDs in general",
+            "its probabilities need not be right here",
             AstropyUserWarning,
             stacklevel=3,
         )
