@@ -1,7 +1,7 @@
 """Windows about chosen pixels of an image, and statistics of the valid pixels in them."""
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 __all__ = ["MAX_REACH", "masked_mean", "masked_median", "masked_variance", "windows"]
 
@@ -26,7 +26,7 @@ def windows(usable, targets, size):
         return
     # The chessboard distance to the nearest usable pixel is the half width of the first window
     # that holds one; all of its usable pixels then lie on its outermost ring.
-    reach = ndimage.distance_transform_cdt(~usable, metric="chessboard")[rows, columns]
+    reach = scipy.ndimage.distance_transform_cdt(~usable, metric="chessboard")[rows, columns]
     half = size // 2
     reach = np.maximum(reach, half)
     for radius in np.unique(reach[reach <= max(half, MAX_REACH)]):

@@ -10,8 +10,8 @@ import math
 import warnings
 
 import numpy as np
+import scipy
 from astropy.utils.exceptions import AstropyUserWarning
-from scipy import ndimage
 
 from cosmiq_astro._windows import (
     MAX_REACH,
@@ -255,7 +255,7 @@ def grow_mask(cr_mask, radius, *, mask=None):
     _require_same_shape("mask", mask, cr_mask.shape)
     reach = int(radius)
     dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    grown = ndimage.binary_dilation(cr_mask, structure=dy**2 + dx**2 <= radius**2)
+    grown = scipy.ndimage.binary_dilation(cr_mask, structure=dy**2 + dx**2 <= radius**2)
     if mask is not None:
         grown &= cr_mask | ~np.asarray(mask, dtype=bool)
     return grown

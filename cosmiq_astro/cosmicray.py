@@ -4,11 +4,11 @@ import warnings
 from numbers import Real
 
 import numpy as np
+import scipy
 from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData, UnknownUncertainty, VarianceUncertainty
 from astropy.utils.exceptions import AstropyUserWarning
-from scipy import ndimage
 
 from cosmiq_astro import __version__
 from cosmiq_astro.cleaning import CLEAN_METHODS, clean_pixels, cleaned_variance, grow_mask
@@ -359,7 +359,7 @@ def _cleaned(frame, method, cr_mask, mask):
 
 
 def _write_cards(result, model, maps, threshold):
-    n_hits = ndimage.label(result.cr_mask, structure=np.ones((3, 3)))[1]
+    n_hits = scipy.ndimage.label(result.cr_mask, structure=np.ones((3, 3)))[1]
     cards = {
         "CRVIMODL": (model.name, "cosmic-ray model"),
         "CRVIVERS": (__version__, "cosmiq_astro version"),

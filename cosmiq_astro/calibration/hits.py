@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from astropy import units as u
 from astropy.table import QTable
-from scipy import ndimage
 
 from ._sums import wilson_interval
 
@@ -161,7 +161,7 @@ def _numbered(mask):
     """Return the label image of a mask; integers are one already."""
     mask = np.asarray(mask)
     if mask.dtype == bool:
-        return ndimage.label(mask, structure=_TOUCHING)[0]
+        return scipy.ndimage.label(mask, structure=_TOUCHING)[0]
     if mask.dtype.kind not in "iu" or mask.min(initial=0) < 0:
         raise ValueError(
             f"truth must be bool or non-negative integers, its dtype is {mask.dtype}; "

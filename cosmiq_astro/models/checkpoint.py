@@ -4,15 +4,18 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from cosmiq_astro._files import written_whole
-from cosmiq_astro.calibration import BetaCalibration, IsotonicCalibration, Recalibration
 from cosmiq_astro.models.registry import find_model
 from cosmiq_astro.models.unet import UNet, UNetConfig, empty_unet
+
+if TYPE_CHECKING:
+    from cosmiq_astro.calibration import Recalibration
 
 __all__ = ["Model", "check_weights", "load_model", "save_model"]
 
@@ -63,7 +66,7 @@ class Model:
     threshold: float = 0.5
     temperature: float = 1.0
     sha256: str = ""
-    recalibration: Recalibration | None = None
+    recalibration: "Recalibration | None" = None
     ranges: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -180,6 +183,9 @@ def _read_config(folder):
         config["network"] = UNetConfig(**config["network"])
         recalibration = config.get("recalibration")
         if recalibration is not None:
+            # Few models have one: the first call need not wait for the diagnostics.
+            from cosmiq_astro.calibration import Recalibration
+
             recalibration = Recalibration.from_dict(recalibration)
         config["recalibration"] = recalibration
         missing = {"name", "version", "instrument", "threshold", "temperature", "sha256"} - set(
@@ -222,7 +228,11 @@ def _check_ranges(name, ranges):
 
 
 def _check_recalibration(name, recalibration):
-    if not isinstance(recalibration, BetaCalibration | IsotonicCalibration | None):
+    if recalibration is None:
+        return
+    from cosmiq_astro.calibration import BetaCalibration, IsotonicCalibration
+
+    if not isinstance(recalibration, BetaCalibration | IsotonicCalibration):
         raise ValueError(
             f"{name} must be None or what fit_beta or fit_isotonic returned, got {recalibration!r};"
             " a temperature divides the logits of each draw: give it as temperature"

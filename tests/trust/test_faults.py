@@ -237,7 +237,7 @@ def test_no_space_left_for_a_model(tiny_vi, tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("cosmiq_astro.models.checkpoint.save_file", fail)
+    monkeypatch.setattr(type(folder), "write_bytes", fail)
     with pytest.raises(OSError, match="No space left"):
         save_model(tiny_vi, folder, card="new", overwrite=True)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
