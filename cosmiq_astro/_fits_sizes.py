@@ -12,7 +12,7 @@ __all__ = ["check_sizes"]
 _BLOCK = 2880
 _CARD = 80
 _SIZE = re.compile(rb"(BITPIX|Z?NAXIS\d{0,3}|PCOUNT|GCOUNT|TFIELDS) *= *([-+]?\d+) *(?:/.*)?")
-_KIND = re.compile(rb"XTENSION= *'[^']*' *(?:/.*)?")
+_KIND = re.compile(rb"(SIMPLE  = *T|XTENSION= *'[^']*') *(?:/.*)?")
 # The FITS standard (4.0, sections 4.4.1.1 and 7.2.1) allows no more axes and columns.
 _MOST = {b"NAXIS": 999, b"ZNAXIS": 999, b"TFIELDS": 999}
 _BITPIX = (8, 16, 32, 64, -32, -64)
@@ -20,11 +20,11 @@ _BITPIX = (8, 16, 32, 64, -32, -64)
 
 def check_sizes(path):
     """
-    Refuse a file whose headers declare more axes or columns than FITS has, or less than nothing.
+    Refuse a file whose headers declare more axes or columns than FITS has, or make no sense.
 
-    astropy would loop over thousands of millions of axes, and go back to
-    where it was after a part of negative size. In a gzipped file it does so
-    after any header that it cannot make sense of, too.
+    astropy would loop over thousands of millions of axes, go back to where it
+    was after a part of negative size, and, in a gzipped file, after any header
+    that it does not understand.
 
     Parameters
     ----------
@@ -53,9 +53,7 @@ def _check(path, size, changed):
             headers = iter(functools.partial(_read_header, file), None)
             for number, cards in enumerate(headers):
                 sizes = _sizes(cards)
-                _refuse(path, number, cards, sizes, must_be_whole=is_gzipped)
-                if not {b"BITPIX", b"NAXIS"} <= set(sizes):
-                    return
+                _refuse(path, number, cards, sizes)
                 # More than any file has is for whoever reads the pixels to complain of.
                 file.seek(min(_data_size(sizes), 2**60), 1)
     except (OSError, EOFError, zlib.error):
@@ -83,20 +81,18 @@ def _sizes(cards):
     return sizes
 
 
-def _refuse(path, number, cards, sizes, *, must_be_whole):
-    """Raise if sizes are out of bounds, or some are not there though they must be."""
+def _refuse(path, number, cards, sizes):
+    """Raise if sizes are out of bounds, or what must be declared is not."""
     broken = f"{path} is damaged, or breaks the rules of FITS"
     for name, value in sizes.items():
         most = _MOST.get(name, math.inf)
         if name != b"BITPIX" and not 0 <= value <= most:
             limit = "not negative" if most == math.inf else f"0 to {most}"
             raise ValueError(f"{broken} ({name.decode()} = {value}; it must be {limit})")
-    if must_be_whole:
-        axes = {b"NAXIS%d" % axis for axis in range(1, sizes.get(b"NAXIS", 0) + 1)}
-        is_kind = _KIND.fullmatch(cards[0]) or cards[0].startswith(b"SIMPLE")
-        is_whole = {b"NAXIS", *axes} <= set(sizes) and sizes.get(b"BITPIX") in _BITPIX
-        if not (is_kind and is_whole):
-            raise ValueError(f"{broken} (XTENSION, BITPIX or NAXIS of HDU {number})")
+    axes = {b"NAXIS%d" % axis for axis in range(1, sizes.get(b"NAXIS", 0) + 1)}
+    is_whole = {b"NAXIS", *axes} <= set(sizes) and sizes.get(b"BITPIX") in _BITPIX
+    if not (is_whole and _KIND.fullmatch(cards[0])):
+        raise ValueError(f"{broken} (SIMPLE, XTENSION, BITPIX or NAXIS of HDU {number})")
 
 
 def _data_size(found):
