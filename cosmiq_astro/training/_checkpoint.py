@@ -141,4 +141,5 @@ def resume(path, network, optimizer, settings):
 
 def _flat(settings):
     """Put what the dataset says of itself beside the other settings."""
-    return settings | settings.pop("data")
+    data = settings.pop("data")
+    return settings | data

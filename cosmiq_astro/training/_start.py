@@ -13,7 +13,7 @@ from cosmiq_astro.models.unet import UNetConfig, empty_unet, initialize_weights
 __all__ = ["freeze_layers", "start_network"]
 
 # In a run of usual length the standard deviations stay near where they begin. With 5 % of the
-# weights all draws agree; from 30 % on the probabilities suffer.
+# weights all draws agree, and nothing is gained by them (docs/validation).
 _RELATIVE_SIGMA = 0.25
 
 
