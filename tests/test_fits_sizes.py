@@ -20,11 +20,12 @@ def sound(path):
 
 
 def declare(content, keyword, value, nth):
-    """Return the bytes with another value on the card that is the ``nth`` with this keyword."""
+    """Return the bytes with another value, or none, on the ``nth`` card with this keyword."""
     at = -1
     for _ in range(nth):
         at = content.index(f"{keyword:8}= ".encode(), at + 1)
-    return content[: at + 10] + f"{value:>20}".ljust(70).encode() + content[at + 80 :]
+    card = b" " * 80 if value is None else f"{keyword:8}= {value:>20}".ljust(80).encode()
+    return content[:at] + card + content[at + 80 :]
 
 
 @pytest.mark.parametrize("name", ["a.fits", "a.fits.gz"])
@@ -57,6 +58,7 @@ def test_sizes_that_are_none_are_refused_before_astropy_loops(
     [
         ("SIMPLE", "F", 1),
         ("XTENSION", "NaN", 1),
+        ("XTENSION", None, 1),
         ("BITPIX", "T", 2),
         ("NAXIS2", "''", 1),
         ("NAXIS", "1E400", 3),
