@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from astropy.nddata import CCDData
 from astropy.table import Table
+from matplotlib.figure import Figure
 
 import cosmiq_astro as ca
 
@@ -46,7 +47,7 @@ def main():
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--size", type=int, default=256, help="side of a frame, pixels")
     parser.add_argument("--model", default="acs-wfc-unet")
-    parser.add_argument("--out", type=Path, help="where to write soak.ecsv")
+    parser.add_argument("--out", type=Path, help="where to write soak.ecsv and soak.png")
     arguments = parser.parse_args()
     model = ca.load_model(arguments.model)
     rows = [(0, resident(), 0.0)]
@@ -76,6 +77,12 @@ def main():
     print(table.meta)
     if arguments.out is not None:
         table.write(arguments.out / "soak.ecsv", overwrite=True)
+        figure = Figure(figsize=(5, 2.6), layout="constrained")
+        axes = figure.subplots()
+        axes.plot(table["frames"], table["resident"], "o-", markersize=3)
+        axes.set(xlabel="frames searched", ylabel="resident size (MiB)")
+        axes.set_ylim(0, 1.2 * table["resident"].max())
+        figure.savefig(arguments.out / "soak.png", dpi=110)
     return 0 if growth < FLAT else 1
 
 
