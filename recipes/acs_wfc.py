@@ -58,7 +58,6 @@ def dataset(part, data, work):
 
 
 if __name__ == "__main__":
-    conditions = ObservingConditions()
     stages.run(
         "acs-wfc",
         dataset,
@@ -67,5 +66,5 @@ if __name__ == "__main__":
         last_epochs=3,
         instrument="HST ACS/WFC, ACS/HRC, WFC3/UVIS",
         version="3",
-        ranges={"exposure_time": conditions.exposure_time, "readnoise": conditions.readnoise},
+        conditions=ObservingConditions(),
     )

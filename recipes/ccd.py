@@ -88,5 +88,5 @@ if __name__ == "__main__":
         last_epochs=2,
         instrument="CCDs in general",
         version="1",
-        ranges={"exposure_time": CONDITIONS.exposure_time, "readnoise": CONDITIONS.readnoise},
+        conditions=CONDITIONS,
     )

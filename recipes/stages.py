@@ -24,9 +24,7 @@ STAGES = {
         "kl_beta": 1.0,
     },
 }
-# Of the standard deviations after training. Chosen on the frames that the peers were tuned on, and
-# simulated ones with other stars and hits: at 1, the probabilities of familiar frames are no better
-# than the baseline's; the less it is, the less is gained on unfamiliar ones.
+# Of the standard deviations after training: chosen on frames that are in no table.
 SIGMA_SCALE = 0.8
 
 
@@ -38,7 +36,7 @@ def scale_sigma(network, factor):
             getattr(layer, f"{name}_rho").copy_(inverse_softplus(factor * sigma))
 
 
-def run(family, make_dataset, texts, *, epochs, last_epochs, instrument, version, ranges):
+def run(family, make_dataset, texts, *, epochs, last_epochs, instrument, version, conditions):
     """
     Train the models of a family, as the command line asks for.
 
@@ -52,8 +50,10 @@ def run(family, make_dataset, texts, *, epochs, last_epochs, instrument, version
         For `cards.model_card`.
     epochs, last_epochs : int
         Of the trunk, and of each model after it, unless the command line says otherwise.
-    instrument, version, ranges : str, str, dict
+    instrument, version : str
         Of the models.
+    conditions : ObservingConditions
+        That the datasets vary; the models tell their ranges.
     """
     parser = argparse.ArgumentParser(description=f"Train {family}-unet and {family}-vi.")
     parser.add_argument("--data", type=Path, required=True)
@@ -91,6 +91,7 @@ def run(family, make_dataset, texts, *, epochs, last_epochs, instrument, version
         )
         scale_sigma(result.model.network, SIGMA_SCALE)
         model, scores = calibrate(result.model, validation)
+        ranges = {name: getattr(conditions, name) for name in ("exposure_time", "readnoise")}
         model = dataclasses.replace(model, version=version, ranges=ranges)
         result.history.write(arguments.work / f"{name}_history.ecsv", overwrite=True)
         scores.write(arguments.work / f"{name}_scores.ecsv", overwrite=True)
