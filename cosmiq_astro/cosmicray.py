@@ -81,12 +81,16 @@ def cosmicray_vi(
         How to replace flagged pixels; None leaves the data as they are. The
         uncertainty of replaced pixels, if there is one, becomes that of the
         guess (`~cosmiq_astro.cleaning.cleaned_variance`).
-    sampling : {'antithetic', 'independent', 'moments', 'mean'}, optional
-        How the weights are drawn. ``'moments'`` draws none, and propagates
-        mean and variance in one pass whatever ``T``: the fastest way to an
-        uncertainty, for models like the bundled one that draw weights in
-        their last block alone. ``'mean'`` makes one pass with their means, as
-        fast as the baseline and without uncertainty.
+    sampling : {'antithetic', 'adaptive', 'independent', 'moments', 'mean'}, optional
+        How the weights are drawn. ``'adaptive'`` makes two draws of all blocks
+        of 8 × 8 pixels, and the others only of those where a pixel may be a
+        hit (``cr_draws`` counts them): several times faster for many draws of
+        a sparse field, and no slower elsewhere; the probability stays within
+        about 0.001 of that with all draws. ``'moments'`` draws none, and
+        propagates mean and variance in one pass whatever ``T``. Both are for
+        models like the bundled one that draw weights in their last block
+        alone. ``'mean'`` makes one pass with their means, as fast as the
+        baseline and without uncertainty.
     seed : int, optional
         Seed of the draws; if None, one is chosen and written to the header.
     device : str, optional
@@ -104,7 +108,8 @@ def cosmicray_vi(
     result : `~cosmiq_astro.CosmicRayCCDData` or tuple
         A copy of ``ccd`` with the cosmic rays or-ed into ``mask``, and with
         ``cr_mask``, ``cr_probability``, ``cr_uncertainty``, ``cr_entropy``
-        and ``cr_mutual_information``. For an array,
+        and ``cr_mutual_information`` (and ``cr_draws`` if the sampling is
+        ``'adaptive'``). For an array,
         ``(data, cr_mask)``, as ccdproc returns it.
 
     Raises
@@ -302,6 +307,7 @@ def _detect(
         cr_uncertainty=maps.uncertainty,
         cr_entropy=maps.entropy,
         cr_mutual_information=maps.mutual_information,
+        cr_draws=maps.n_draws,
     )
     if clean is not None:
         result.data = data

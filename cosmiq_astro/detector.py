@@ -51,6 +51,8 @@ class CosmicRayMaps:
         The seed used; giving it again repeats the maps.
     statistics : `~cosmiq_astro.preprocess.ImageStatistics`
         Sky and noise that the image was normalised with, electron.
+    n_draws : ndarray of int32 or None
+        Draws that each pixel had, where the sampling is ``'adaptive'``.
     """
 
     probability: np.ndarray = field(repr=False)
@@ -62,6 +64,7 @@ class CosmicRayMaps:
     sampling: str
     seed: int
     statistics: ImageStatistics
+    n_draws: np.ndarray | None = field(default=None, repr=False)
 
 
 class CosmicRayDetector:
@@ -136,11 +139,12 @@ class CosmicRayDetector:
             one pass whatever ``T``.
         seed : int, optional
             Seed of the draws; chosen and reported if None.
-        sampling : {'antithetic', 'independent', 'moments', 'mean'}, optional
-            ``'moments'`` makes one pass that propagates mean and variance, for
-            models that draw weights in their last block alone. ``'mean'``
-            makes one pass with the posterior means: as fast as the baseline,
-            without uncertainty.
+        sampling : {'antithetic', 'adaptive', 'independent', 'moments', 'mean'}, optional
+            ``'adaptive'`` draws on only where the first pair of draws sees
+            something, and ``'moments'`` makes one pass that propagates mean
+            and variance; both are for models that draw weights in their last
+            block alone. ``'mean'`` makes one pass with the posterior means: as
+            fast as the baseline, without uncertainty.
         readnoise : float, optional
             Read noise, electron. Give it if you know it; otherwise the noise
             is estimated from the image.
@@ -183,7 +187,8 @@ class CosmicRayDetector:
             progress=lambda tiles: tqdm(tiles, disable=not progress_bar, unit="tile"),
         )
         for plane in planes.values():
-            plane[~finite] = np.nan
+            if plane.dtype.kind == "f":
+                plane[~finite] = np.nan
         return CosmicRayMaps(
             **planes,
             usable=usable,
@@ -241,9 +246,10 @@ class CosmicRayDetector:
 
         Returns
         -------
-        planes : dict of ndarray of float32
+        planes : dict of ndarray
             ``probability``, ``uncertainty``, ``entropy`` and
-            ``mutual_information``.
+            ``mutual_information``; and ``n_draws`` (int32) where the sampling
+            is ``'adaptive'``.
         """
         pixels = subtract_sky(image, usable, statistics.sky, satlevel=satlevel)
         channels = self.model.network.config.channels
@@ -259,7 +265,7 @@ class CosmicRayDetector:
         probability = result.probability
         if self.model.recalibration is not None:
             probability = self.model.recalibration(probability).astype(np.float32)
-        return {
+        planes = {
             "probability": probability,
             "uncertainty": result.std,
             "entropy": binary_entropy(probability),
@@ -269,6 +275,7 @@ class CosmicRayDetector:
                 else np.zeros(image.shape, dtype=np.float32)
             ),
         }
+        return planes if result.n_draws is None else planes | {"n_draws": result.n_draws}
 
     def clean(self, image, threshold=0.5, *, binary=True):
         """

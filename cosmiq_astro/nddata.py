@@ -12,8 +12,10 @@ PLANES = {
     "cr_uncertainty": "CRSTD",
     "cr_entropy": "CRENT",
     "cr_mutual_information": "CRMI",
+    "cr_draws": "CRDRAWS",
 }
 """FITS extension name of each plane, by attribute."""
+_DTYPES = {"cr_mask": bool, "cr_draws": np.int32}
 
 
 class CosmicRayCCDData(CCDData):
@@ -44,6 +46,8 @@ class CosmicRayCCDData(CCDData):
         Entropy of the probability, nats, in [0, ln 2].
     cr_mutual_information : ndarray of float32, optional
         The part of the entropy that is due to not knowing the weights, nats.
+    cr_draws : ndarray of int32, optional
+        Weight draws that each pixel had, if they were not the same for all.
     **kwargs
         As for `~astropy.nddata.CCDData`.
 
@@ -69,16 +73,24 @@ class CosmicRayCCDData(CCDData):
         cr_uncertainty=None,
         cr_entropy=None,
         cr_mutual_information=None,
+        cr_draws=None,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
         source = args[0] if args else kwargs.get("data")
-        given = (cr_mask, cr_probability, cr_uncertainty, cr_entropy, cr_mutual_information)
-        for name, plane in zip(PLANES, given, strict=True):
+        given = {
+            "cr_mask": cr_mask,
+            "cr_probability": cr_probability,
+            "cr_uncertainty": cr_uncertainty,
+            "cr_entropy": cr_entropy,
+            "cr_mutual_information": cr_mutual_information,
+            "cr_draws": cr_draws,
+        }
+        for name, plane in given.items():
             if plane is None:
                 plane = getattr(source, name, None)
             if plane is not None:
-                dtype = bool if name == "cr_mask" else np.float32
+                dtype = _DTYPES.get(name, np.float32)
                 plane = np.array(plane, dtype=dtype, copy=kwargs.get("copy") or None)
                 if plane.shape != self.data.shape:
                     raise ValueError(
@@ -116,8 +128,8 @@ class CosmicRayCCDData(CCDData):
         -------
         hdulist : `~astropy.io.fits.HDUList`
             What `~astropy.nddata.CCDData` makes, then ``CRVIMASK`` (uint8),
-            ``CRPROB``, ``CRSTD``, ``CRENT`` and ``CRMI`` (float32), as far as
-            they are set.
+            ``CRPROB``, ``CRSTD``, ``CRENT`` and ``CRMI`` (float32), and
+            ``CRDRAWS`` (int32), as far as they are set.
         """
         hdus = super().to_hdu(*args, **kwargs)
         for name, extension in PLANES.items():

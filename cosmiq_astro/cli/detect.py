@@ -81,9 +81,9 @@ def _add_output(group):
     group.add_argument(
         "--planes",
         type=_planes,
-        default=("prob", "std", "ent", "mi"),
+        default=("prob", "std", "ent", "mi", "draws"),
         metavar="LIST",
-        help="of prob, std, ent, mi, or none; the mask is always written (default: all)",
+        help="of prob, std, ent, mi, draws, or none; the mask is always written (default: all)",
     )
     group.add_argument(
         "--dq-bit",
@@ -125,10 +125,11 @@ def _add_detection(group):
     group.add_argument("--seed", type=int, metavar="N", help="makes the result repeatable")
     group.add_argument(
         "--sampling",
-        choices=("antithetic", "independent", "moments", "mean"),
+        choices=("antithetic", "adaptive", "independent", "moments", "mean"),
         default="antithetic",
-        help="how the weights are drawn; 'moments' draws none and propagates mean and variance in "
-        "one pass, 'mean' is without uncertainty",
+        help="how the weights are drawn; 'adaptive' draws on where the first draws see something, "
+        "'moments' draws none and propagates mean and variance in one pass, 'mean' is without "
+        "uncertainty",
     )
     group.add_argument(
         "--mask-growth", type=int, default=0, metavar="PIXELS", help="grow the mask by this radius"
@@ -170,8 +171,8 @@ def _file(text):
 
 def _planes(text):
     names = () if text == "none" else tuple(text.split(","))
-    if not set(names) <= {"prob", "std", "ent", "mi"}:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of prob, std, ent, mi")
+    if not set(names) <= {"prob", "std", "ent", "mi", "draws"}:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of prob, std, ent, mi, draws")
     return names
 
 

@@ -23,6 +23,7 @@ PLANE_NAMES = {
     "std": "cr_uncertainty",
     "ent": "cr_entropy",
     "mi": "cr_mutual_information",
+    "draws": "cr_draws",
 }
 """Short names of the planes that can be left out, and the attributes they stand for."""
 
@@ -76,7 +77,7 @@ def detect_file(
         Number of weight draws of a variational model.
     threshold : float, optional
         Probability from which a pixel is flagged; the model's own if None.
-    sampling : {'antithetic', 'independent', 'moments', 'mean'}, optional
+    sampling : {'antithetic', 'adaptive', 'independent', 'moments', 'mean'}, optional
         How the weights are drawn, as in `~cosmiq_astro.cosmicray_vi`.
     seed : int, optional
         Seed of the draws; chosen and written to the header if None.
@@ -95,8 +96,9 @@ def detect_file(
         run with ``resetbits=0``.
     dq_ignore : int, optional
         Data-quality bits, summed, that shall not mask a pixel.
-    planes : collection of {'prob', 'std', 'ent', 'mi'}, optional
-        The planes to write beside the mask.
+    planes : collection of {'prob', 'std', 'ent', 'mi', 'draws'}, optional
+        The planes to write beside the mask; the last is there only if the
+        sampling is ``'adaptive'``.
     gain, readnoise, satlevel, exposure_time : float, optional
         Electron/adu, electron, electron, seconds; from the headers if None.
     device : str, optional

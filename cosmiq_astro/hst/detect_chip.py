@@ -68,7 +68,11 @@ def detect_chip(file, chip_plan, settings, *, dq_ignore, names):
     cards = _cards(out.meta, chip_plan.dq_bit, settings, rate)
     found = ChipDetection(
         chip=chip_plan.chip,
-        planes={PLANES[name]: getattr(out, name) for name in ("cr_mask", *names)},
+        planes={
+            PLANES[name]: getattr(out, name)
+            for name in ("cr_mask", *names)
+            if getattr(out, name) is not None
+        },
         cards=cards,
         history=(
             f"cosmiq_astro {cards['CRVIVERS']} {Time.now().isot[:19]}: cosmic rays of "

@@ -20,6 +20,7 @@ _PLANES = {
     "CRSTD": "standard deviation of CRPROB over the draws",
     "CRENT": "entropy of CRPROB",
     "CRMI": "mutual information of label and weights",
+    "CRDRAWS": "weight draws of each pixel",
 }
 _ENTROPIES = ("CRENT", "CRMI")
 
@@ -198,7 +199,7 @@ def _new_hdus(pixels, detections):
             header["EXTVER"] = (chip.extver, "chip, as that of the image")
             if plane.dtype == bool:
                 plane = plane.astype(np.uint8)
-            else:
+            elif plane.dtype.kind == "f":
                 # Half precision is finer than any draw's scatter, and compresses twice as well.
                 plane = plane.astype(np.float16).astype(np.float32)
             if name in _ENTROPIES:

@@ -3,7 +3,9 @@
 import torch
 from torch.nn import functional
 
-__all__ = ["Features", "draw", "inner"]
+from cosmiq_astro.inference.uncertainty import RunningMoments
+
+__all__ = ["Features", "Sums", "inner", "probability_and_entropy"]
 
 
 class Features:
@@ -32,7 +34,7 @@ class Features:
     def _of(self, network):
         edge = network.finish_radius
         rows, columns = (slice(part.start - edge, part.stop + edge) for part in self._crop)
-        features = network.features(self._inputs)[:, :, rows, columns]
+        features = network.features(self._inputs, (rows, columns))
         return features.contiguous(memory_format=torch.channels_last)
 
 
@@ -42,11 +44,29 @@ def inner(network, planes):
     return planes[..., edge : planes.shape[-2] - edge, edge : planes.shape[-1] - edge]
 
 
-def draw(network, features, temperature):
-    """Return probability and entropy (nats) that one network finds, shape ``(n, ny, nx)``."""
-    logits = inner(network, network.finish(features)[:, 0])
-    if temperature != 1:
-        logits = logits / temperature
+def probability_and_entropy(logits):
+    """Return the probabilities of logits, and their entropies, nats."""
     p = torch.sigmoid(logits)
     # H = softplus(l) - l p, exact for any logit; no logarithm of a rounded probability.
     return p, functional.softplus(logits) - logits * p
+
+
+class Sums:
+    """What several networks say of a tile, in memory that does not grow with their number."""
+
+    def __init__(self):
+        self._probability, self._entropy = RunningMoments(), 0.0
+
+    def add(self, network, features, temperature):
+        """Add what one network says; returns the sums."""
+        logits = inner(network, network.finish(features)[:, 0])
+        p, entropy = probability_and_entropy(logits / temperature)
+        self._probability.update(p)
+        self._entropy = self._entropy + entropy
+        return self
+
+    def planes(self):
+        """Return mean and standard deviation of p, and mean entropy, shape ``(n, ny, nx)``."""
+        count, mean = self._probability.count, self._probability.mean
+        std = self._probability.std() if count > 1 else torch.zeros_like(mean)
+        return mean, std, self._entropy / count

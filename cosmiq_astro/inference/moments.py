@@ -15,10 +15,8 @@ import torch
 from torch.nn import functional
 
 from cosmiq_astro.inference._draw import inner
-from cosmiq_astro.models.layers import variational_layers
 
 __all__ = [
-    "check_last_block",
     "convolve_moments",
     "logistic_moments",
     "rectify_moments",
@@ -26,29 +24,6 @@ __all__ = [
 ]
 
 _N_NODES = 11
-_LAST_BLOCK = ("merge.0.", "head")
-
-
-def check_last_block(network):
-    """
-    Refuse a network that draws weights before its last block.
-
-    Parameters
-    ----------
-    network : `~cosmiq_astro.models.unet.UNet`
-        Variational.
-
-    Raises
-    ------
-    ValueError
-        If a variational layer lies elsewhere; it is named.
-    """
-    others = [name for name in variational_layers(network) if not name.startswith(_LAST_BLOCK)]
-    if others:
-        raise ValueError(
-            "sampling='moments' needs a model that draws weights in its last block alone "
-            f"(merge.0.*, head), and this one does in {', '.join(others)}; use 'antithetic'"
-        )
 
 
 def run_moments(networks, features, temperature):

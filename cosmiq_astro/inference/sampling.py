@@ -1,20 +1,22 @@
 """Weight draws and the loop over tiles: the sampling engine."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from cosmiq_astro.inference._draw import Features, draw
-from cosmiq_astro.inference.moments import check_last_block, run_moments
+from cosmiq_astro.inference._draw import Features, Sums
+from cosmiq_astro.inference.adaptive import BLOCK_SIZE, run_adaptive
+from cosmiq_astro.inference.moments import run_moments
 from cosmiq_astro.inference.tiling import plan_tiles
-from cosmiq_astro.inference.uncertainty import RunningMoments
-from cosmiq_astro.models.layers import sample_weights
+from cosmiq_astro.models.layers import sample_weights, variational_layers
 from cosmiq_astro.models.unet import empty_unet
 
 __all__ = ["SAMPLING", "Draws", "draw_networks", "predict"]
 
-SAMPLING = ("antithetic", "independent", "moments", "mean")
+SAMPLING = ("antithetic", "adaptive", "independent", "moments", "mean")
+_LAST_BLOCK = ("merge.0.", "head")
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,14 @@ class Draws:
         Standard deviation (ddof 0) of the probability over the draws.
     mean_entropy : ndarray of float32
         Mean over the draws of the entropy of each, nats.
+    n_draws : ndarray of int32 or None
+        How many draws each pixel had; None where all had as many.
     """
 
     probability: np.ndarray
     std: np.ndarray
     mean_entropy: np.ndarray
+    n_draws: np.ndarray | None = None
 
 
 @torch.no_grad()
@@ -48,10 +53,11 @@ def draw_networks(network, T, *, sampling="antithetic", seed):
         The network; it is not changed, so threads may share it.
     T : int
         Number of draws, 1 or more.
-    sampling : {'antithetic', 'independent', 'moments', 'mean'}
-        ``'antithetic'`` draws pairs of opposite noise, which cancels the
-        error of p̂ that is odd in the noise; ``'moments'`` is the variational
-        network itself, and ``'mean'`` one network with the posterior means.
+    sampling : {'antithetic', 'adaptive', 'independent', 'moments', 'mean'}
+        ``'antithetic'`` and ``'adaptive'`` draw pairs of opposite noise, which
+        cancels the error of p̂ that is odd in the noise; ``'moments'`` is the
+        variational network itself, and ``'mean'`` one network with the
+        posterior means.
     seed : int
         Seed of the draws. Draw ``t`` is the same for any ``T`` above it.
 
@@ -64,11 +70,12 @@ def draw_networks(network, T, *, sampling="antithetic", seed):
     Raises
     ------
     ValueError
-        If the sampling is ``'moments'`` and weights are drawn before the last
-        block.
+        If the sampling is ``'moments'`` or ``'adaptive'`` and weights are drawn
+        before the last block; the layer is named.
     """
+    if sampling in ("moments", "adaptive"):
+        _check_last_block(network, sampling)
     if sampling == "moments":
-        check_last_block(network)
         return [network]
     if sampling == "mean":
         return [_deterministic(network, {})]
@@ -77,10 +84,19 @@ def draw_networks(network, T, *, sampling="antithetic", seed):
     while len(networks) < T:
         weights, noise = sample_weights(network, generator)
         networks.append(_deterministic(network, weights))
-        if sampling == "antithetic" and len(networks) < T:
+        if sampling != "independent" and len(networks) < T:
             opposite, _ = sample_weights(network, noise={k: -e for k, e in noise.items()})
             networks.append(_deterministic(network, opposite))
     return networks
+
+
+def _check_last_block(network, sampling):
+    others = [name for name in variational_layers(network) if not name.startswith(_LAST_BLOCK)]
+    if others:
+        raise ValueError(
+            f"sampling={sampling!r} needs a model that draws weights in its last block alone "
+            f"(merge.0.*, head), and this one does in {', '.join(others)}; use 'antithetic'"
+        )
 
 
 def _deterministic(network, weights):
@@ -116,7 +132,9 @@ def predict(
         ``(ny, nx)`` of the image.
     sampling : str, optional
         What the networks were drawn for. ``'moments'`` makes one pass
-        (`~cosmiq_astro.inference.moments.run_moments`).
+        (`~cosmiq_astro.inference.moments.run_moments`), ``'adaptive'`` draws
+        on where the first draws see something
+        (`~cosmiq_astro.inference.adaptive.run_adaptive`).
     temperature : float, optional
         Divides the logits of each draw.
     tile_size : int
@@ -131,11 +149,15 @@ def predict(
     """
     first = networks[0]
     device = first.head.weight.device
-    run = run_moments if sampling == "moments" else _run
+    run = {"moments": run_moments, "adaptive": run_adaptive}.get(sampling, _run)
     planes = [np.empty(shape, dtype=np.float32) for _ in range(3)]
+    grid = first.grid
+    if sampling == "adaptive":
+        planes.append(np.empty(shape, dtype=np.int32))
+        grid = math.lcm(grid, BLOCK_SIZE)
     # Where all networks have the same first layers, these look at each tile once.
     common = first if all(_same_features(first, other) for other in networks[1:]) else None
-    tiles = plan_tiles(shape, tile_size, halo=first.receptive_radius, grid=first.grid)
+    tiles = plan_tiles(shape, tile_size, halo=first.receptive_radius, grid=grid)
     for tile in progress(tiles):
         inputs = torch.from_numpy(read(tile))[None].to(device)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
@@ -147,18 +169,15 @@ def predict(
 
 def _run(networks, features, temperature):
     """Return mean, standard deviation and mean entropy of all draws, shape ``(ny, nx)``."""
-    moments, entropy = RunningMoments(), 0.0
+    sums = Sums()
     for network in networks:
-        p, h = draw(network, features(network), temperature)
-        moments.update(p)
-        entropy = entropy + h
-    n = len(networks)
-    std = moments.std() if n > 1 else torch.zeros_like(moments.mean)
-    return moments.mean[0], std[0], entropy[0] / n
+        sums.add(network, features(network), temperature)
+    return [plane[0] for plane in sums.planes()]
 
 
 def _same_features(one, other):
     """Tell whether two networks share all parameters but those of the last block."""
-    last = ("merge.0.", "head.")
     pairs = zip(one.named_parameters(), other.parameters(), strict=True)
-    return all(a.data_ptr() == b.data_ptr() for (name, a), b in pairs if not name.startswith(last))
+    return all(
+        a.data_ptr() == b.data_ptr() for (name, a), b in pairs if not name.startswith(_LAST_BLOCK)
+    )

@@ -6,7 +6,6 @@ anything that adds and multiplies.
 """
 
 import numpy as np
-from scipy.special import entr
 
 __all__ = ["RunningMoments", "binary_entropy", "mutual_information", "novelty"]
 
@@ -38,7 +37,10 @@ def binary_entropy(probability):
     p = np.asarray(probability)
     if not np.issubdtype(p.dtype, np.floating):
         p = p.astype(np.float64)
-    entropy = entr(p) + entr(1 - p)
+    q = 1 - p
+    # Zero times the logarithm of the smallest number is zero, and NaN stays.
+    tiny = np.finfo(p.dtype).tiny
+    entropy = p * -np.log(np.maximum(p, tiny)) + q * -np.log(np.maximum(q, tiny))
     return np.minimum(entropy, np.log(p.dtype.type(2)))
 
 

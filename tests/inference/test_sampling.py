@@ -28,7 +28,7 @@ def test_layers_before_the_draws_run_once(
     detector = CosmicRayDetector(model, device="cpu", tile_size=40)
     calls = []
     original = UNet.features
-    monkeypatch.setattr(UNet, "features", lambda self, x: calls.append(1) or original(self, x))
+    monkeypatch.setattr(UNet, "features", lambda *args: calls.append(1) or original(*args))
     found = detector(frame, T=6, seed=1)
     n_tiles = 6
     assert len(calls) == n_tiles * (1 if shared else 6)

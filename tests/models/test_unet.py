@@ -47,3 +47,20 @@ def test_variational_network_at_its_means_is_the_plain_network():
 def test_bad_configuration(name, value):
     with pytest.raises(ValueError, match=f"{name} must be a positive integer"):
         UNetConfig(**{name: value})
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "window",
+    [
+        (slice(20, 41), slice(23, 60)),
+        (slice(0, 5), slice(90, 96)),
+        (slice(31, 32), slice(50, 51)),
+        (slice(0, 64), slice(0, 96)),
+    ],
+)
+def test_a_window_of_the_features_is_cut_from_all_of_them(levels, window):
+    network = build(levels=levels)
+    x = torch.randn(1, 2, 64, 96, generator=torch.Generator().manual_seed(0))
+    whole = network.features(x)[:, :, window[0], window[1]]
+    torch.testing.assert_close(network.features(x, window), whole, rtol=0, atol=1e-5)
