@@ -4,16 +4,13 @@ import warnings
 from numbers import Real
 
 import numpy as np
-import scipy
 from astropy import units as u
-from astropy.io import fits
-from astropy.nddata import CCDData, UnknownUncertainty, VarianceUncertainty
+from astropy.nddata import CCDData, UnknownUncertainty
 from astropy.utils.exceptions import AstropyUserWarning
 
-from cosmiq_astro import __version__
-from cosmiq_astro.cleaning import CLEAN_METHODS, clean_pixels, cleaned_variance, grow_mask
+from cosmiq_astro._result import clean_frame, write_cards
+from cosmiq_astro.cleaning import CLEAN_METHODS, grow_mask
 from cosmiq_astro.detector import CosmicRayDetector
-from cosmiq_astro.inference.uncertainty import novelty
 from cosmiq_astro.nddata import CosmicRayCCDData
 from cosmiq_astro.units import electrons_per_unit, to_electrons
 
@@ -296,7 +293,7 @@ def _detect(
     cr_mask = grow_mask(cr_mask, mask_growth, mask=~maps.usable)
     data, uncertainty = frame.data, None
     if clean is not None:
-        data, uncertainty = _cleaned(frame, clean, cr_mask, ~maps.usable)
+        data, uncertainty = clean_frame(frame, clean, cr_mask, ~maps.usable)
     if not is_ccd:
         return data, cr_mask
     result = CosmicRayCCDData(
@@ -314,7 +311,7 @@ def _detect(
         result.uncertainty = uncertainty
     result.mask = cr_mask.copy() if frame.mask is None else frame.mask.astype(bool) | cr_mask
     if add_keyword:
-        _write_cards(result, detector.model, maps, threshold)
+        write_cards(result, detector.model, maps, threshold)
     return result
 
 
@@ -350,37 +347,3 @@ def _coerce(ccd, gain):
     if data.dtype.kind not in "fiu":
         raise TypeError(f"ccd must hold real numbers, got dtype {data.dtype}")
     return CCDData(data, mask=mask, unit=u.electron if gain is None else u.adu), False
-
-
-def _cleaned(frame, method, cr_mask, mask):
-    """Return the data with flagged pixels replaced, and an uncertainty that covers the guess."""
-    settings = {"method": method, "mask": mask}
-    data = clean_pixels(frame.data, cr_mask, **settings)
-    if frame.uncertainty is None:
-        return data, None
-    kind = type(frame.uncertainty)
-    variance = frame.uncertainty.represent_as(VarianceUncertainty).array
-    variance = cleaned_variance(variance, cr_mask, data=frame.data, **settings)
-    return data, VarianceUncertainty(variance).represent_as(kind)
-
-
-def _write_cards(result, model, maps, threshold):
-    n_hits = scipy.ndimage.label(result.cr_mask, structure=np.ones((3, 3)))[1]
-    cards = {
-        "CRVIMODL": (model.name, "cosmic-ray model"),
-        "CRVIVERS": (__version__, "cosmiq_astro version"),
-        "CRVISHA": (model.sha256[:16], "SHA-256 of the model's weights (first 16)"),
-        "CRVIT": (maps.T, "weight draws"),
-        "CRVISAMP": (maps.sampling, "how the weights were drawn"),
-        "CRVISEED": (maps.seed, "seed of the draws"),
-        "CRVITHR": (float(threshold), "probability from which a pixel is flagged"),
-        "CRVINPIX": (int(result.cr_mask.sum()), "pixels flagged"),
-        "CRVINHIT": (int(n_hits), "connected groups flagged"),
-    }
-    if maps.T > 1 or maps.sampling == "moments":
-        score = novelty(maps.probability, maps.mutual_information)
-        if np.isfinite(score):
-            cards["CRVINOV"] = (float(f"{score:.4g}"), "mean mutual information where p > 0.01")
-    is_header = isinstance(result.meta, fits.Header)
-    for key, (value, comment) in cards.items():
-        result.meta[key] = (value, comment) if is_header else value

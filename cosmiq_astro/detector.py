@@ -4,10 +4,9 @@ import copy
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
-from astropy import units as u
 from tqdm import tqdm
 
+from cosmiq_astro._inputs import check_electrons, check_image, check_seed, choose_device
 from cosmiq_astro.inference.sampling import SAMPLING, draw_networks, predict
 from cosmiq_astro.inference.uncertainty import binary_entropy, mutual_information
 from cosmiq_astro.models.checkpoint import Model, load_model
@@ -101,7 +100,7 @@ class CosmicRayDetector:
 
     def __init__(self, model="acs-wfc-vi", *, device="auto", tile_size=None):
         self.model = model if isinstance(model, Model) else load_model(model)
-        self.device = _choose_device(device)
+        self.device = choose_device(device)
         self.tile_size = _TILE_SIZE if tile_size is None else tile_size
         is_whole = isinstance(self.tile_size, (int, np.integer)) and tile_size is not True
         if not is_whole or self.tile_size < 1:
@@ -165,14 +164,14 @@ class CosmicRayDetector:
         ValueError
             If a shape or a setting is out of its range.
         """
-        image, usable, finite = _check_image(image, mask)
+        image, usable, finite = check_image(image, mask)
         if not isinstance(T, (int, np.integer)) or isinstance(T, bool) or T < 1:
             raise ValueError(f"T must be an integer of at least 1, got {T!r}")
         if sampling not in SAMPLING:
             raise ValueError(f"sampling must be one of {', '.join(SAMPLING)}, got {sampling!r}")
-        _check_electrons("readnoise", readnoise)
-        _check_electrons("satlevel", satlevel)
-        seed = int(np.random.default_rng().integers(2**31)) if seed is None else _check_seed(seed)
+        check_electrons("readnoise", readnoise)
+        check_electrons("satlevel", satlevel)
+        seed = int(np.random.default_rng().integers(2**31)) if seed is None else check_seed(seed)
         if self.model.method == "unet":
             sampling = "mean"
         statistics = estimate_statistics(image, usable, readnoise=readnoise)
@@ -323,58 +322,3 @@ class CosmicRayDetector:
         """
         maps = self(image, T=T, seed=seed)
         return (maps.probability, maps.entropy) if return_entropy else maps.probability
-
-
-def _choose_device(device):
-    if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        # A tensor without data, as on the device 'meta', cannot be read back.
-        torch.empty(1, device=chosen).cpu()
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"device {device!r} cannot be used ({reason}); 'auto' takes the best there is"
-        ) from error
-    return chosen
-
-
-def _check_electrons(name, value):
-    if value is not None and not (np.ndim(value) == 0 and 0 <= value < np.inf):
-        raise ValueError(f"{name} must be a finite number of electrons, 0 or more, got {value!r}")
-
-
-def _check_seed(seed):
-    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or not 0 <= seed < 2**63:
-        raise ValueError(f"seed must be an integer in [0, 2**63), got {seed!r}")
-    return int(seed)
-
-
-def _check_image(image, mask):
-    """Return the image as a real 2-D array, which pixels may be used, and which are finite."""
-    if isinstance(image, u.Quantity):
-        if image.unit != u.electron:
-            raise ValueError(f"image must be in electron, got unit {str(image.unit)!r}")
-        image = image.value
-    hidden = np.ma.getmaskarray(image) if isinstance(image, np.ma.MaskedArray) else None
-    image = np.asarray(image)
-    if image.dtype.kind not in "fiu":
-        raise TypeError(f"image must hold real numbers, got dtype {image.dtype}")
-    if image.ndim != 2 or image.size == 0:
-        raise ValueError(
-            f"image must be two-dimensional and not empty, got shape {image.shape}; "
-            "call once per plane of a cube"
-        )
-    finite = np.isfinite(image)
-    usable = finite if hidden is None else finite & ~hidden
-    if mask is not None:
-        mask = np.asarray(mask)
-        if mask.shape != image.shape:
-            raise ValueError(f"mask has shape {mask.shape}, the image has {image.shape}")
-        if mask.dtype.kind not in "bfiu" or not np.isin(mask, (0, 1)).all():
-            raise TypeError("mask must be boolean, or hold 0 for good and 1 for bad pixels only")
-        usable = usable & ~mask.astype(bool)
-    return image, usable, finite

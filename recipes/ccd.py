@@ -3,9 +3,10 @@ Train the models ccd-unet and ccd-vi, for CCDs in general; they are not bundled.
 
 python recipes/ccd.py --data DIR --work DIR [--init acs-wfc-unet] [--stage trunk|unet|vi|all]
 
-As recipes/acs_wfc.py, whose version 3 they began from (--init), with wider ranges of everything:
-PSFs of 1.2 to 6 pixels, brighter skies, more read noise, silicon of 14 to 300 micrometres. After
-these epochs they are behind acs-wfc-unet on every kind of unfamiliar exposure in docs/validation.
+As recipes/acs_wfc.py, whose version 3 (commit 5ca8a30) they began from (--init), with wider ranges
+of everything: PSFs of 1.2 to 6 pixels, brighter skies, more read noise, silicon of 14 to 300
+micrometres. After these epochs they are behind acs-wfc-unet on every kind of unfamiliar exposure in
+docs/validation.
 """
 
 from pathlib import Path

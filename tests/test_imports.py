@@ -16,8 +16,8 @@ LAYERS = [
     ],
     ["models"],
     ["inference"],
-    ["detector"],
-    ["training", "cosmicray", "hst", "catalog", "_hits", "data"],
+    ["detector", "_inputs"],
+    ["training", "cosmicray", "_result", "hst", "catalog", "_hits", "data"],
     ["survey"],
     ["cli"],
 ]  # fmt: skip

@@ -1,0 +1,65 @@
+"""What a detector is given, checked before any work."""
+
+import numpy as np
+import torch
+from astropy import units as u
+
+__all__ = ["check_electrons", "check_image", "check_seed", "choose_device"]
+
+
+def choose_device(device):
+    """Return the device of a name; refuse one that cannot be used."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        # A tensor without data, as on the device 'meta', cannot be read back.
+        torch.empty(1, device=chosen).cpu()
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device {device!r} cannot be used ({reason}); 'auto' takes the best there is"
+        ) from error
+    return chosen
+
+
+def check_electrons(name, value):
+    """Refuse what is not a number of electrons, or None."""
+    if value is not None and not (np.ndim(value) == 0 and 0 <= value < np.inf):
+        raise ValueError(f"{name} must be a finite number of electrons, 0 or more, got {value!r}")
+
+
+def check_seed(seed):
+    """Return a seed as an integer; refuse what is none."""
+    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be an integer in [0, 2**63), got {seed!r}")
+    return int(seed)
+
+
+def check_image(image, mask):
+    """Return the image as a real 2-D array, which pixels may be used, and which are finite."""
+    if isinstance(image, u.Quantity):
+        if image.unit != u.electron:
+            raise ValueError(f"image must be in electron, got unit {str(image.unit)!r}")
+        image = image.value
+    hidden = np.ma.getmaskarray(image) if isinstance(image, np.ma.MaskedArray) else None
+    image = np.asarray(image)
+    if image.dtype.kind not in "fiu":
+        raise TypeError(f"image must hold real numbers, got dtype {image.dtype}")
+    if image.ndim != 2 or image.size == 0:
+        raise ValueError(
+            f"image must be two-dimensional and not empty, got shape {image.shape}; "
+            "call once per plane of a cube"
+        )
+    finite = np.isfinite(image)
+    usable = finite if hidden is None else finite & ~hidden
+    if mask is not None:
+        mask = np.asarray(mask)
+        if mask.shape != image.shape:
+            raise ValueError(f"mask has shape {mask.shape}, the image has {image.shape}")
+        if mask.dtype.kind not in "bfiu" or not np.isin(mask, (0, 1)).all():
+            raise TypeError("mask must be boolean, or hold 0 for good and 1 for bad pixels only")
+        usable = usable & ~mask.astype(bool)
+    return image, usable, finite
