@@ -341,6 +341,8 @@ def main():
     parser.add_argument("--show", action="store_true", help="list the messages of clean errors too")
     parser.add_argument("--out", type=Path, help="where to write fuzz.ecsv, the counts")
     arguments = parser.parse_args()
+    if arguments.out is not None:
+        arguments.out.mkdir(parents=True, exist_ok=True)
     counts, defects, messages, slowest, peak = Counter(), [], Counter(), 0.0, 0.0
     begin = time.perf_counter()
     for i, outcome, detail, seconds, rss in run(arguments.n, arguments.seed, arguments.kind):

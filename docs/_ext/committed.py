@@ -44,7 +44,10 @@ def _notes(table):
         for name, column in table.columns.items()
         if column.info.description
     }
-    notes |= {k: v for k, v in table.meta.items() if k not in ("title", "description")}
+    # With spaces, a name can wrap on a narrow screen.
+    notes |= {
+        k.replace("_", " "): v for k, v in table.meta.items() if k not in ("title", "description")
+    }
     fields = nodes.field_list(classes=["committed"])
     for name, value in notes.items():
         if isinstance(value, dict):
