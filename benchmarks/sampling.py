@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from _machine import describe, write
-from _settings import READNOISE, make_frames
+from _settings import FIELDS, READNOISE, make_frames
 from astropy.table import Table
 
 import cosmiq_astro as ca
@@ -36,7 +36,6 @@ WAYS = {
     "moments": [{"sampling": "moments"}],
 }
 PLANES = ("probability", "uncertainty", "mutual_information")
-FIELDS = ("extragalactic", "globular", "galaxy")
 DRAWS = (16, 64)
 REPEATS = 3
 
