@@ -14,7 +14,7 @@ from cosmiq_astro.simulate import (
     simulate_scene,
 )
 
-__all__ = ["FIELDS", "SETTINGS", "draw_logits", "make_frames"]
+__all__ = ["FIELDS", "HIT_RATE", "READNOISE", "SETTINGS", "draw_logits", "make_frames"]
 
 FIELDS = ("extragalactic", "globular", "galaxy")
 # FWHM of the PSF (pixels; None for HST's own) and thickness of the silicon (micrometres).

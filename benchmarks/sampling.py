@@ -9,8 +9,8 @@ of the probability over all pixels; three fields as HST sees them, three thick C
 (seeing of 4 pixels).
 
 Then how adaptive sampling compares with all draws: time, and the largest difference of the
-probability, for the frames of an HST camera and of one on the ground (seeing of 4 pixels, 300 s,
-two muons per square centimetre and minute).
+probability, for frames of an HST camera and of one on the ground (seeing of 4 pixels, 300 s, a thick
+CCD, two muons per square centimetre and minute), hot pixels subtracted.
 """
 
 import argparse
@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 from _machine import describe, write
-from _settings import FIELDS, READNOISE, make_frames
+from _settings import FIELDS, HIT_RATE, READNOISE, make_frames
 from astropy.table import Table
 
 import cosmiq_astro as ca
-from cosmiq_astro.simulate import moffat_psf, simulate_exposure
+from cosmiq_astro.simulate import cosmic_ray_footprints, expose, moffat_psf, simulate_scene
 
 SETTINGS = ("familiar", "PSF of 4 pixels")
 WAYS = {
@@ -36,6 +36,9 @@ WAYS = {
     "moments": [{"sampling": "moments"}],
 }
 PLANES = ("probability", "uncertainty", "mutual_information")
+# Seconds, FWHM of the PSF (pixels; None for HST's own), sky (electron / s), hits per second and cm2,
+# and thickness of the silicon (micrometres).
+PLACES = {"HST": (500, None, 0.06, 1.0, 14), "ground": (300, 4.0, 1.0, 0.033, 100)}
 DRAWS = (16, 64)
 REPEATS = 3
 
@@ -78,18 +81,24 @@ def accuracy_rows(detector, options):
 
 def exposure(place, field, size):
     """Return an exposure, electron: three blocks of 512 x 512 pixels repeated to the size."""
-    settings = {"exposure_time": 500.0}
-    if place == "ground":
-        settings = {
-            "exposure_time": 300.0,
-            "psf": moffat_psf(4.0),
-            "sky_rate": 1.0,
-            "cosmic_ray_rate": 0.033,
-        }
-    parts = [
-        simulate_exposure((512, 512), field=field, seed=seed, **settings)[0].data
-        for seed in (1, 2, 3)
-    ]
+    seconds, psf, sky_rate, hit_rate, thickness = PLACES[place]
+    library = cosmic_ray_footprints(3000, seed=0, thickness=thickness)
+    parts = []
+    for seed in (1, 2, 3):
+        rng = np.random.default_rng(seed)
+        scene = simulate_scene((512, 512), field, psf and moffat_psf(psf), seed=rng)
+        n = rng.poisson(hit_rate * HIT_RATE * seconds * 512**2)
+        parts.append(
+            expose(
+                scene.rate,
+                seconds,
+                library.paste((512, 512), n, rng),
+                seed=rng,
+                sky_rate=sky_rate,
+                readnoise=READNOISE,
+                defects=False,
+            )[0]
+        )
     strip = np.concatenate(parts)
     return np.tile(strip, (-(-size // strip.shape[0]), -(-size // 512)))[:size, :size]
 
@@ -97,7 +106,7 @@ def exposure(place, field, size):
 def adaptive_rows(detector, size):
     """Return the rows of the second table."""
     rows = []
-    for place in ("HST", "ground"):
+    for place in PLACES:
         for field in FIELDS:
             image = exposure(place, field, size)
             for T in DRAWS:

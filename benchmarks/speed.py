@@ -1,10 +1,11 @@
 """
 Seconds per megapixel, beside deepCR and L.A.Cosmic, in one run.
 
-python benchmarks/speed.py [--size 1024] [--repeats 5] [--tiles 256] [--device cpu] [--out DIR]
+python benchmarks/speed.py [--size 1024] [--repeats 9] [--tiles 256] [--device cpu] [--out DIR]
 
-The methods take turns, so that a busy machine disturbs all alike; medians are compared. Models are
-loaded before. Peers that are not installed are left out (deepCR needs joblib and tensorboard).
+The methods take turns in changing order, so that a busy machine disturbs all alike and none always
+comes after the same one; medians are compared. Models are loaded before. Peers that are not
+installed are left out (deepCR needs joblib and tensorboard).
 """
 
 import argparse
@@ -65,10 +66,11 @@ def peer_calls(image):
 def take_turns(calls, repeats):
     """Return the seconds of each call, one list per name; a first turn warms up."""
     seconds = {name: [] for name in calls}
+    rng = np.random.default_rng(0)
     for turn in range(repeats + 1):
-        for name, call in calls.items():
+        for name in rng.permutation(list(calls)):
             start = time.perf_counter()
-            call()
+            calls[name]()
             if turn:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
@@ -77,7 +79,7 @@ def take_turns(calls, repeats):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--size", type=int, default=1024, help="side of the frame, pixels")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--tiles", default="", help="tile sizes, separated by commas")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path)
