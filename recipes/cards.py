@@ -41,7 +41,7 @@ both.
 | detection rate at a false-positive rate of 0.5 % | {tpr2:.4f} |
 | precision at the threshold | {precision:.4f} |
 | recall at the threshold | {recall:.4f} |
-| threshold (largest F1) | {threshold:.3f} |
+| threshold (largest F0.5) | {threshold:.3f} |
 | temperature | {temperature:.3f} |
 
 ## Limits

@@ -33,7 +33,7 @@ On validation frames that neither temperature nor threshold was fitted on: {n_pi
 | | |
 |---|---|
 {scores}
-| threshold (largest F1) | {threshold:.3f} |
+| threshold (largest F0.5) | {threshold:.3f} |
 | temperature | {temperature:.3f} |
 
 ## Limits
