@@ -119,7 +119,7 @@ def specs_of(part, n, size):
         ]
     if part == "d":
         kinds = {
-            "thick CCD": {"hits": "itl"},
+            "thick CCD": {"hits": "thick"},
             "FWHM 1.2": {"psf": "1.2"},
             "FWHM 2.5": {"psf": "2.5"},
             "FWHM 5": {"psf": "5"},
@@ -160,8 +160,8 @@ class Frames:
     def _read_library(self, hits):
         if hits == "stis":
             return real_hits.stis_hits(self.data / "stis_ccd_1999.fits", real_hits.STIS_VALIDATION)
-        if hits == "itl":
-            return real_hits.itl_hits(self.data / "itl_cosmic_rays_2017.fits.gz")
+        if hits == "thick":
+            return real_hits.itl_hits(self.data / "itl_cosmic_rays_2017.fits.gz", "validation")
         return cosmic_ray_footprints(20_000, seed=int.from_bytes(b"accuracy"))
 
     def _read_psf(self, name):

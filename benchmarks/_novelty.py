@@ -1,4 +1,4 @@
-"""How well a frame's uncertainty tells unfamiliar frames from familiar ones."""
+"""How well a frame's uncertainty, or the novelty of its hits, tells unfamiliar frames."""
 
 import numpy as np
 from scipy.optimize import nnls
@@ -8,10 +8,12 @@ from cosmiq_astro.calibration import bootstrap_interval, roc_auc
 
 __all__ = ["novelty_rows", "summarize"]
 
+NOVELTY = "novelty of the hits"
+
 
 def summarize(planes, threshold):
     """
-    Return a frame's mean uncertainties, and its densities of hits and of sources.
+    Return a frame's mean uncertainties, its novelty, and its densities of hits and of sources.
 
     Everything comes from what a user has: the image and its maps.
     """
@@ -19,7 +21,8 @@ def summarize(planes, threshold):
     flagged = p >= threshold
     bright = ~flagged & (planes["image"] > planes["sky"] + 5 * planes["noise"])
     means = {name: float(planes[name].mean()) for name in ("mutual_information", "entropy")}
-    return means | {"flagged": flagged.mean(), "bright": bright.mean()}
+    densities = {"flagged": flagged.mean(), "bright": bright.mean()}
+    return means | densities | {"novelty": planes["novelty"]}
 
 
 def novelty_rows(tool, familiar, unfamiliar, *, n_resamples, seed):
@@ -29,7 +32,7 @@ def novelty_rows(tool, familiar, unfamiliar, *, n_resamples, seed):
     A mean over a frame is compared with what familiar frames of its densities
     have: a constant plus a share per flagged and per bright pixel, none of them
     negative, of least relative error. The statistic is the logarithm of the ratio; a
-    familiar frame is judged by a fit to the others.
+    familiar frame is judged by a fit to the others. The novelty of the hits is taken as it is.
 
     Parameters
     ----------
@@ -53,10 +56,16 @@ def novelty_rows(tool, familiar, unfamiliar, *, n_resamples, seed):
                 values["mutual_information"] - values["entropy"] for values in (usual, unusual)
             ]
             pairs["mutual_information / entropy"] = ratio
+        novelty = [np.array([s["novelty"] for s in group]) for group in (familiar, frames)]
+        if np.isfinite(novelty[0]).any():
+            pairs[NOVELTY] = [values[np.isfinite(values)] for values in novelty]
         for name, (few, many) in pairs.items():
             low, high, auroc = _auroc(few, many, n_resamples, seed)
-            row = {"tool": tool, "kind": kind, "statistic": name, "n_frames": len(frames)}
-            rows.append(row | {"auroc": auroc, "auroc_low": low, "auroc_high": high})
+            row = {"tool": tool, "kind": kind, "statistic": name, "n_frames": many.size}
+            row |= {"auroc": auroc, "auroc_low": low, "auroc_high": high}
+            alarms = name == NOVELTY
+            row["above_1"] = np.mean(many > 1) if alarms else np.nan
+            rows.append(row | {"familiar_above_1": np.mean(few > 1) if alarms else np.nan})
     return rows
 
 

@@ -85,6 +85,7 @@ def model_tool(name, T):
             "mutual_information": np.maximum(entropy - aleatoric, 0),
             "sky": maps[0].statistics.sky,
             "noise": maps[0].statistics.noise,
+            "novelty": maps[0].novelty,
         }
 
     label = name.rsplit("/", 1)[-1]

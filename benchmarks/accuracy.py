@@ -262,7 +262,8 @@ def main():
         novelty.meta = {
             "title": "Unfamiliar exposures told from familiar ones (set a)",
             "description": "Area under the ROC of a frame's mean entropy or mutual information, at "
-            "matched densities of hits and of bright pixels.",
+            "matched densities of hits and of bright pixels, and of the novelty of its hits, "
+            "with the share of frames above 1, of which a detection warns.",
         }
         short["accuracy_novelty"] = novelty
     # Of real frames, stars and novelty, other settings of a model tell nothing new.

@@ -9,8 +9,8 @@ of the probability over all pixels; three fields as HST sees them, three thick C
 (seeing of 4 pixels).
 
 Then how adaptive sampling compares with all draws: time, and the largest difference of the
-probability, for frames of an HST camera and of one on the ground (seeing of 4 pixels, 300 s, a thick
-CCD, two muons per square centimetre and minute), hot pixels subtracted.
+probability, for frames of an HST camera and of one on the ground (seeing of 4 pixels, 300 s, a
+thick CCD, two muons per square centimetre and minute), hot pixels subtracted.
 """
 
 import argparse
@@ -36,8 +36,8 @@ WAYS = {
     "moments": [{"sampling": "moments"}],
 }
 PLANES = ("probability", "uncertainty", "mutual_information")
-# Seconds, FWHM of the PSF (pixels; None for HST's own), sky (electron / s), hits per second and cm2,
-# and thickness of the silicon (micrometres).
+# Seconds, FWHM of the PSF (pixels; None for HST's own), sky (electron / s), hits per second and
+# cm2, and thickness of the silicon (micrometres).
 PLACES = {"HST": (500, None, 0.06, 1.0, 14), "ground": (300, 4.0, 1.0, 0.033, 100)}
 DRAWS = (16, 64)
 REPEATS = 3

@@ -7,7 +7,6 @@ from astropy.nddata import VarianceUncertainty
 
 from cosmiq_astro import __version__
 from cosmiq_astro.cleaning import clean_pixels, cleaned_variance
-from cosmiq_astro.inference.uncertainty import novelty
 
 __all__ = ["clean_frame", "write_cards"]
 
@@ -38,10 +37,11 @@ def write_cards(result, model, maps, threshold):
         "CRVINPIX": (int(result.cr_mask.sum()), "pixels flagged"),
         "CRVINHIT": (int(n_hits), "connected groups flagged"),
     }
-    if maps.T > 1 or maps.sampling == "moments":
-        score = novelty(maps.probability, maps.mutual_information)
-        if np.isfinite(score):
-            cards["CRVINOV"] = (float(f"{score:.4g}"), "mean mutual information where p > 0.01")
+    if np.isfinite(maps.novelty):
+        cards["CRVINOV"] = (
+            float(f"{maps.novelty:.4g}"),
+            "novelty of the hits; above 1: unfamiliar",
+        )
     is_header = isinstance(result.meta, fits.Header)
     for key, (value, comment) in cards.items():
         result.meta[key] = (value, comment) if is_header else value

@@ -52,6 +52,12 @@ class CosmicRayMaps:
         Sky and noise that the image was normalised with, electron.
     n_draws : ndarray of int32 or None
         Draws that each pixel had, where the sampling is ``'adaptive'``.
+    novelty : float
+        How far the hits lie from those that the model knows, 1 being what 1 %
+        of its validation images exceed
+        (`~cosmiq_astro.inference.novelty.KnownHits`). NaN where there are
+        fewer than 10 pixels with a probability above 0.5, or the model knows
+        none.
     """
 
     probability: np.ndarray = field(repr=False)
@@ -64,6 +70,7 @@ class CosmicRayMaps:
     seed: int
     statistics: ImageStatistics
     n_draws: np.ndarray | None = field(default=None, repr=False)
+    novelty: float = float("nan")
 
 
 class CosmicRayDetector:
@@ -176,7 +183,7 @@ class CosmicRayDetector:
             sampling = "mean"
         statistics = estimate_statistics(image, usable, readnoise=readnoise)
         networks = self.draw(T, sampling=sampling, seed=seed)
-        planes = self.find(
+        result = self._predict(
             image,
             usable,
             networks,
@@ -185,9 +192,11 @@ class CosmicRayDetector:
             sampling=sampling,
             progress=lambda tiles: tqdm(tiles, disable=not progress_bar, unit="tile"),
         )
+        planes = self._planes(result, networks, sampling)
         for plane in planes.values():
             if plane.dtype.kind == "f":
                 plane[~finite] = np.nan
+        known = self.model.known_hits
         return CosmicRayMaps(
             **planes,
             usable=usable,
@@ -195,6 +204,7 @@ class CosmicRayDetector:
             sampling=sampling,
             seed=seed,
             statistics=statistics,
+            novelty=float("nan") if known is None else known.novelty(result.hits),
         )
 
     def draw(self, T=16, *, sampling="antithetic", seed):
@@ -223,7 +233,6 @@ class CosmicRayDetector:
         *,
         sampling="antithetic",
         satlevel=None,
-        progress=lambda tiles: tiles,
     ):
         """
         Look for cosmic rays with networks drawn and sky measured already: in a part of an image.
@@ -240,8 +249,6 @@ class CosmicRayDetector:
             What the networks were drawn for.
         satlevel : float, optional
             As for a call.
-        progress : callable, optional
-            Wraps the list of tiles, as `tqdm.tqdm` does.
 
         Returns
         -------
@@ -250,9 +257,21 @@ class CosmicRayDetector:
             ``mutual_information``; and ``n_draws`` (int32) where the sampling
             is ``'adaptive'``.
         """
+        result = self._predict(
+            image,
+            usable,
+            networks,
+            statistics,
+            sampling=sampling,
+            satlevel=satlevel,
+            progress=lambda tiles: tiles,
+        )
+        return self._planes(result, networks, sampling)
+
+    def _predict(self, image, usable, networks, statistics, *, sampling, satlevel, progress):
         pixels = subtract_sky(image, usable, statistics.sky, satlevel=satlevel)
         channels = self.model.network.config.channels
-        result = predict(
+        return predict(
             networks,
             lambda tile: normalize(tile.read(pixels), statistics, channels),
             image.shape,
@@ -261,6 +280,9 @@ class CosmicRayDetector:
             tile_size=self.tile_size,
             progress=progress,
         )
+
+    def _planes(self, result, networks, sampling):
+        """Return the planes that a user sees, by name."""
         probability = result.probability
         if self.model.recalibration is not None:
             probability = self.model.recalibration(probability).astype(np.float32)
@@ -271,7 +293,7 @@ class CosmicRayDetector:
             "mutual_information": (
                 mutual_information(result.probability, result.mean_entropy)
                 if len(networks) > 1 or sampling == "moments"
-                else np.zeros(image.shape, dtype=np.float32)
+                else np.zeros(probability.shape, dtype=np.float32)
             ),
         }
         return planes if result.n_draws is None else planes | {"n_draws": result.n_draws}

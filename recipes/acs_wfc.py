@@ -4,9 +4,10 @@ Train the bundled models acs-wfc-unet and acs-wfc-vi.
 python recipes/acs_wfc.py --data DIR --work DIR [--init NAME] [--stage trunk|unet|vi|all]
 
 DIR of --data holds stis_ccd_1999.fits, tinytim_acs_wfc/ and cosmos2020_sample.fits.gz;
---work keeps scenes, checkpoints and histories, so that an interrupted run goes on. Version 3 began
-from version 2 (--init acs-wfc-unet, as it was in commit 25b0a3f), which began from version 1
-(commit 7fec865); without --init the weights begin at random, and need some 40 --epochs.
+--work keeps scenes, checkpoints and histories, so that an interrupted run goes on. Version 4 began
+from version 3 (--init acs-wfc-unet, as it was in commit 5ca8a30), that from version 2 (25b0a3f),
+and that from version 1 (7fec865); without --init the weights begin at random, and need some 40
+--epochs.
 """
 
 from pathlib import Path
@@ -19,20 +20,23 @@ from cosmiq_astro.simulate import cosmic_ray_footprints
 from cosmiq_astro.training import ObservingConditions, SimulatedDataset
 
 N_SCENES = {"training": 288, "validation": 48}
+N_CROWDED = {"training": 144, "validation": 24}
 SEEDS = {"training": 20261124, "validation": 20261125}
 FRAMES = {"training": real_hits.STIS_TRAINING, "validation": real_hits.STIS_VALIDATION}
 STIS_SHARE = 0.6
 TEXTS = {
     "recipe": "acs_wfc.py",
     "of": " of HST's ACS/WFC, and ACS/HRC and WFC3/UVIS",
-    "start": "version 2 of acs-wfc-unet\n(in the history of the repository)",
+    "start": "version 3 of acs-wfc-unet\n(in the history of the repository)",
     "data": f"""\
 No labelled ACS/WFC exposure was used. {N_SCENES["training"]} noise-free scenes of 512 x 512
 pixels simulated by `recipes/scenes.py` (extragalactic fields with COSMOS2020 sizes and fluxes,
 globular clusters, resolved galaxies, nebulae, blends; TinyTim ACS/WFC and computed HST PSFs at
-0.05, 0.04 and 0.027 arcsec per pixel; a few trailed exposures and satellite trails), exposed anew
-each time a patch was drawn: 10-2,000 s, sky 0.01-0.5 e/s, read noise 3-6 e, saturation, bleeding,
-charge-transfer trails, warm and hot pixels, bias steps, bad columns, gain off by up to 25 %.
+0.05, 0.04 and 0.027 arcsec per pixel; a few trailed exposures and satellite trails), and
+{N_CROWDED["training"]} more of crowded and bright clusters and galaxies, exposed anew each time a
+patch was drawn: 10-2,000 s (uniform in the square root), sky 0.01-0.5 e/s, read noise 3-6 e,
+saturation, bleeding, charge-transfer trails, warm and hot pixels, bias steps, bad columns, gain off
+by up to 25 %.
 Hits: 60 % cut from seven HST/STIS CCD exposures of 1999 (proposal 7353), turned, flipped and
 scaled by 0.5-2; 40 % simulated. Scenes, STIS exposures and simulated hits of the validation set
 were not trained on; the parameters of the simulated hits were fitted to STIS exposures that
@@ -52,9 +56,16 @@ def dataset(part, data, work):
     rates = scenes.build_scenes(
         Path(work, f"scenes_{part}.npy"), N_SCENES[part], data=data, seed=SEEDS[part]
     )
+    crowded = scenes.build_scenes(
+        Path(work, f"crowded_{part}.npy"),
+        N_CROWDED[part],
+        data=data,
+        seed=SEEDS[part] + 100,
+        crowded=True,
+    )
     stis = real_hits.stis_hits(Path(data, "stis_ccd_1999.fits"), FRAMES[part])
     simulated = cosmic_ray_footprints(20_000, seed=SEEDS[part])
-    return SimulatedDataset(rates, [(stis, STIS_SHARE), (simulated, 1 - STIS_SHARE)])
+    return SimulatedDataset([*rates, *crowded], [(stis, STIS_SHARE), (simulated, 1 - STIS_SHARE)])
 
 
 if __name__ == "__main__":
@@ -65,6 +76,6 @@ if __name__ == "__main__":
         epochs=12,
         last_epochs=3,
         instrument="HST ACS/WFC, ACS/HRC, WFC3/UVIS",
-        version="3",
+        version="4",
         conditions=ObservingConditions(),
     )

@@ -35,8 +35,13 @@ def stis_hits(path, frames):
     return Footprints.concatenate(libraries)
 
 
-def itl_hits(path, gain=1.0):
-    """Read the footprints from darks of a 100 µm thick LSST CCD (DESC imSim)."""
+def itl_hits(path, part):
+    """
+    Read footprints from darks of a 100 µm thick LSST CCD (DESC imSim).
+
+    Those with an even number are of part ``'training'``, the others of ``'validation'``.
+    """
     table = Table.read(path)
     values = [np.asarray(v, dtype=float) for v in table["pixel_values"]]
-    return Footprints.from_spans(table["fp_id"], table["x0"], table["y0"], values, gain=gain)
+    hits = Footprints.from_spans(table["fp_id"], table["x0"], table["y0"], values)
+    return hits.take(np.arange(len(hits)) % 2 == (part == "validation"))

@@ -52,15 +52,14 @@ acs-wfc-unet. The field is one, and so is the seeing of that night."""
 
 def hits(data, part):
     """Return real hits of two cameras; those of the parts differ."""
-    itl = real_hits.itl_hits(data / "itl_cosmic_rays_2017.fits.gz")
-    odd = np.arange(len(itl)) % 2 == 1
-    frames, chosen = {
-        "training": (real_hits.STIS_TRAINING, ~odd),
-        "validation": (real_hits.STIS_VALIDATION, odd),
+    itl = real_hits.itl_hits(data / "itl_cosmic_rays_2017.fits.gz", part)
+    frames = {
+        "training": real_hits.STIS_TRAINING,
+        "validation": real_hits.STIS_VALIDATION,
     }[part]
     stis = real_hits.stis_hits(data / "stis_ccd_1999.fits", frames)
-    few = np.random.default_rng(SEED).permutation(len(stis))[: 3 * int(chosen.sum())]
-    return Footprints.concatenate([itl.take(chosen), stis.take(few)])
+    few = np.random.default_rng(SEED).permutation(len(stis))[: 3 * len(itl)]
+    return Footprints.concatenate([itl, stis.take(few)])
 
 
 def injected(labels, exposures, rows, library):

@@ -13,6 +13,9 @@ from cosmiq_astro.simulate import hst_psf, moffat_psf, psf_from_image, simulate_
 SIZE = 512
 # Shares of the fields; a blend mixes two of the others. Crowded ones are the harder.
 FIELDS = {"extragalactic": 0.2, "globular": 0.32, "galaxy": 0.26, "nebula": 0.06, "blend": 0.16}
+# Most hits that a model misses are in crowded, bright fields: more of these.
+CROWDED_FIELDS = {"globular": 0.45, "galaxy": 0.45, "blend": 0.1}
+CROWDED = {"density": (1, 20**0.5), "brightness": (1, 3)}
 TINYTIM_SCALE = 0.0495
 # Charge diffusion in TinyTim's kernels for ACS/WFC: nm, and standard deviation in pixels.
 DIFFUSION = ((435, 475, 555, 606, 625, 775, 814), (0.61, 0.59, 0.53, 0.50, 0.49, 0.46, 0.44))
@@ -77,11 +80,13 @@ def draw_psf(rng, data, generic):
     return psf
 
 
-def draw_scene(seed, data, generic):
+def draw_scene(seed, data, generic, crowded):
     """Draw one scene: field, PSF, density and brightness."""
     rng = np.random.default_rng(seed)
     galaxies = cosmos_galaxies(Path(data, "cosmos2020_sample.fits.gz"))
-    field = rng.choice(list(FIELDS), p=list(FIELDS.values()))
+    fields = CROWDED_FIELDS if crowded else FIELDS
+    field = rng.choice(list(fields), p=list(fields.values()))
+    limits = CROWDED if crowded else {}
     scene = simulate_scene(
         (SIZE, SIZE),
         field,
@@ -89,18 +94,19 @@ def draw_scene(seed, data, generic):
         seed=rng,
         galaxies=galaxies if rng.random() < 0.7 else None,
         n_trails=int(rng.random() < 0.06),
+        **{name: np.exp(rng.uniform(*np.log(ends))) for name, ends in limits.items()},
     )
     return scene.rate
 
 
-def build_scenes(path, n, *, data, seed, generic=False, processes=2):
+def build_scenes(path, n, *, data, seed, generic=False, crowded=False, processes=2):
     """Write ``n`` scenes to ``path``, shape (n, 512, 512) float32, unless they are there."""
     path = Path(path)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         seeds = np.random.SeedSequence(seed).generate_state(n)
         with ProcessPoolExecutor(processes) as pool:
-            jobs = [pool.submit(draw_scene, int(s), str(data), generic) for s in seeds]
+            jobs = [pool.submit(draw_scene, int(s), str(data), generic, crowded) for s in seeds]
             scenes = np.stack([job.result() for job in jobs])
         np.save(path, scenes)
     return np.load(path, mmap_mode="r")

@@ -25,7 +25,7 @@ STAGES = {
     },
 }
 # Of the standard deviations after training: chosen on frames that are in no table.
-SIGMA_SCALE = 0.8
+SIGMA_SCALE = 0.6
 
 
 @torch.no_grad()
@@ -62,6 +62,7 @@ def run(family, make_dataset, texts, *, epochs, last_epochs, instrument, version
     parser.add_argument("--init", help="model to go on from: a name, or a folder")
     parser.add_argument("--epochs", type=int, default=epochs)
     parser.add_argument("--last-epochs", type=int, default=last_epochs)
+    parser.add_argument("--seed", type=int, default=1, help="another one for more of an ensemble")
     arguments = parser.parse_args()
     # Subnormal numbers slow convolutions down several times; a script may set this, a library not.
     torch.set_flush_denormal(True)
@@ -75,7 +76,7 @@ def run(family, make_dataset, texts, *, epochs, last_epochs, instrument, version
             "epochs": arguments.epochs if stage == "trunk" else arguments.last_epochs,
             "init": arguments.init if stage == "trunk" else arguments.work / f"{family}-trunk",
         }
-        name = f"{family}-{stage}"
+        name = f"{family}-{stage}" + (f"-{arguments.seed}" if arguments.seed != 1 else "")
         result = train(
             training,
             name=name,
@@ -86,7 +87,7 @@ def run(family, make_dataset, texts, *, epochs, last_epochs, instrument, version
             device="cpu",
             instrument=instrument,
             progress_bar=True,
-            seed=1,
+            seed=arguments.seed,
             **settings,
         )
         scale_sigma(result.model.network, SIGMA_SCALE)

@@ -11,8 +11,8 @@ import pytest
 LAYERS = [
     [
         "_version", "_fits_sizes", "_files", "_windows", "units", "preprocess", "cleaning",
-        "nddata", "plots", "simulate", "inference.tiling", "inference.uncertainty", "calibration",
-        "models.registry",
+        "nddata", "plots", "simulate", "inference.novelty", "inference.tiling",
+        "inference.uncertainty", "calibration", "models.registry",
     ],
     ["models"],
     ["inference"],

@@ -21,15 +21,20 @@ class Features:
     common : `~cosmiq_astro.models.unet.UNet` or None
         A network whose first layers all networks share: they look at the tile
         once. None if there is none.
+
+    Attributes
+    ----------
+    common : Tensor or None
+        What all networks see, shape ``(1, n, ny, nx)``.
     """
 
     def __init__(self, inputs, crop, common):
         self._inputs, self._crop = inputs, crop
-        self._common = None if common is None else self._of(common)
+        self.common = None if common is None else self._of(common)
 
     def __call__(self, network):
         """Return the features of a network, shape ``(1, n, ny, nx)``."""
-        return self._of(network) if self._common is None else self._common
+        return self._of(network) if self.common is None else self.common
 
     def _of(self, network):
         edge = network.finish_radius

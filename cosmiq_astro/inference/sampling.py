@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from cosmiq_astro.inference._draw import Features, Sums
+from cosmiq_astro.inference._draw import Features, Sums, inner
 from cosmiq_astro.inference.adaptive import BLOCK_SIZE, run_adaptive
 from cosmiq_astro.inference.moments import run_moments
+from cosmiq_astro.inference.novelty import HitFeatures
 from cosmiq_astro.inference.tiling import plan_tiles
 from cosmiq_astro.models.layers import sample_weights, variational_layers
 from cosmiq_astro.models.unet import empty_unet
 
-__all__ = ["SAMPLING", "Draws", "draw_networks", "predict"]
+__all__ = ["SAMPLING", "Draws", "draw_networks", "predict", "same_features"]
 
 SAMPLING = ("antithetic", "adaptive", "independent", "moments", "mean")
 _LAST_BLOCK = ("merge.0.", "head")
@@ -32,6 +33,8 @@ class Draws:
         Standard deviation (ddof 0) of the probability over the draws.
     mean_entropy : ndarray of float32
         Mean over the draws of the entropy of each, nats.
+    hits : `~cosmiq_astro.inference.novelty.HitFeatures`
+        What the networks see at the hits; empty where they share no layers.
     n_draws : ndarray of int32 or None
         How many draws each pixel had; None where all had as many.
     """
@@ -39,6 +42,7 @@ class Draws:
     probability: np.ndarray
     std: np.ndarray
     mean_entropy: np.ndarray
+    hits: HitFeatures
     n_draws: np.ndarray | None = None
 
 
@@ -156,15 +160,19 @@ def predict(
         planes.append(np.empty(shape, dtype=np.int32))
         grid = math.lcm(grid, BLOCK_SIZE)
     # Where all networks have the same first layers, these look at each tile once.
-    common = first if all(_same_features(first, other) for other in networks[1:]) else None
+    common = first if same_features(networks) else None
     tiles = plan_tiles(shape, tile_size, halo=first.receptive_radius, grid=grid)
+    hits = HitFeatures()
     for tile in progress(tiles):
         inputs = torch.from_numpy(read(tile))[None].to(device)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        found = run(networks, Features(inputs, tile.crop, common), temperature)
+        features = Features(inputs, tile.crop, common)
+        found = run(networks, features, temperature)
+        if common is not None:
+            hits.add(inner(common, features.common[0]), found[0])
         for plane, values in zip(planes, found, strict=True):
             plane[tile.write] = values.cpu().numpy()
-    return Draws(*planes)
+    return Draws(*planes[:3], hits, *planes[3:])
 
 
 def _run(networks, features, temperature):
@@ -175,9 +183,24 @@ def _run(networks, features, temperature):
     return [plane[0] for plane in sums.planes()]
 
 
-def _same_features(one, other):
-    """Tell whether two networks share all parameters but those of the last block."""
-    pairs = zip(one.named_parameters(), other.parameters(), strict=True)
+def same_features(networks):
+    """
+    Tell whether networks share all parameters but those of the last block.
+
+    Parameters
+    ----------
+    networks : list of `~cosmiq_astro.models.unet.UNet`
+        From `draw_networks`.
+
+    Returns
+    -------
+    same : bool
+        Whether one of them can look at an image for all.
+    """
+    first, *others = networks
     return all(
-        a.data_ptr() == b.data_ptr() for (name, a), b in pairs if not name.startswith(_LAST_BLOCK)
+        a.data_ptr() == b.data_ptr()
+        for other in others
+        for (name, a), b in zip(first.named_parameters(), other.parameters(), strict=True)
+        if not name.startswith(_LAST_BLOCK)
     )

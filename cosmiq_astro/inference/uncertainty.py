@@ -7,9 +7,7 @@ anything that adds and multiplies.
 
 import numpy as np
 
-__all__ = ["RunningMoments", "binary_entropy", "mutual_information", "novelty"]
-
-_TRIVIAL = 0.01
+__all__ = ["RunningMoments", "binary_entropy", "mutual_information"]
 
 
 def binary_entropy(probability):
@@ -110,30 +108,3 @@ class RunningMoments:
             Of the draws' shape; 0 for a single draw.
         """
         return (self._squares / self.count) ** 0.5
-
-
-def novelty(probability, mutual_information):
-    """
-    How much the draws disagree on what may be a cosmic ray, in one number for an image.
-
-    It is the mean mutual information of the pixels with a probability above
-    0.01: over all pixels, it would say how many hits and sources there are.
-
-    Parameters
-    ----------
-    probability, mutual_information : ndarray
-        Planes of one image; NaN is left out.
-
-    Returns
-    -------
-    novelty : float
-        Nats; NaN if there is no such pixel.
-
-    Examples
-    --------
-    >>> from cosmiq_astro.inference.uncertainty import novelty
-    >>> round(novelty([0.0, 0.5, 0.9], [0.0, 0.2, 0.1]), 3)
-    0.15
-    """
-    chosen = np.asarray(mutual_information)[np.asarray(probability) > _TRIVIAL]
-    return float(chosen.mean()) if chosen.size else float("nan")

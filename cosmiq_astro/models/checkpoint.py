@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from cosmiq_astro._files import written_whole
+from cosmiq_astro.inference.novelty import KnownHits
 from cosmiq_astro.models.registry import find_model
 from cosmiq_astro.models.unet import UNet, UNetConfig, empty_unet
 
@@ -24,6 +25,8 @@ _RANGES = ("exposure_time", "readnoise")
 # Wider, and a configuration asks for more memory than any model here has use for.
 _LARGEST_WEIGHT = 1e9
 _LARGEST = {"hidden": 1024, "levels": 10}
+# In the file of the weights, beside the network's own.
+_KNOWN = "known_hits."
 # Beyond these logits overflow, or all probabilities are one half.
 _LIMITS = {"threshold": (0, 1), "temperature": (1e-3, 1e3)}
 
@@ -57,6 +60,8 @@ class Model:
         Lowest and highest value that it was trained on, of ``exposure_time``
         (seconds) and ``readnoise`` (electron), where these are known. Outside
         them a detection warns.
+    known_hits : `~cosmiq_astro.inference.novelty.KnownHits` or None
+        What hits look like to the network: a detection warns of others.
     """
 
     name: str
@@ -68,6 +73,7 @@ class Model:
     sha256: str = ""
     recalibration: "Recalibration | None" = None
     ranges: dict = field(default_factory=dict)
+    known_hits: KnownHits | None = field(default=None, repr=False)
 
     def __post_init__(self):
         _check_recalibration("recalibration", self.recalibration)
@@ -130,11 +136,16 @@ def load_model(model):
     try:
         state = load(content)
         check_weights(weights, state)
+        known = {k: state.pop(k) for k in list(state) if k.startswith(_KNOWN)}
         network.load_state_dict(state, assign=True)
     except (RuntimeError, SafetensorError, LookupError, TypeError, OverflowError) as error:
         raise ValueError(
             f"the weights in {weights} do not fit the network that config.json describes: {error}"
         ) from error
+    try:
+        known_hits = _known_hits(known, network)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"the known hits in {weights} cannot be used: {error}") from error
     return Model(
         name=config["name"],
         version=config["version"],
@@ -145,7 +156,20 @@ def load_model(model):
         sha256=digest,
         recalibration=config["recalibration"],
         ranges=config.get("ranges", {}),
+        known_hits=known_hits,
     )
+
+
+def _known_hits(tensors, network):
+    """Return the known hits that a file of weights holds, or None."""
+    if not tensors:
+        return None
+    parts = {name.removeprefix(_KNOWN): t.double().numpy() for name, t in tensors.items()}
+    known = KnownHits(**parts)
+    n = network.config.hidden * (2 if len(network.up) else 1)
+    if known.mean.size != n:
+        raise ValueError(f"they have {known.mean.size} features, the network {n}")
+    return replace(known, limit=float(known.limit))
 
 
 def check_weights(path, state):
@@ -270,6 +294,9 @@ def save_model(model, folder, *, card, overwrite=False):
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "weights.safetensors"
     state = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
+    if model.known_hits is not None:
+        known = asdict(model.known_hits)
+        state |= {_KNOWN + k: torch.tensor(v, dtype=torch.float32) for k, v in known.items()}
     # The configuration comes last: until then its digest refuses the new weights.
     with written_whole(weights, overwrite=True) as temporary:
         temporary.write_bytes(save(state))  # save_file hides the file from all but its owner

@@ -1,6 +1,7 @@
-"""After training: temperature and threshold fitted on one half of the validation frames."""
+"""After training: temperature, threshold and known hits, from validation frames."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from cosmiq_astro.calibration import (
     negative_log_likelihood,
     tpr_at_fpr,
 )
-from cosmiq_astro.inference.sampling import draw_networks
+from cosmiq_astro.inference.novelty import HitFeatures, fit_known_hits
+from cosmiq_astro.inference.sampling import draw_networks, same_features
 from cosmiq_astro.training.datasets import make_batch
 
 __all__ = ["calibrate"]
@@ -34,6 +36,12 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
     fitted on it. Where the epoch was chosen by the loss on these frames, that
     choice has seen both halves.
 
+    The model also gets to know what hits look like to it, so that a detection
+    can tell unfamiliar ones: from eight times as many patches, half of them of
+    each half of the frames. This needs layers that no draw changes
+    before the last block, and more than twice as many patches with hits as
+    there are features.
+
     Parameters
     ----------
     model : `~cosmiq_astro.models.checkpoint.Model`
@@ -50,7 +58,8 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
     Returns
     -------
     model : `~cosmiq_astro.models.checkpoint.Model`
-        The same network with ``temperature`` and ``threshold`` set.
+        The same network with ``temperature``, ``threshold`` and ``known_hits``
+        set.
     scores : `~astropy.table.QTable`
         One row of scores on the half that nothing was fitted on, after the
         temperature: NLL, ECE, detection rates at false-positive rates of
@@ -75,7 +84,13 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
     temperature = float(fit_temperature(logits, labels, from_logits=True))
     threshold = float(choose_threshold(_mean(logits, temperature), labels, f_beta=0.5))
     logits, labels = _logits(networks, channels, to_score, **patches, seed=(seed, 1))
-    fitted = replace(model, temperature=temperature, threshold=threshold)
+    known = None
+    if same_features(networks):
+        find = partial(
+            _hit_features, networks[0], channels, **(patches | {"n_patches": 4 * n_patches})
+        )
+        known = fit_known_hits(find(to_fit, seed=(seed, 2)), find(to_score, seed=(seed, 3)))
+    fitted = replace(model, temperature=temperature, threshold=threshold, known_hits=known)
     return fitted, _scores(_mean(logits, temperature), labels, threshold)
 
 
@@ -98,6 +113,20 @@ def _scores(probability, labels, threshold):
         "hit_fraction": labels.mean(),
     }
     return QTable(rows=[{k: float(v) for k, v in scores.items()}])
+
+
+@torch.inference_mode()
+def _hit_features(network, channels, frames, *, n_patches, patch_size, margin, seed):
+    """Return what the last block sees at the hits of each patch."""
+    found = []
+    for start in range(0, n_patches, _BATCH):
+        rng = np.random.default_rng([*seed, start])
+        inputs, _, valid = make_batch(frames, _BATCH, patch_size, channels, rng, margin=margin)
+        inputs = torch.from_numpy(inputs).contiguous(memory_format=torch.channels_last)
+        features = network.features(inputs)
+        probability = torch.sigmoid(network.finish(features)[:, 0]) * torch.from_numpy(valid[:, 0])
+        found += [HitFeatures().add(*patch) for patch in zip(features, probability, strict=True)]
+    return found
 
 
 @torch.inference_mode()

@@ -29,7 +29,8 @@ class ObservingConditions:
     Attributes
     ----------
     exposure_time : tuple of float
-        Seconds; log-uniform.
+        Seconds; uniform in their square root, as the long exposures are the
+        harder.
     sky_rate : tuple of float
         Electron per second and pixel; log-uniform.
     readnoise : tuple of float
@@ -101,7 +102,7 @@ class SimulatedDataset(Frames):
             The exposure and its labels (3 σ of the noise without the hit).
         """
         now = self._conditions
-        time = log_uniform(rng, now.exposure_time)
+        time = rng.uniform(*np.sqrt(now.exposure_time)) ** 2
         readnoise = rng.uniform(*now.readnoise)
         scene = np.asarray(self._scenes[frame][self._cut(frame, size, rng)], dtype=np.float32)
         expected = scene * (time * log_uniform(rng, now.brightness))

@@ -32,7 +32,7 @@ def test_layers_before_the_draws_run_once(
     found = detector(frame, T=6, seed=1)
     n_tiles = 6
     assert len(calls) == n_tiles * (1 if shared else 6)
-    monkeypatch.setattr(sampling, "_same_features", lambda one, other: False)
+    monkeypatch.setattr(sampling, "same_features", lambda networks: False)
     separate = detector(frame, T=6, seed=1)
     np.testing.assert_array_equal(found.probability, separate.probability)
     np.testing.assert_array_equal(found.uncertainty, separate.uncertainty)

@@ -9,7 +9,6 @@ from cosmiq_astro.inference.uncertainty import (
     RunningMoments,
     binary_entropy,
     mutual_information,
-    novelty,
 )
 
 
@@ -59,10 +58,3 @@ def test_mutual_information_closed_form():
     draws = np.array([[0.0, 0.5], [1.0, 0.5]])
     information = mutual_information(draws.mean(0), binary_entropy(draws).mean(0))
     np.testing.assert_allclose(information, [np.log(2), 0], atol=1e-15)
-
-
-def test_novelty_is_the_mean_over_pixels_that_may_be_hits():
-    probability = np.array([[0.0, 0.01, 0.011], [0.5, np.nan, 1.0]])
-    information = np.array([[9.0, 9.0, 0.1], [0.4, np.nan, 0.1]])
-    assert novelty(probability, information) == pytest.approx(0.2)
-    assert np.isnan(novelty([0.0, 0.005], [0.1, 0.2]))

@@ -1,0 +1,164 @@
+"""
+Novelty: whether the cosmic rays of an image look like those that a model was trained on.
+
+What the last block of a network sees at a pixel describes the pixel's
+surroundings. Its mean over the pixels of all hits of an image is compared with
+those of validation patches, by a Mahalanobis distance in the space of features
+(Lee et al. 2018, arXiv:1807.03888) with one variance between patches and one
+that falls with the number of pixels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["HitFeatures", "KnownHits", "fit_known_hits"]
+
+_HIT = 0.5
+# Of fewer pixels a mean says nothing.
+_LEAST_PIXELS = 10
+# Those of one hit are alike.
+_PIXELS_PER_HIT = 3
+# What novelty 1 is: of validation patches, one in a hundred lies farther out.
+_QUANTILE = 0.99
+
+
+class HitFeatures:
+    """
+    What a network's last block sees at the pixels of hits, summed over the tiles of an image.
+
+    Attributes
+    ----------
+    count : int
+        Pixels with a probability above 0.5.
+    total : ndarray or float
+        Sum over these, shape ``(n_features,)``; 0.0 without any.
+    """
+
+    def __init__(self):
+        self.count, self.total = 0, 0.0
+
+    def add(self, features, probability):
+        """
+        Add a tile.
+
+        Parameters
+        ----------
+        features : Tensor
+            Shape ``(n_features, ny, nx)``.
+        probability : Tensor
+            Of the same pixels, shape ``(ny, nx)``.
+
+        Returns
+        -------
+        values : ndarray
+            What was added, shape ``(n_features, n)``.
+        """
+        # Most maps grow with the charge, which spans four decades.
+        values = np.arcsinh(features[:, probability > _HIT].cpu().numpy().astype(np.float64))
+        self.count += values.shape[1]
+        self.total = self.total + values.sum(axis=1)
+        return values
+
+
+@dataclass(frozen=True)
+class KnownHits:
+    """
+    The hits that a model knows: where the mean features of validation patches lie.
+
+    Attributes
+    ----------
+    mean : ndarray
+        Mean over the patches, shape ``(n_features,)``.
+    axes : ndarray
+        Rows that turn features into independent directions in which single
+        hit pixels have variance 1, shape ``(n_features, n_features)``.
+    scatter : ndarray
+        Variance between patches along each direction, positive.
+    limit : float
+        Squared distance that 1 % of patches exceed.
+    """
+
+    mean: np.ndarray
+    axes: np.ndarray
+    scatter: np.ndarray
+    limit: float = 1.0
+
+    def __post_init__(self):
+        n = np.size(self.mean)
+        shapes = tuple(np.shape(part) for part in (self.mean, self.axes, self.scatter))
+        if shapes != ((n,), (n, n), (n,)) or np.ndim(self.limit):
+            raise ValueError(
+                "mean, axes, scatter and limit must have shapes (n,), (n, n), (n,) and (), got "
+                f"{', '.join(map(str, (*shapes, np.shape(self.limit))))}"
+            )
+        if not np.min(self.scatter) > 0 or not self.limit > 0:
+            raise ValueError("scatter and limit must be positive")
+
+    def novelty(self, hits):
+        """
+        Return how far the hits of an image lie from those known.
+
+        Parameters
+        ----------
+        hits : `HitFeatures`
+            Of the image.
+
+        Returns
+        -------
+        novelty : float
+            Squared distance over that which 1 % of validation patches exceed:
+            above 1, the hits are unlike those trained on. NaN for fewer than
+            10 pixels.
+        """
+        if hits.count < _LEAST_PIXELS:
+            return float("nan")
+        offset = self.axes @ (hits.total / hits.count - self.mean)
+        distance = np.sum(offset**2 / (self.scatter + _PIXELS_PER_HIT / hits.count))
+        return float(distance / self.limit)
+
+
+def fit_known_hits(patches, others):
+    """
+    Learn what hits look like to a network.
+
+    Parameters
+    ----------
+    patches : list of ndarray
+        Features of the hit pixels of each patch, from `HitFeatures.add`, shape
+        ``(n_features, n)``; those with fewer than 10 pixels do not count.
+    others : list of ndarray
+        The same of other patches; the limit comes from these.
+
+    Returns
+    -------
+    known : `KnownHits` or None
+        None if there are not twice as many patches as features: too few to
+        tell.
+    """
+    patches = [values for values in patches if values.shape[1] >= _LEAST_PIXELS]
+    if len(patches) < 2 * max((len(values) for values in patches), default=1):
+        return None
+    means = np.array([values.mean(axis=1) for values in patches])
+    within = sum(
+        (values - mean[:, None]) @ (values - mean[:, None]).T
+        for values, mean in zip(patches, means, strict=True)
+    )
+    within /= sum(values.shape[1] - 1 for values in patches)
+    # Features that are always zero must not divide by it.
+    within += max(1e-3 * np.trace(within) / len(within), 1e-9) * np.eye(len(within))
+    whiten = np.linalg.inv(np.linalg.cholesky(within))
+    mean = means.mean(axis=0)
+    scatter, directions = np.linalg.eigh(np.cov((means - mean) @ whiten.T, rowvar=False))
+    known = KnownHits(mean, directions.T @ whiten, np.maximum(scatter, 1e-6))
+    far = [known.novelty(_sums(values)) for values in others]
+    far = [value for value in far if np.isfinite(value)]
+    if not far:
+        return None
+    return KnownHits(known.mean, known.axes, known.scatter, float(np.quantile(far, _QUANTILE)))
+
+
+def _sums(values):
+    hits = HitFeatures()
+    hits.count, hits.total = values.shape[1], values.sum(axis=1)
+    return hits
