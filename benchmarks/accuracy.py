@@ -263,7 +263,7 @@ def main():
             "title": "Unfamiliar exposures told from familiar ones (set a)",
             "description": "Area under the ROC of a frame's mean entropy or mutual information, at "
             "matched densities of hits and of bright pixels, and of the novelty of its hits, "
-            "with the share of frames above 1, of which a detection warns.",
+            "with the share of frames above 1.",
         }
         short["accuracy_novelty"] = novelty
     # Of real frames, stars and novelty, other settings of a model tell nothing new.

@@ -287,14 +287,6 @@ def _detect(
         satlevel=to_electrons("satlevel", satlevel, gain=gain),
         **call,
     )
-    if maps.novelty > 1:
-        warnings.warn(
-            f"these cosmic rays do not look like those that the model {detector.model.name} was "
-            f"trained on (novelty {maps.novelty:.2g}; 1 in 100 validation images is above 1), as "
-            "with a detector of another kind: its probabilities need not be right here",
-            AstropyUserWarning,
-            stacklevel=3,
-        )
     threshold = detector.model.threshold if threshold is None else threshold
     # NaN compares False: pixels that were not finite are never flagged.
     cr_mask = (maps.probability >= threshold) & maps.usable

@@ -61,7 +61,7 @@ class Model:
         (seconds) and ``readnoise`` (electron), where these are known. Outside
         them a detection warns.
     known_hits : `~cosmiq_astro.inference.novelty.KnownHits` or None
-        What hits look like to the network: a detection warns of others.
+        What hits look like to the network, by which it tells unfamiliar ones.
     """
 
     name: str
