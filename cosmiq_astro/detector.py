@@ -264,11 +264,10 @@ class CosmicRayDetector:
             statistics,
             sampling=sampling,
             satlevel=satlevel,
-            progress=lambda tiles: tiles,
         )
         return self._planes(result, networks, sampling)
 
-    def _predict(self, image, usable, networks, statistics, *, sampling, satlevel, progress):
+    def _predict(self, image, usable, networks, statistics, *, satlevel, **settings):
         pixels = subtract_sky(image, usable, statistics.sky, satlevel=satlevel)
         channels = self.model.network.config.channels
         return predict(
@@ -276,9 +275,8 @@ class CosmicRayDetector:
             lambda tile: normalize(tile.read(pixels), statistics, channels),
             image.shape,
             temperature=self.model.temperature,
-            sampling=sampling,
             tile_size=self.tile_size,
-            progress=progress,
+            **settings,
         )
 
     def _planes(self, result, networks, sampling):

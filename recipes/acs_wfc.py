@@ -19,8 +19,8 @@ import stages
 from cosmiq_astro.simulate import cosmic_ray_footprints
 from cosmiq_astro.training import ObservingConditions, SimulatedDataset
 
-N_SCENES = {"training": 288, "validation": 48}
-N_CROWDED = {"training": 144, "validation": 24}
+# Scenes, and more of crowded fields.
+N_SCENES = {"training": (288, 144), "validation": (48, 24)}
 SEEDS = {"training": 20261124, "validation": 20261125}
 FRAMES = {"training": real_hits.STIS_TRAINING, "validation": real_hits.STIS_VALIDATION}
 STIS_SHARE = 0.6
@@ -29,11 +29,11 @@ TEXTS = {
     "of": " of HST's ACS/WFC, and ACS/HRC and WFC3/UVIS",
     "start": "version 3 of acs-wfc-unet\n(in the history of the repository)",
     "data": f"""\
-No labelled ACS/WFC exposure was used. {N_SCENES["training"]} noise-free scenes of 512 x 512
+No labelled ACS/WFC exposure was used. {N_SCENES["training"][0]} noise-free scenes of 512 x 512
 pixels simulated by `recipes/scenes.py` (extragalactic fields with COSMOS2020 sizes and fluxes,
 globular clusters, resolved galaxies, nebulae, blends; TinyTim ACS/WFC and computed HST PSFs at
 0.05, 0.04 and 0.027 arcsec per pixel; a few trailed exposures and satellite trails), and
-{N_CROWDED["training"]} more of crowded and bright clusters and galaxies, exposed anew each time a
+{N_SCENES["training"][1]} more of crowded and bright clusters and galaxies, exposed anew each time a
 patch was drawn: 10-2,000 s (uniform in the square root), sky 0.01-0.5 e/s, read noise 3-6 e,
 saturation, bleeding, charge-transfer trails, warm and hot pixels, bias steps, bad columns, gain off
 by up to 25 %.
@@ -53,19 +53,10 @@ the training range; there the probability need not be calibrated.""",
 
 def dataset(part, data, work):
     """Return the simulated exposures of one part; hits and scenes of the parts never overlap."""
-    rates = scenes.build_scenes(
-        Path(work, f"scenes_{part}.npy"), N_SCENES[part], data=data, seed=SEEDS[part]
-    )
-    crowded = scenes.build_scenes(
-        Path(work, f"crowded_{part}.npy"),
-        N_CROWDED[part],
-        data=data,
-        seed=SEEDS[part] + 100,
-        crowded=True,
-    )
+    rates = scenes.scenes_and_crowded(part, work, N_SCENES[part], data=data, seed=SEEDS[part])
     stis = real_hits.stis_hits(Path(data, "stis_ccd_1999.fits"), FRAMES[part])
     simulated = cosmic_ray_footprints(20_000, seed=SEEDS[part])
-    return SimulatedDataset([*rates, *crowded], [(stis, STIS_SHARE), (simulated, 1 - STIS_SHARE)])
+    return SimulatedDataset(rates, [(stis, STIS_SHARE), (simulated, 1 - STIS_SHARE)])
 
 
 if __name__ == "__main__":

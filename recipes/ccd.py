@@ -18,8 +18,8 @@ import stages
 from cosmiq_astro.simulate import Footprints, cosmic_ray_footprints
 from cosmiq_astro.training import ObservingConditions, SimulatedDataset
 
-N_SCENES = {"training": 192, "validation": 32}
-N_CROWDED = {"training": 144, "validation": 24}
+# Scenes, and more of crowded fields.
+N_SCENES = {"training": (192, 144), "validation": (32, 24)}
 SEEDS = {"training": 20261126, "validation": 20261127}
 FRAMES = {"training": real_hits.STIS_TRAINING, "validation": real_hits.STIS_VALIDATION}
 # Shares of the hits: real ones of STIS and of a thick CCD of LSST, simulated ones in thinned and in
@@ -40,9 +40,9 @@ TEXTS = {
     "of": " of CCDs in general",
     "start": "version 4 of acs-wfc-unet",
     "data": f"""\
-Simulated exposures only, but for real hits. {N_SCENES["training"]} noise-free scenes of 512 x 512
-by `recipes/scenes.py` (extragalactic fields, globular clusters, resolved galaxies, nebulae,
-blends), and {N_CROWDED["training"]} of crowded and bright clusters and galaxies; 60 % with Moffat
+Simulated exposures only, but for real hits. {N_SCENES["training"][0]} noise-free scenes of 512 x
+512 by `recipes/scenes.py` (extragalactic fields, globular clusters, resolved galaxies, nebulae,
+blends), and {N_SCENES["training"][1]} of crowded and bright clusters and galaxies; 60 % with Moffat
 PSFs of 1.2 to 6 pixels (FWHM), 40 % with PSFs of HST; a few trailed exposures and satellite trails;
 exposed anew each time a patch was drawn: 1-2,000 s (uniform in the square root), sky 0.01-10 e/s,
 read noise 2-12 e, saturation, bleeding, charge-transfer trails, warm and hot pixels, bias steps,
@@ -62,19 +62,9 @@ units other than electrons were not trained on; the PSF is round, or that of HST
 def dataset(part, data, work):
     """Return the simulated exposures of one part; hits and scenes of the parts never overlap."""
     seed = SEEDS[part]
-    rates = [
-        *scenes.build_scenes(
-            Path(work, f"scenes_{part}.npy"), N_SCENES[part], data=data, seed=seed, generic=True
-        ),
-        *scenes.build_scenes(
-            Path(work, f"crowded_{part}.npy"),
-            N_CROWDED[part],
-            data=data,
-            seed=seed + 100,
-            generic=True,
-            crowded=True,
-        ),
-    ]
+    rates = scenes.scenes_and_crowded(
+        part, work, N_SCENES[part], data=data, seed=seed, generic=True
+    )
     thick = [
         cosmic_ray_footprints(1_000, seed=np.random.default_rng([seed, i]), thickness=thickness)
         for i, thickness in enumerate(THICKNESSES)

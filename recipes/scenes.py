@@ -99,6 +99,14 @@ def draw_scene(seed, data, generic, crowded):
     return scene.rate
 
 
+def scenes_and_crowded(part, work, numbers, **settings):
+    """Return the scenes of one part, then its crowded ones; ``numbers`` are how many of each."""
+    plain = build_scenes(Path(work, f"scenes_{part}.npy"), numbers[0], **settings)
+    settings["seed"] += 100
+    crowded = build_scenes(Path(work, f"crowded_{part}.npy"), numbers[1], crowded=True, **settings)
+    return [*plain, *crowded]
+
+
 def build_scenes(path, n, *, data, seed, generic=False, crowded=False, processes=2):
     """Write ``n`` scenes to ``path``, shape (n, 512, 512) float32, unless they are there."""
     path = Path(path)

@@ -8,11 +8,11 @@ those of validation patches, by a Mahalanobis distance in the space of features
 that falls with the number of pixels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["HitFeatures", "KnownHits", "fit_known_hits"]
+__all__ = ["HitFeatures", "KnownHits", "features_of_hits", "fit_known_hits"]
 
 _HIT = 0.5
 # Of fewer pixels a mean says nothing.
@@ -23,42 +23,46 @@ _PIXELS_PER_HIT = 3
 _QUANTILE = 0.99
 
 
+def features_of_hits(features, probability):
+    """
+    Return what a network's last block sees at the pixels of hits.
+
+    Parameters
+    ----------
+    features : Tensor
+        Its input, shape ``(n_features, ny, nx)``.
+    probability : Tensor
+        Of the same pixels, shape ``(ny, nx)``; hits are those above 0.5.
+
+    Returns
+    -------
+    values : ndarray
+        Arsinh of the features, as most grow with the charge, which spans four
+        decades; shape ``(n_features, n)``.
+    """
+    return np.arcsinh(features[:, probability > _HIT].cpu().numpy().astype(np.float64))
+
+
 class HitFeatures:
     """
-    What a network's last block sees at the pixels of hits, summed over the tiles of an image.
+    The mean of what is seen at hits, summed up tile by tile.
 
     Attributes
     ----------
     count : int
-        Pixels with a probability above 0.5.
+        Pixels added.
     total : ndarray or float
-        Sum over these, shape ``(n_features,)``; 0.0 without any.
+        Sum of their features, shape ``(n_features,)``; 0.0 without any.
     """
 
     def __init__(self):
         self.count, self.total = 0, 0.0
 
-    def add(self, features, probability):
-        """
-        Add a tile.
-
-        Parameters
-        ----------
-        features : Tensor
-            Shape ``(n_features, ny, nx)``.
-        probability : Tensor
-            Of the same pixels, shape ``(ny, nx)``.
-
-        Returns
-        -------
-        values : ndarray
-            What was added, shape ``(n_features, n)``.
-        """
-        # Most maps grow with the charge, which spans four decades.
-        values = np.arcsinh(features[:, probability > _HIT].cpu().numpy().astype(np.float64))
+    def add(self, values):
+        """Add what `features_of_hits` returned; returns the sums."""
         self.count += values.shape[1]
         self.total = self.total + values.sum(axis=1)
-        return values
+        return self
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ def fit_known_hits(patches, others):
     Parameters
     ----------
     patches : list of ndarray
-        Features of the hit pixels of each patch, from `HitFeatures.add`, shape
+        Of the hit pixels of each patch, from `features_of_hits`, shape
         ``(n_features, n)``; those with fewer than 10 pixels do not count.
     others : list of ndarray
         The same of other patches; the limit comes from these.
@@ -133,8 +137,7 @@ def fit_known_hits(patches, others):
     Returns
     -------
     known : `KnownHits` or None
-        None if there are not twice as many patches as features: too few to
-        tell.
+        None if there are fewer than two patches per feature: too few to tell.
     """
     patches = [values for values in patches if values.shape[1] >= _LEAST_PIXELS]
     if len(patches) < 2 * max((len(values) for values in patches), default=1):
@@ -151,14 +154,8 @@ def fit_known_hits(patches, others):
     mean = means.mean(axis=0)
     scatter, directions = np.linalg.eigh(np.cov((means - mean) @ whiten.T, rowvar=False))
     known = KnownHits(mean, directions.T @ whiten, np.maximum(scatter, 1e-6))
-    far = [known.novelty(_sums(values)) for values in others]
+    far = [known.novelty(HitFeatures().add(values)) for values in others]
     far = [value for value in far if np.isfinite(value)]
     if not far:
         return None
-    return KnownHits(known.mean, known.axes, known.scatter, float(np.quantile(far, _QUANTILE)))
-
-
-def _sums(values):
-    hits = HitFeatures()
-    hits.count, hits.total = values.shape[1], values.sum(axis=1)
-    return hits
+    return replace(known, limit=float(np.quantile(far, _QUANTILE)))

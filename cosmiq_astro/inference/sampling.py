@@ -9,7 +9,7 @@ import torch
 from cosmiq_astro.inference._draw import Features, Sums, inner
 from cosmiq_astro.inference.adaptive import BLOCK_SIZE, run_adaptive
 from cosmiq_astro.inference.moments import run_moments
-from cosmiq_astro.inference.novelty import HitFeatures
+from cosmiq_astro.inference.novelty import HitFeatures, features_of_hits
 from cosmiq_astro.inference.tiling import plan_tiles
 from cosmiq_astro.models.layers import sample_weights, variational_layers
 from cosmiq_astro.models.unet import empty_unet
@@ -169,7 +169,7 @@ def predict(
         features = Features(inputs, tile.crop, common)
         found = run(networks, features, temperature)
         if common is not None:
-            hits.add(inner(common, features.common[0]), found[0])
+            hits.add(features_of_hits(inner(common, features.common[0]), found[0]))
         for plane, values in zip(planes, found, strict=True):
             plane[tile.write] = values.cpu().numpy()
     return Draws(*planes[:3], hits, *planes[3:])

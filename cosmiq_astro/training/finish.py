@@ -14,7 +14,7 @@ from cosmiq_astro.calibration import (
     negative_log_likelihood,
     tpr_at_fpr,
 )
-from cosmiq_astro.inference.novelty import HitFeatures, fit_known_hits
+from cosmiq_astro.inference.novelty import features_of_hits, fit_known_hits
 from cosmiq_astro.inference.sampling import draw_networks, same_features
 from cosmiq_astro.training.datasets import make_batch
 
@@ -39,8 +39,7 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
     The model also gets to know what hits look like to it, so that a detection
     can tell unfamiliar ones: from eight times as many patches, half of them of
     each half of the frames. This needs layers that no draw changes
-    before the last block, and more than twice as many patches with hits as
-    there are features.
+    before the last block, and two patches with hits per feature or more.
 
     Parameters
     ----------
@@ -125,7 +124,7 @@ def _hit_features(network, channels, frames, *, n_patches, patch_size, margin, s
         inputs = torch.from_numpy(inputs).contiguous(memory_format=torch.channels_last)
         features = network.features(inputs)
         probability = torch.sigmoid(network.finish(features)[:, 0]) * torch.from_numpy(valid[:, 0])
-        found += [HitFeatures().add(*patch) for patch in zip(features, probability, strict=True)]
+        found += [features_of_hits(*patch) for patch in zip(features, probability, strict=True)]
     return found
 
 

@@ -5,7 +5,12 @@ import pytest
 import torch
 
 from cosmiq_astro import CosmicRayCCDData, CosmicRayDetector, cosmicray_unet, cosmicray_vi
-from cosmiq_astro.inference.novelty import HitFeatures, KnownHits, fit_known_hits
+from cosmiq_astro.inference.novelty import (
+    HitFeatures,
+    KnownHits,
+    features_of_hits,
+    fit_known_hits,
+)
 from cosmiq_astro.models.checkpoint import load_model, save_model
 
 
@@ -17,9 +22,7 @@ def make_patches(n, *, offset=0.0, n_pixels=60, seed=0, n_features=4):
 
 
 def sums(values):
-    hits = HitFeatures()
-    hits.count, hits.total = values.shape[1], values.sum(axis=1)
-    return hits
+    return HitFeatures().add(values)
 
 
 @pytest.fixture
@@ -71,10 +74,9 @@ def test_features_add_up_over_tiles():
     rng = np.random.default_rng(0)
     features = torch.from_numpy(rng.normal(size=(3, 8, 8)))
     probability = torch.from_numpy(rng.random((8, 8)))
-    whole, parts = HitFeatures(), HitFeatures()
-    whole.add(features, probability)
+    whole, parts = sums(features_of_hits(features, probability)), HitFeatures()
     for half in (slice(4), slice(4, 8)):
-        parts.add(features[:, half], probability[half])
+        parts.add(features_of_hits(features[:, half], probability[half]))
     assert parts.count == whole.count == np.count_nonzero(probability > 0.5)
     np.testing.assert_allclose(parts.total, whole.total)
     chosen = np.arcsinh(features.numpy()[:, probability.numpy() > 0.5])
