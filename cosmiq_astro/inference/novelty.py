@@ -59,7 +59,19 @@ class HitFeatures:
         self.count, self.total = 0, 0.0
 
     def add(self, values):
-        """Add what `features_of_hits` returned; returns the sums."""
+        """
+        Add what `features_of_hits` returned; returns the sums.
+
+        Parameters
+        ----------
+        values : ndarray
+            Features of hit pixels, shape ``(n_features, n)``.
+
+        Returns
+        -------
+        sums : `HitFeatures`
+            This object.
+        """
         self.count += values.shape[1]
         self.total = self.total + values.sum(axis=1)
         return self
