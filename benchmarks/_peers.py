@@ -55,27 +55,25 @@ def model_tool(name, T):
     ----------
     name : str
         Model name or folder, with ``@T`` for another number of passes,
-        ``@mean`` or ``@moments`` for another way of sampling, or ``@raw`` for
-        no temperature; several joined by ``+`` are an
-        ensemble.
+        ``@mean`` or ``@moments`` for another way of sampling, ``@raw`` for no
+        temperature, or ``@transposed`` for one that sees the frame transposed;
+        several joined by ``+`` are an ensemble.
     T : int
         Passes of a variational model.
     """
     parts = [part.partition("@")[::2] for part in name.split("+")]
     models = [load_model(part) for part, _ in parts]
-    options = []
+    finders = []
     for i, (_, setting) in enumerate(parts):
         if setting == "raw":
             models[i] = dataclasses.replace(models[i], temperature=1.0)
-        fixed = {"sampling": setting} if setting in ("mean", "moments") else {}
-        options.append({"T": int(setting) if setting.isdigit() else T} | fixed)
-    detectors = [CosmicRayDetector(model, device="cpu") for model in models]
+        option = {"T": int(setting) if setting.isdigit() else T, "seed": i}
+        if setting in ("mean", "moments"):
+            option["sampling"] = setting
+        finders.append(_finder(models[i], option, transposed=setting == "transposed"))
 
     def run(frame):
-        maps = [
-            detector(frame.image, readnoise=frame.readnoise, seed=seed, **option)
-            for seed, (detector, option) in enumerate(zip(detectors, options, strict=True))
-        ]
+        maps = [find(frame) for find in finders]
         probability = np.mean([m.probability for m in maps], axis=0)
         entropy = binary_entropy(probability)
         aleatoric = np.mean([m.entropy - m.mutual_information for m in maps], axis=0)
@@ -92,6 +90,19 @@ def model_tool(name, T):
     if len(models) == 1 and models[0].method == "vi" and not parts[0][1]:
         label += f"@{T}"
     return Tool(label, float(np.mean([m.threshold for m in models])), run)
+
+
+def _finder(model, options, *, transposed):
+    """Return a function of a frame that returns the maps of a model."""
+    detector = CosmicRayDetector(model, device="cpu")
+
+    def find(frame):
+        image = frame.image.T if transposed else frame.image
+        maps = detector(image, readnoise=frame.readnoise, **options)
+        planes = ("probability", "entropy", "mutual_information") if transposed else ()
+        return dataclasses.replace(maps, **{name: getattr(maps, name).T for name in planes})
+
+    return find
 
 
 def make_peers(names, work, tuning):

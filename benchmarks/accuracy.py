@@ -17,9 +17,9 @@ e  exposure times 10 to 2000 s x sky levels
 ``--data`` holds stis_ccd_1999.fits, itl_cosmic_rays_2017.fits.gz,
 tinytim_acs_wfc/ and the HRC and SAAO frames; ``--hrc`` is j8bt06nyq_flt.fits.
 Frames and the planes of the peers are kept in ``--work``; a model's are not.
-Models: names or folders, with ``@T``, ``@mean``, ``@moments`` or ``@raw`` (no
-temperature);
-``A+B`` is an ensemble. The score called 'known scene' is (image - expected) / noise.
+Models: names or folders, with ``@T``, ``@mean``, ``@moments``, ``@raw`` (no
+temperature) or ``@transposed`` (of frames transposed); ``A+B`` is an ensemble.
+The score called 'known scene' is (image - expected) / noise.
 
 Writes accuracy_<set>.ecsv, accuracy_<set>_differences.ecsv (each model against
 the first one), accuracy_photometry.ecsv (stars of set a, magnitudes before and

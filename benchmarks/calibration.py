@@ -124,12 +124,14 @@ def monte_carlo(model, setting, options):
         for T in DRAWS[sampling == "antithetic" :]:
             rows.append(facts | {"T": T} | errors(draws, T, model.threshold))
             print(*rows[-1].values(), flush=True)
-        spread = draw_spread(draws, antithetic=sampling == "antithetic")
+        # One of two draws sees the image transposed, always: the two of them are a unit.
+        units = draws.reshape(-1, 2, draws.shape[1]).mean(axis=1)
+        spread = draw_spread(units, antithetic=sampling == "antithetic")
         for error in ERRORS:
             wanted = {"error": error, "antithetic": sampling == "antithetic"}
             counts = {
-                "T_rms": draws_needed(spread, **wanted),
-                "T_95": draws_needed(spread, quantile=0.95, **wanted),
+                "T_rms": 2 * draws_needed(spread, **wanted),
+                "T_95": 2 * draws_needed(spread, quantile=0.95, **wanted),
             }
             needed.append(facts | {"error": error} | counts | {"n_pixels": spread.size})
     return rows, needed

@@ -83,11 +83,10 @@ def cosmicray_vi(
         of 8 × 8 pixels, and the others only of those where a pixel may be a
         hit (``cr_draws`` counts them): 0.2 to 0.6 of the time for a sparse
         field, and hardly slower elsewhere; the probability stays within 0.001
-        of that with all draws. ``'moments'`` draws none, and
-        propagates mean and variance in one pass whatever ``T``. Both are for
-        models like the bundled one that draw weights in their last block
-        alone. ``'mean'`` makes one pass with their means, as fast as the
-        baseline and without uncertainty.
+        of that with all draws. ``'moments'`` draws none, and propagates mean
+        and variance, whatever ``T``. Both are for models like the bundled one
+        that draw weights in their last block alone. ``'mean'`` makes one pass
+        with their means, as fast as the baseline and without uncertainty.
     seed : int, optional
         Seed of the draws; if None, one is chosen and written to the header.
     device : str, optional

@@ -140,17 +140,17 @@ class CosmicRayDetector:
         mask : array-like, optional
             True or 1 for pixels to leave out: they influence nothing.
         T : int, optional
-            Number of weight draws, 1 or more. The Monte Carlo error of the
-            probability falls at least as 1/√T; a deterministic model makes
-            one pass whatever ``T``.
+            Number of weight draws, 1 or more; every other one sees the image
+            transposed. The Monte Carlo error of the probability falls at least
+            as 1/√T; a deterministic model makes one pass whatever ``T``.
         seed : int, optional
             Seed of the draws; chosen and reported if None.
         sampling : {'antithetic', 'adaptive', 'independent', 'moments', 'mean'}, optional
-            ``'adaptive'`` draws on only where the first pair of draws sees
-            something, and ``'moments'`` makes one pass that propagates mean
-            and variance; both are for models that draw weights in their last
-            block alone. ``'mean'`` makes one pass with the posterior means: as
-            fast as the baseline, without uncertainty.
+            ``'adaptive'`` draws on only where the first two draws see
+            something, and ``'moments'`` propagates mean and variance instead;
+            both are for models that draw weights in their last block alone.
+            ``'mean'`` makes one pass with the posterior means: as fast as the
+            baseline, without uncertainty.
         readnoise : float, optional
             Read noise, electron. Give it if you know it; otherwise the noise
             is estimated from the image.

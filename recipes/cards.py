@@ -90,7 +90,8 @@ def model_card(model, result, scores, settings, texts, *, n_trunk, start, sigma_
         parameters=f"{n_parameters:,}",
         variational=(
             " (means and standard deviations of Gaussian posteriors over the weights and biases of "
-            f"the layers {', '.join(network.config.variational)})"
+            f"the layers {', '.join(network.config.variational)};\n"
+            "every other draw sees the image transposed)"
             if is_vi
             else ""
         ),

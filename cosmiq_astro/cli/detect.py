@@ -128,7 +128,7 @@ def _add_detection(group):
         choices=("antithetic", "adaptive", "independent", "moments", "mean"),
         default="antithetic",
         help="how the weights are drawn; 'adaptive' draws on where the first draws see something, "
-        "'moments' draws none and propagates mean and variance in one pass, 'mean' is without "
+        "'moments' draws none and propagates mean and variance, 'mean' is without "
         "uncertainty",
     )
     group.add_argument(

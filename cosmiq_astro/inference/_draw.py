@@ -5,12 +5,18 @@ from torch.nn import functional
 
 from cosmiq_astro.inference.uncertainty import RunningMoments
 
-__all__ = ["Features", "Sums", "inner", "probability_and_entropy"]
+__all__ = ["LAST_BLOCK", "Features", "Sums", "by_features", "inner", "probability_and_entropy"]
+
+LAST_BLOCK = ("merge.0.", "head")
+"""How the names of its parameters begin."""
 
 
 class Features:
     """
-    What the last block sees of a tile: its core and no more of the halo than it needs.
+    What the last blocks of networks see of a tile: its core and no more of the halo than they need.
+
+    Iterating gives the networks that see the same, and what they see, shape
+    ``(1, n, ny, nx)``: they look at the tile once.
 
     Parameters
     ----------
@@ -18,29 +24,57 @@ class Features:
         Input channels of the tile, shape ``(1, n_channels, rows, columns)``.
     crop : tuple of slice
         Where the core is.
-    common : `~cosmiq_astro.models.unet.UNet` or None
-        A network whose first layers all networks share: they look at the tile
-        once. None if there is none.
+    groups : list of list of `~cosmiq_astro.models.unet.UNet`
+        From `by_features`.
 
     Attributes
     ----------
-    common : Tensor or None
-        What all networks see, shape ``(1, n, ny, nx)``.
+    groups : list of list of `~cosmiq_astro.models.unet.UNet`
+        As given.
+    first : Tensor
+        What the first group sees.
     """
 
-    def __init__(self, inputs, crop, common):
+    def __init__(self, inputs, crop, groups):
+        self.groups = groups
         self._inputs, self._crop = inputs, crop
-        self.common = None if common is None else self._of(common)
+        self.first = self._of(groups[0][0])
 
-    def __call__(self, network):
-        """Return the features of a network, shape ``(1, n, ny, nx)``."""
-        return self._of(network) if self.common is None else self.common
+    def __iter__(self):
+        for group in self.groups:
+            yield group, self.first if group is self.groups[0] else self._of(group[0])
 
     def _of(self, network):
         edge = network.finish_radius
         rows, columns = (slice(part.start - edge, part.stop + edge) for part in self._crop)
         features = network.features(self._inputs, (rows, columns))
         return features.contiguous(memory_format=torch.channels_last)
+
+
+def by_features(networks):
+    """
+    Group networks that share all parameters but those of the last block.
+
+    Parameters
+    ----------
+    networks : list of `~cosmiq_astro.models.unet.UNet`
+        Any.
+
+    Returns
+    -------
+    groups : list of list of `~cosmiq_astro.models.unet.UNet`
+        In the order of their first networks. One of each group can look at an
+        image for all of it.
+    """
+    groups = {}
+    for network in networks:
+        shared = tuple(
+            parameter.data_ptr()
+            for name, parameter in network.named_parameters()
+            if not name.startswith(LAST_BLOCK)
+        )
+        groups.setdefault(shared, []).append(network)
+    return list(groups.values())
 
 
 def inner(network, planes):

@@ -1,5 +1,5 @@
 """
-Draws where they matter: blocks in which the first draws see nothing get no more of them.
+Draws where they matter: blocks in which the first two see nothing get no more of them.
 
 What the layers before the last block hand on does not depend on the drawn
 weights, and the last block looks no farther than two pixels, so a block can
@@ -13,30 +13,27 @@ from torch.nn import functional
 
 from cosmiq_astro.inference._draw import Sums, probability_and_entropy
 
-__all__ = ["BLOCK_SIZE", "FIRST_DRAWS", "NEGLIGIBLE", "run_adaptive"]
+__all__ = ["BLOCK_SIZE", "NEGLIGIBLE", "run_adaptive"]
 
 BLOCK_SIZE = 8
 """Side of the blocks, pixels; they lie on a grid of the image, whatever its tiles."""
-FIRST_DRAWS = 2
-"""Draws that every block gets: one antithetic pair."""
 NEGLIGIBLE = 5e-4
-"""A block in which no pixel has a higher mean probability after these gets no more."""
+"""A block in which no pixel has a higher probability after two draws gets no more."""
 # Above this share of blocks, drawing all of a tile costs less than the borders of the blocks.
 _MOST_BLOCKS = 0.5
 # Blocks times draws that are computed together: as many as leave their features in the cache.
 _TOGETHER = 512
 
 
-def run_adaptive(networks, features, temperature):
+def run_adaptive(features, temperature):
     """
-    Draw a tile with the first networks, and its blocks that are not negligible with all.
+    Draw a tile with the first network of each group, blocks that are not negligible with all.
 
     Parameters
     ----------
-    networks : list of `~cosmiq_astro.models.unet.UNet`
-        Draws of a network that has none before its last block.
     features : `~cosmiq_astro.inference._draw.Features`
-        Of a tile whose core begins at a corner of the grid of blocks.
+        Of a tile whose core begins at a corner of the grid of blocks, for draws
+        of a network that has none before its last block.
     temperature : float
         Divides the logits.
 
@@ -46,24 +43,25 @@ def run_adaptive(networks, features, temperature):
         Mean and standard deviation of the probability, mean entropy (nats),
         and the number of draws (int32), each of shape ``(ny, nx)``.
     """
-    seen = features(networks[0])
+    looks = list(features)
+    n_draws = sum(len(networks) for networks, _ in looks)
     sums = Sums()
-    first, rest = networks[:FIRST_DRAWS], networks[FIRST_DRAWS:]
-    for network in first:
-        sums.add(network, seen, temperature)
+    for networks, seen in looks:
+        sums.add(networks[0], seen, temperature)
     planes = [plane[0] for plane in sums.planes()]
-    planes.append(torch.full_like(planes[0], len(first), dtype=torch.int32))
+    planes.append(torch.full_like(planes[0], len(looks), dtype=torch.int32))
     peaks = functional.max_pool2d(planes[0][None], BLOCK_SIZE, ceil_mode=True)[0]
     blocks = peaks > NEGLIGIBLE
-    if not rest or not blocks.any():
+    if n_draws == len(looks) or not blocks.any():
         return planes
     if blocks.float().mean() > _MOST_BLOCKS:
-        for network in rest:
-            sums.add(network, seen, temperature)
+        for networks, seen in looks:
+            for network in networks[1:]:
+                sums.add(network, seen, temperature)
         every = [plane[0] for plane in sums.planes()]
     else:
-        every = _draw_blocks(networks, seen, temperature, blocks)
-    every.append(torch.full_like(planes[-1], len(networks)))
+        every = _draw_blocks(looks, temperature, blocks)
+    every.append(torch.full_like(planes[-1], n_draws))
     chosen = blocks.repeat_interleave(BLOCK_SIZE, 0).repeat_interleave(BLOCK_SIZE, 1)
     ny, nx = planes[0].shape
     return [
@@ -72,30 +70,35 @@ def run_adaptive(networks, features, temperature):
     ]
 
 
-def _draw_blocks(networks, seen, temperature, blocks):
+def _draw_blocks(looks, temperature, blocks):
     """Return planes of whole blocks, shape ``(ny, nx)``, zero where ``blocks`` is False."""
-    edge = networks[0].finish_radius
-    side = BLOCK_SIZE + 2 * edge
-    # Windows that overlap by their borders; the last ones may reach beyond the tile.
-    size = [n * BLOCK_SIZE + 2 * edge for n in blocks.shape]
-    padded = functional.pad(seen, (0, size[1] - seen.shape[3], 0, size[0] - seen.shape[2]))
-    windows = padded[0].unfold(1, side, BLOCK_SIZE).unfold(2, side, BLOCK_SIZE)
+    draws = [
+        (_finish_together(networks), _windows(seen, blocks.shape, networks[0].finish_radius))
+        for networks, seen in looks
+    ]
     rows, columns = blocks.nonzero(as_tuple=True)
-    planes = seen.new_zeros((3, *blocks.shape, BLOCK_SIZE, BLOCK_SIZE))
-    finish = _finish_together(networks)
-    n_together = max(1, _TOGETHER // len(networks))
+    planes = looks[0][1].new_zeros((3, *blocks.shape, BLOCK_SIZE, BLOCK_SIZE))
+    n_together = max(1, _TOGETHER // max(len(networks) for networks, _ in looks))
     for at in zip(rows.split(n_together), columns.split(n_together), strict=True):
-        inputs = windows[(slice(None), *at)].transpose(0, 1)
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-        p, entropy = probability_and_entropy(finish(inputs) / temperature)
-        found = p.mean(1), p.std(1, correction=0), entropy.mean(1)
-        planes[(slice(None), *at)] = torch.stack(found)
+        here = (slice(None), *at)
+        logits = torch.cat([finish(windows[here]) for finish, windows in draws], dim=1)
+        p, entropy = probability_and_entropy(logits / temperature)
+        planes[here] = torch.stack([p.mean(1), p.std(1, correction=0), entropy.mean(1)])
     return list(planes.transpose(2, 3).reshape(3, *(n * BLOCK_SIZE for n in blocks.shape)))
+
+
+def _windows(seen, n_blocks, edge):
+    """Return what each block sees, borders included: ``(n, *n_blocks, side, side)``, a view."""
+    # The last blocks may reach beyond the tile.
+    size = [n * BLOCK_SIZE + 2 * edge for n in n_blocks]
+    padded = functional.pad(seen, (0, size[1] - seen.shape[3], 0, size[0] - seen.shape[2]))
+    side = BLOCK_SIZE + 2 * edge
+    return padded[0].unfold(1, side, BLOCK_SIZE).unfold(2, side, BLOCK_SIZE)
 
 
 def _finish_together(networks):
     """
-    Return a function that gives the logits of all networks, shape ``(n, n_networks, ny, nx)``.
+    Return a function of windows that gives logits of all networks, ``(n, n_networks, ny, nx)``.
 
     Each layer is one convolution in as many groups as there are networks: for
     a few small blocks several times faster than one network after another.
@@ -107,7 +110,8 @@ def _finish_together(networks):
         weight = weight.contiguous(memory_format=torch.channels_last)
         layers.append((weight, torch.cat([layer.bias for layer in same])))
 
-    def finish(x):
+    def finish(windows):
+        x = windows.transpose(0, 1).contiguous(memory_format=torch.channels_last)
         for depth, (weight, bias) in enumerate(layers):
             # All networks see the same features at first, then each its own.
             groups = len(networks) if depth else 1

@@ -26,16 +26,14 @@ __all__ = [
 _N_NODES = 11
 
 
-def run_moments(networks, features, temperature):
+def run_moments(features, temperature):
     """
     Propagate mean and variance over a tile's core.
 
     Parameters
     ----------
-    networks : list of `~cosmiq_astro.models.unet.UNet`
-        The variational network, alone.
     features : `~cosmiq_astro.inference._draw.Features`
-        Of a tile.
+        Of a tile, for variational networks that are equally likely.
     temperature : float
         Divides the logits.
 
@@ -45,8 +43,16 @@ def run_moments(networks, features, temperature):
         Mean and standard deviation of the probability, and mean entropy
         (nats), each of shape ``(ny, nx)``.
     """
-    (network,) = networks
-    mean, variance = features(network), None
+    each = [_moments(network, seen, temperature) for (network,), seen in features]
+    p, std, entropy = (torch.stack(planes) for planes in zip(*each, strict=True))
+    # Var[p] = E[Var[p | network]] + Var[E[p | network]]
+    variance = std.square().mean(0) + p.var(0, correction=0)
+    return [p.mean(0), variance.sqrt(), entropy.mean(0)]
+
+
+def _moments(network, seen, temperature):
+    """Return mean, standard deviation and mean entropy of one network, shape ``(ny, nx)``."""
+    mean, variance = seen, None
     if len(network.merge):
         for layer in network.merge[0]:
             mean, variance = rectify_moments(*convolve_moments(layer, mean, variance))

@@ -6,18 +6,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from cosmiq_astro.inference._draw import Features, Sums, inner
+from cosmiq_astro.inference._draw import LAST_BLOCK, Features, Sums, by_features, inner
 from cosmiq_astro.inference.adaptive import BLOCK_SIZE, run_adaptive
 from cosmiq_astro.inference.moments import run_moments
 from cosmiq_astro.inference.novelty import HitFeatures, features_of_hits
 from cosmiq_astro.inference.tiling import plan_tiles
-from cosmiq_astro.models.layers import sample_weights, variational_layers
+from cosmiq_astro.models.layers import sample_weights, transpose_kernels, variational_layers
 from cosmiq_astro.models.unet import empty_unet
 
-__all__ = ["SAMPLING", "Draws", "draw_networks", "predict", "same_features"]
+__all__ = ["SAMPLING", "Draws", "draw_networks", "drawn_early", "predict"]
 
 SAMPLING = ("antithetic", "adaptive", "independent", "moments", "mean")
-_LAST_BLOCK = ("merge.0.", "head")
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Draws:
     mean_entropy : ndarray of float32
         Mean over the draws of the entropy of each, nats.
     hits : `~cosmiq_astro.inference.novelty.HitFeatures`
-        What the networks see at the hits; empty where they share no layers.
+        What the first network sees at the hits.
     n_draws : ndarray of int32 or None
         How many draws each pixel had; None where all had as many.
     """
@@ -51,6 +50,11 @@ def draw_networks(network, T, *, sampling="antithetic", seed):
     """
     Draw the weights of a variational network ``T`` times.
 
+    Cosmic rays come from anywhere, so a network with transposed kernels, which
+    sees the image transposed, is as likely as the network itself, and training
+    turns and flips what it shows to either. The posterior is half of the one
+    and half of the other, and draws come from each in turn.
+
     Parameters
     ----------
     network : `~cosmiq_astro.models.unet.UNet`
@@ -60,16 +64,16 @@ def draw_networks(network, T, *, sampling="antithetic", seed):
     sampling : {'antithetic', 'adaptive', 'independent', 'moments', 'mean'}
         ``'antithetic'`` and ``'adaptive'`` draw pairs of opposite noise, which
         cancels the error of p̂ that is odd in the noise; ``'moments'`` is the
-        variational network itself, and ``'mean'`` one network with the
-        posterior means.
+        variational network itself and its transposed one, and ``'mean'`` one
+        network with the posterior means.
     seed : int
         Seed of the draws. Draw ``t`` is the same for any ``T`` above it.
 
     Returns
     -------
     networks : list of `~cosmiq_astro.models.unet.UNet`
-        Deterministic networks on the device of ``network``. Parameters that
-        are not drawn are shared, not copied.
+        Networks on the device of ``network``, deterministic but for
+        ``'moments'``. Parameters that are not drawn are shared, not copied.
 
     Raises
     ------
@@ -77,30 +81,51 @@ def draw_networks(network, T, *, sampling="antithetic", seed):
         If the sampling is ``'moments'`` or ``'adaptive'`` and weights are drawn
         before the last block; the layer is named.
     """
-    if sampling in ("moments", "adaptive"):
-        _check_last_block(network, sampling)
-    if sampling == "moments":
-        return [network]
     if sampling == "mean":
         return [_deterministic(network, {})]
+    if sampling in ("moments", "adaptive") and (early := drawn_early(network)):
+        raise ValueError(
+            f"sampling={sampling!r} needs a model that draws weights in its last block alone "
+            f"(merge.0.*, head), and this one does in {', '.join(early)}; use 'antithetic'"
+        )
+    both = [network, _transposed(network)]
+    if sampling == "moments":
+        return both
     generator = torch.Generator().manual_seed(seed)
-    networks = []
-    while len(networks) < T:
-        weights, noise = sample_weights(network, generator)
-        networks.append(_deterministic(network, weights))
-        if sampling != "independent" and len(networks) < T:
-            opposite, _ = sample_weights(network, noise={k: -e for k, e in noise.items()})
-            networks.append(_deterministic(network, opposite))
+    networks, noises = [], []
+    for t in range(T):
+        one = both[t % 2]
+        # Pairs of opposite noise are draws 0 and 2, 1 and 3, 4 and 6, and so on.
+        is_opposite = sampling != "independent" and t % 4 > 1
+        opposite = {name: -epsilon for name, epsilon in noises[-2].items()} if is_opposite else None
+        weights, noise = sample_weights(one, generator, noise=opposite)
+        networks.append(_deterministic(one, weights))
+        noises = [*noises[-1:], noise]
     return networks
 
 
-def _check_last_block(network, sampling):
-    others = [name for name in variational_layers(network) if not name.startswith(_LAST_BLOCK)]
-    if others:
-        raise ValueError(
-            f"sampling={sampling!r} needs a model that draws weights in its last block alone "
-            f"(merge.0.*, head), and this one does in {', '.join(others)}; use 'antithetic'"
-        )
+def drawn_early(network):
+    """
+    Name the layers before the last block that are variational.
+
+    Parameters
+    ----------
+    network : `~cosmiq_astro.models.unet.UNet`
+        Any.
+
+    Returns
+    -------
+    names : list of str
+        Empty if all draws see the same features.
+    """
+    return [name for name in variational_layers(network) if not name.startswith(LAST_BLOCK)]
+
+
+def _transposed(network):
+    """Return a network that sees images transposed."""
+    other = empty_unet(network.config).requires_grad_(False)
+    other.load_state_dict(transpose_kernels(network.state_dict()), assign=True)
+    return other.eval()
 
 
 def _deterministic(network, weights):
@@ -135,8 +160,8 @@ def predict(
     shape : tuple of int
         ``(ny, nx)`` of the image.
     sampling : str, optional
-        What the networks were drawn for. ``'moments'`` makes one pass
-        (`~cosmiq_astro.inference.moments.run_moments`), ``'adaptive'`` draws
+        What the networks were drawn for. ``'moments'`` propagates
+        mean and variance (`~cosmiq_astro.inference.moments.run_moments`), ``'adaptive'`` draws
         on where the first draws see something
         (`~cosmiq_astro.inference.adaptive.run_adaptive`).
     temperature : float, optional
@@ -159,48 +184,24 @@ def predict(
     if sampling == "adaptive":
         planes.append(np.empty(shape, dtype=np.int32))
         grid = math.lcm(grid, BLOCK_SIZE)
-    # Where all networks have the same first layers, these look at each tile once.
-    common = first if same_features(networks) else None
+    groups = by_features(networks)
     tiles = plan_tiles(shape, tile_size, halo=first.receptive_radius, grid=grid)
     hits = HitFeatures()
     for tile in progress(tiles):
         inputs = torch.from_numpy(read(tile))[None].to(device)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        features = Features(inputs, tile.crop, common)
-        found = run(networks, features, temperature)
-        if common is not None:
-            hits.add(features_of_hits(inner(common, features.common[0]), found[0]))
+        features = Features(inputs, tile.crop, groups)
+        found = run(features, temperature)
+        hits.add(features_of_hits(inner(first, features.first[0]), found[0]))
         for plane, values in zip(planes, found, strict=True):
             plane[tile.write] = values.cpu().numpy()
     return Draws(*planes[:3], hits, *planes[3:])
 
 
-def _run(networks, features, temperature):
+def _run(features, temperature):
     """Return mean, standard deviation and mean entropy of all draws, shape ``(ny, nx)``."""
     sums = Sums()
-    for network in networks:
-        sums.add(network, features(network), temperature)
+    for networks, seen in features:
+        for network in networks:
+            sums.add(network, seen, temperature)
     return [plane[0] for plane in sums.planes()]
-
-
-def same_features(networks):
-    """
-    Tell whether networks share all parameters but those of the last block.
-
-    Parameters
-    ----------
-    networks : list of `~cosmiq_astro.models.unet.UNet`
-        From `draw_networks`.
-
-    Returns
-    -------
-    same : bool
-        Whether one of them can look at an image for all.
-    """
-    first, *others = networks
-    return all(
-        a.data_ptr() == b.data_ptr()
-        for other in others
-        for (name, a), b in zip(first.named_parameters(), other.parameters(), strict=True)
-        if not name.startswith(_LAST_BLOCK)
-    )

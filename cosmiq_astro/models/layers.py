@@ -11,6 +11,7 @@ __all__ = [
     "inverse_softplus",
     "kl_divergence",
     "sample_weights",
+    "transpose_kernels",
     "variational_layers",
 ]
 
@@ -176,3 +177,30 @@ def sample_weights(network, generator=None, *, noise=None):
             used[key] = epsilon
             weights[key] = mean + sigma * epsilon.to(mean.device)
     return weights, used
+
+
+def transpose_kernels(parameters):
+    """
+    Transpose the kernels of convolutions.
+
+    A network with transposed kernels says of a transposed image what the
+    network itself says of the image, transposed.
+
+    Parameters
+    ----------
+    parameters : dict of Tensor
+        Parameters by name; those with four axes are kernels, the last two
+        being theirs.
+
+    Returns
+    -------
+    transposed : dict of Tensor
+        The same, kernels transposed, ordered in memory as a network on the
+        CPU has them.
+    """
+    return {
+        name: value.transpose(2, 3).contiguous(memory_format=torch.channels_last)
+        if value.ndim == 4
+        else value
+        for name, value in parameters.items()
+    }

@@ -15,7 +15,7 @@ from cosmiq_astro.calibration import (
     tpr_at_fpr,
 )
 from cosmiq_astro.inference.novelty import features_of_hits, fit_known_hits
-from cosmiq_astro.inference.sampling import draw_networks, same_features
+from cosmiq_astro.inference.sampling import draw_networks, drawn_early
 from cosmiq_astro.training.datasets import make_batch
 
 __all__ = ["calibrate"]
@@ -84,7 +84,7 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
     threshold = float(choose_threshold(_mean(logits, temperature), labels, f_beta=0.5))
     logits, labels = _logits(networks, channels, to_score, **patches, seed=(seed, 1))
     known = None
-    if same_features(networks):
+    if not drawn_early(model.network):
         find = partial(
             _hit_features, networks[0], channels, **(patches | {"n_patches": 4 * n_patches})
         )

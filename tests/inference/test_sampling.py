@@ -4,6 +4,7 @@ import torch
 
 from cosmiq_astro import CosmicRayDetector
 from cosmiq_astro.inference import sampling
+from cosmiq_astro.inference.sampling import draw_networks, drawn_early
 from cosmiq_astro.models.layers import variational_layers
 from cosmiq_astro.models.unet import UNet
 
@@ -31,11 +32,13 @@ def test_layers_before_the_draws_run_once(
     monkeypatch.setattr(UNet, "features", lambda *args: calls.append(1) or original(*args))
     found = detector(frame, T=6, seed=1)
     n_tiles = 6
-    assert len(calls) == n_tiles * (1 if shared else 6)
-    monkeypatch.setattr(sampling, "same_features", lambda networks: False)
+    assert len(calls) == n_tiles * (2 if shared else 6)
+    assert bool(drawn_early(model.network)) is not shared
+    monkeypatch.setattr(sampling, "by_features", lambda networks: [[one] for one in networks])
     separate = detector(frame, T=6, seed=1)
-    np.testing.assert_array_equal(found.probability, separate.probability)
-    np.testing.assert_array_equal(found.uncertainty, separate.uncertainty)
+    assert len(calls) == n_tiles * (2 if shared else 6) + n_tiles * 6
+    np.testing.assert_allclose(found.probability, separate.probability, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found.uncertainty, separate.uncertainty, rtol=0, atol=1e-6)
     assert found.uncertainty.max() > 1e-3
 
 
@@ -54,3 +57,27 @@ def test_the_last_block_needs_no_more_of_the_halo_than_it_says(make_tiny, levels
     features = network.features(x)[:, :, 8 - edge : 20 + edge, 8 - edge : 24 + edge]
     near = network.finish(features)[0, 0, edge : 12 + edge, edge : 16 + edge]
     torch.testing.assert_close(near, whole, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_every_other_draw_sees_the_image_transposed(make_tiny, levels):
+    network = make_tiny(variational=("*",), levels=levels, seed=3).network
+    for layer in variational_layers(network).values():
+        layer.set_posterior_sigma(relative=1e-6)
+    x = torch.randn(1, 2, 32, 24, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        straight, transposed = (one(x) for one in draw_networks(network, 2, seed=1))
+        expected = network(x), network(x.transpose(2, 3)).transpose(2, 3)
+    torch.testing.assert_close(straight, expected[0], rtol=0, atol=1e-4)
+    torch.testing.assert_close(transposed, expected[1], rtol=0, atol=1e-4)
+    assert not torch.allclose(straight, transposed, rtol=0, atol=1e-3)
+
+
+def test_a_transposed_image_gives_transposed_maps(frame, make_tiny):
+    model = make_tiny(variational=("merge.0.*", "head"))
+    for layer in variational_layers(model.network).values():
+        layer.set_posterior_sigma(relative=1e-6)
+    detector = CosmicRayDetector(model, device="cpu")
+    one, other = (detector(image, T=4, seed=1, readnoise=5) for image in (frame, frame.T))
+    np.testing.assert_allclose(other.probability, one.probability.T, rtol=0, atol=1e-4)
+    assert one.uncertainty.max() > 1e-3
