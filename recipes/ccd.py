@@ -1,5 +1,5 @@
 """
-Train the models ccd-unet and ccd-vi, for CCDs in general; they are not bundled yet.
+Train the bundled models ccd-unet and ccd-vi, for CCDs in general.
 
 python recipes/ccd.py --data DIR --work DIR [--init acs-wfc-unet] [--stage trunk|unet|vi|all]
 

@@ -1,5 +1,5 @@
 """
-Fit the bundled baseline to another camera: five exposures of one field, and injected hits.
+Fit the baseline for CCDs in general to one camera: exposures of one field, and injected hits.
 
 python recipes/saao.py --data DIR --work DIR
 
@@ -38,7 +38,7 @@ GAIN, READNOISE, SATURATED = 1.9, 5.0, 1.9 * 60_000
 # Stars below this row train, those above it validate: the five exposures show one field.
 BORDER = 256
 VALIDATION, TEST = (0, 1), (2, 3, 4)
-GENERIC = "acs-wfc-unet"
+GENERIC, OTHER = "ccd-unet", "acs-wfc-unet"
 SEED = 20261122
 
 DATA = """\
@@ -47,7 +47,7 @@ made by `recipes/saao.py`: rows below 256 of all five for training, rows above o
 the choice of the epoch, temperature and threshold and the scores below. Hits that
 `label_exposures` found in them were left out of the loss; hits of a thick LSST CCD (ITL) and of
 HST/STIS were injected, those of the validation from other hits and exposures. Begun from
-acs-wfc-unet. The field is one, and so is the seeing of that night."""
+ccd-unet. The field is one, and so is the seeing of that night."""
 
 
 def hits(data, part):
@@ -154,12 +154,13 @@ def main():
     generic = ca.load_model(GENERIC)
     rows = []
     for name, now in (
-        ("before", generic),
+        (OTHER, ca.load_model(OTHER)),
+        (GENERIC, generic),
         (
-            "before, calibrated here",
+            f"{GENERIC}, calibrated here",
             calibrate(generic, validation, patch_size=BORDER, n_patches=16)[0],
         ),
-        ("after", model),
+        (f"{GENERIC}, fine-tuned", model),
     ):
         found = score_injected(now, test) | score_real(now, labels, high)
         rows.append(QTable(rows=[{"model": name} | {k: float(v) for k, v in found.items()}]))
@@ -167,7 +168,7 @@ def main():
     for name in table.colnames[1:]:
         table[name].info.format = ".0f" if name == "real_hit_pixels" else ".4f"
     table.meta = {
-        "title": f"{GENERIC} on a camera on the ground, before and after fine-tuning",
+        "title": "Baselines on a camera on the ground, before and after fine-tuning",
         "nll to recall": "injected hits, on halves of three exposures that were not trained on",
         "real": "hits that the exposures have themselves, by comparison with the four others",
         "command": "python recipes/saao.py --data DIR --work DIR",

@@ -8,7 +8,7 @@ __all__ = ["add_parser", "run"]
 
 _EPILOG = """\
 examples:
-  cosmiq-astro train pairs/ -o mycam-unet --readnoise 5 --init acs-wfc-unet
+  cosmiq-astro train pairs/ -o mycam-unet --readnoise 5 --init ccd-unet
       a baseline that begins from a bundled one
   cosmiq-astro train pairs/ -o mycam-vi --readnoise 5 --init mycam-unet --bayesian
       the variational network from that baseline

@@ -188,7 +188,8 @@ def _warn_of_camera(plan, model):
         camera = name if name in INSTRUMENTS else "the camera, not one of HST's,"
         warnings.warn(
             f"{camera} is not what the model {model.name} was trained for ({model.instrument}): "
-            "its probabilities need not be right here",
+            f"its probabilities need not be right here; ccd-{model.method} was trained for CCDs in "
+            "general",
             AstropyUserWarning,
             stacklevel=3,
         )
