@@ -45,9 +45,10 @@ def run_moments(features, temperature):
     """
     each = [_moments(network, seen, temperature) for (network,), seen in features]
     p, std, entropy = (torch.stack(planes) for planes in zip(*each, strict=True))
+    mean = p.mean(0)
     # Var[p] = E[Var[p | network]] + Var[E[p | network]]
-    variance = std.square().mean(0) + p.var(0, correction=0)
-    return [p.mean(0), variance.sqrt(), entropy.mean(0)]
+    variance = (std.square() + (p - mean).square()).mean(0)
+    return [mean, variance.sqrt(), entropy.mean(0)]
 
 
 def _moments(network, seen, temperature):
@@ -85,7 +86,7 @@ def convolve_moments(layer, mean, variance):
     spread = 0.0
     if hasattr(layer, "posterior_sigma"):
         sigma = layer.posterior_sigma()
-        square = mean.square() if variance is None else mean.square() + variance
+        square = mean.square() if variance is None else torch.addcmul(variance, mean, mean)
         spread = functional.conv2d(
             square, sigma["weight"].square(), sigma["bias"].square(), padding=layer.padding
         )
@@ -144,9 +145,10 @@ def logistic_moments(mean, variance):
     spread = variance.sqrt()
     p, square, entropy = (torch.zeros_like(mean) for _ in range(3))
     for node, weight in zip(nodes.tolist(), (weights / weights.sum()).tolist(), strict=True):
-        logits = mean + node * spread
+        logits = torch.add(mean, spread, alpha=node)
         q = torch.sigmoid(logits)
-        p += weight * q
-        square += weight * q.square()
-        entropy += weight * (functional.softplus(logits) - logits * q)
+        p.add_(q, alpha=weight)
+        square.addcmul_(q, q, value=weight)
+        # H = softplus(l) - l p
+        entropy.add_(functional.softplus(logits), alpha=weight).addcmul_(logits, q, value=-weight)
     return p, (square - p.square()).clamp_min(0).sqrt(), entropy
