@@ -57,11 +57,13 @@ def model_tool(name, T):
         Model name or folder, with ``@T`` for another number of passes,
         ``@mean`` or ``@moments`` for another way of sampling, ``@raw`` for no
         temperature, or ``@transposed`` for one that sees the frame transposed;
-        several joined by ``+`` are an ensemble.
+        several joined by ``+`` are an ensemble. What stands before ``=`` is its
+        name in the tables.
     T : int
         Passes of a variational model.
     """
-    parts = [part.partition("@")[::2] for part in name.split("+")]
+    label, _, spec = name.rpartition("=")
+    parts = [part.partition("@")[::2] for part in spec.split("+")]
     models = [load_model(part) for part, _ in parts]
     finders = []
     for i, (_, setting) in enumerate(parts):
@@ -86,9 +88,10 @@ def model_tool(name, T):
             "novelty": maps[0].novelty,
         }
 
-    label = name.rsplit("/", 1)[-1]
-    if len(models) == 1 and models[0].method == "vi" and not parts[0][1]:
-        label += f"@{T}"
+    if not label:
+        label = spec.rsplit("/", 1)[-1]
+        if len(models) == 1 and models[0].method == "vi" and not parts[0][1]:
+            label += f"@{T}"
     return Tool(label, float(np.mean([m.threshold for m in models])), run)
 
 

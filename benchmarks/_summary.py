@@ -85,8 +85,8 @@ def summaries(tables, differences, command):
             "The models against each other on the same frames",
             "Second minus first, over all frames of a set, with 95 % intervals from frames drawn "
             "with replacement. The two models of a family went on from one baseline, with the same "
-            "patches for as many epochs; '@raw' is without temperature, '@transposed' sees the "
-            "frames transposed, and a sum of models is an ensemble.",
+            "patches for as many epochs; '@raw' is without temperature, 'both ways' also sees the "
+            "frames transposed, 'ensemble' is four baselines of other seeds from the same trunk.",
             command,
         )
     return found

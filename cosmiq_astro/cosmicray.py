@@ -82,7 +82,7 @@ def cosmicray_vi(
         How the weights are drawn. ``'adaptive'`` makes two draws of all blocks
         of 8 × 8 pixels, and the others only of those where a pixel may be a
         hit (``cr_draws`` counts them): 0.2 to 0.6 of the time for a sparse
-        field, and hardly slower elsewhere; the probability stays within 0.001
+        field, and hardly slower elsewhere; the probability stays within 0.002
         of that with all draws. ``'moments'`` draws none, and propagates mean
         and variance, whatever ``T``. Both are for models like the bundled one
         that draw weights in their last block alone. ``'mean'`` makes one pass

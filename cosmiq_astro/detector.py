@@ -192,7 +192,7 @@ class CosmicRayDetector:
             sampling=sampling,
             progress=lambda tiles: tqdm(tiles, disable=not progress_bar, unit="tile"),
         )
-        planes = self._planes(result, networks, sampling)
+        planes = self._planes(result, networks)
         for plane in planes.values():
             if plane.dtype.kind == "f":
                 plane[~finite] = np.nan
@@ -265,7 +265,7 @@ class CosmicRayDetector:
             sampling=sampling,
             satlevel=satlevel,
         )
-        return self._planes(result, networks, sampling)
+        return self._planes(result, networks)
 
     def _predict(self, image, usable, networks, statistics, *, satlevel, **settings):
         pixels = subtract_sky(image, usable, statistics.sky, satlevel=satlevel)
@@ -279,7 +279,7 @@ class CosmicRayDetector:
             **settings,
         )
 
-    def _planes(self, result, networks, sampling):
+    def _planes(self, result, networks):
         """Return the planes that a user sees, by name."""
         probability = result.probability
         if self.model.recalibration is not None:
@@ -290,7 +290,7 @@ class CosmicRayDetector:
             "entropy": binary_entropy(probability),
             "mutual_information": (
                 mutual_information(result.probability, result.mean_entropy)
-                if len(networks) > 1 or sampling == "moments"
+                if len(networks) > 1
                 else np.zeros(probability.shape, dtype=np.float32)
             ),
         }
