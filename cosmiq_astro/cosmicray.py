@@ -51,8 +51,9 @@ def cosmicray_vi(
         per second. An array is taken to be in electron unless ``gain`` is
         given. It is not modified.
     T : int, optional
-        Number of weight draws, 1 or more. Lower it to save time (the time is
-        proportional to it), raise it for a smoother uncertainty plane.
+        Number of weight draws, 1 or more, best a multiple of 4. Every other
+        one sees the image transposed. Lower it to save time (a mask needs no
+        more than 4), raise it for a smoother uncertainty plane.
     model : str, path-like or Model, optional
         A variational model: a bundled name (see
         `~cosmiq_astro.list_models`), a model folder, or a loaded model.
