@@ -241,19 +241,25 @@ def try_model(folder, sound, rng):
     for name in ("probability", "uncertainty", "entropy", "mutual_information"):
         if not np.isfinite(getattr(maps, name)).all():
             raise RuntimeError(f"{name} is not finite")
+    if maps.novelty < 0 or np.isinf(maps.novelty):
+        raise RuntimeError(f"novelty is {maps.novelty}")
 
 
 def tiny_model():
     """Return a small untrained variational model; its weights do not matter."""
     import torch
 
+    from cosmiq_astro.inference.novelty import KnownHits
     from cosmiq_astro.models.checkpoint import Model
     from cosmiq_astro.models.unet import UNetConfig, empty_unet, initialize_weights
 
     config = UNetConfig(hidden=4, levels=3, variational=("*",))
     network = initialize_weights(empty_unet(config), torch.Generator().manual_seed(0))
     network.head.weight.data.mul_(30)
-    return Model("tiny", "1", "test", network.eval().requires_grad_(False), threshold=0.2)
+    n = 2 * network.config.hidden
+    known = KnownHits(np.zeros(n), np.eye(n), np.ones(n))
+    network.eval().requires_grad_(False)
+    return Model("tiny", "1", "test", network, threshold=0.2, known_hits=known)
 
 
 def work(connection, seed, start, stop, kind):
