@@ -24,7 +24,6 @@ N_SCENES = {"training": (288, 144), "validation": (48, 24)}
 SEEDS = {"training": 20261124, "validation": 20261125}
 FRAMES = {"training": real_hits.STIS_TRAINING, "validation": real_hits.STIS_VALIDATION}
 STIS_SHARE = 0.6
-INSTRUMENT = "HST ACS/WFC, ACS/HRC, WFC3/UVIS"
 TEXTS = {
     "recipe": "acs_wfc.py",
     "of": " of HST's ACS/WFC, and ACS/HRC and WFC3/UVIS",
@@ -67,7 +66,7 @@ if __name__ == "__main__":
         TEXTS,
         epochs=12,
         last_epochs=3,
-        instrument=INSTRUMENT,
+        instrument="HST ACS/WFC, ACS/HRC, WFC3/UVIS",
         version="4",
         conditions=ObservingConditions(),
     )

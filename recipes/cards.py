@@ -22,8 +22,9 @@ asinh(image / noise), and the generalised Anscombe transform.
 {data}
 
 Command: `python recipes/{recipe} --data DIR --work DIR{init}`. Begun from {start};
-{trunk}{epochs} epochs{how}
-({settings}; seed {seed}); the best epoch by validation loss.{twin}
+{trunk} epochs as a baseline, then {epochs} epochs {how}
+({settings}; seed {seed}); the best epoch by validation loss.
+Its twin, {twin}, went on from the same baseline, for as many epochs and with the same patches.
 
 ## Scores on validation scenes
 
@@ -67,7 +68,7 @@ def model_card(model, result, scores, settings, texts, *, n_trunk, start, sigma_
         What the recipe says: ``recipe``, ``of``, ``data``, ``validation``, ``limits`` and
         ``start``, from which the baseline began if not at random.
     n_trunk : int
-        Epochs of the baseline that both models go on from; 0 if there is none.
+        Epochs of the baseline that both models go on from.
     start : str or None
         Model that the baseline began from.
     sigma_scale : float
@@ -77,7 +78,6 @@ def model_card(model, result, scores, settings, texts, *, n_trunk, start, sigma_
     is_vi = model.method == "vi"
     n_parameters = sum(p.numel() for p in network.parameters())
     family = model.name.rsplit("-", 1)[0]
-    twin = f"{family}-unet" if is_vi else f"{family}-vi"
     sigma = (
         ", whose standard\ndeviations began as 25 % of the weights and were multiplied by "
         f"{sigma_scale} in the end"
@@ -96,14 +96,9 @@ def model_card(model, result, scores, settings, texts, *, n_trunk, start, sigma_
             else ""
         ),
         init=f" --init {start}" if start else "",
-        trunk=f"{n_trunk} epochs as a baseline, then " if n_trunk else "",
-        how=f" with drawn weights in the last block{sigma}" if is_vi else " more" * bool(n_trunk),
-        twin=(
-            f"\nIts twin, {twin}, went on from the same baseline, for as many epochs and with the "
-            "same patches."
-            if n_trunk
-            else ""
-        ),
+        trunk=n_trunk,
+        how=f"with drawn weights in the last block{sigma}" if is_vi else "more",
+        twin=f"{family}-unet" if is_vi else f"{family}-vi",
         settings=", ".join(f"{k} {v:g}" for k, v in settings.items() if isinstance(v, float)),
         seed=result.seed,
         epochs=len(result.history),

@@ -12,8 +12,8 @@ from cosmiq_astro.models.checkpoint import save_model
 from cosmiq_astro.models.layers import inverse_softplus, variational_layers
 from cosmiq_astro.training import calibrate, train
 
-# Settings of `train`. A baseline that both models go on from, for as many epochs and with the same
-# patches. Weights are drawn in the last block alone: what comes before looks at each tile once.
+# A baseline that both models go on from, for as many epochs and with the same patches. Weights are
+# drawn in the last block alone: what comes before looks at each tile once.
 STAGES = {
     "trunk": {"learning_rate": 1e-3},
     "unet": {"learning_rate": 5e-4},
@@ -36,18 +36,7 @@ def scale_sigma(network, factor):
             getattr(layer, f"{name}_rho").copy_(inverse_softplus(factor * sigma))
 
 
-def run(
-    family,
-    make_dataset,
-    texts,
-    *,
-    epochs,
-    instrument,
-    version,
-    conditions,
-    last_epochs=0,
-    stages=STAGES,
-):
+def run(family, make_dataset, texts, *, epochs, last_epochs, instrument, version, conditions):
     """
     Train the models of a family, as the command line asks for.
 
@@ -60,19 +49,16 @@ def run(
     texts : dict of str
         For `cards.model_card`.
     epochs, last_epochs : int
-        Of the first stage, and of each after it, unless the command line says otherwise.
+        Of the trunk, and of each model after it, unless the command line says otherwise.
     instrument, version : str
         Of the models.
     conditions : ObservingConditions
         That the datasets vary; the models tell their ranges.
-    stages : dict of dict
-        Settings of `train` by stage; all go on from the first.
     """
-    first = next(iter(stages))
-    parser = argparse.ArgumentParser(description=f"Train {family}.")
+    parser = argparse.ArgumentParser(description=f"Train {family}-unet and {family}-vi.")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--stage", choices=(*stages, "all"), default="all")
+    parser.add_argument("--stage", choices=(*STAGES, "all"), default="all")
     parser.add_argument("--init", help="model to go on from: a name, or a folder")
     parser.add_argument("--epochs", type=int, default=epochs)
     parser.add_argument("--last-epochs", type=int, default=last_epochs)
@@ -85,10 +71,10 @@ def run(
     training, validation = (
         make_dataset(part, arguments.data, arguments.work) for part in ("training", "validation")
     )
-    for stage in stages if arguments.stage == "all" else (arguments.stage,):
-        settings = stages[stage] | {
-            "epochs": arguments.epochs if stage == first else arguments.last_epochs,
-            "init": arguments.init if stage == first else arguments.work / f"{family}-{first}",
+    for stage in STAGES if arguments.stage == "all" else (arguments.stage,):
+        settings = STAGES[stage] | {
+            "epochs": arguments.epochs if stage == "trunk" else arguments.last_epochs,
+            "init": arguments.init if stage == "trunk" else arguments.work / f"{family}-trunk",
         }
         name = f"{family}-{stage}" + (f"-{arguments.seed}" if arguments.seed != 1 else "")
         result = train(
@@ -116,7 +102,7 @@ def run(
             scores[0],
             settings,
             texts,
-            n_trunk=arguments.epochs if len(stages) > 1 else 0,
+            n_trunk=arguments.epochs,
             start=arguments.init,
             sigma_scale=SIGMA_SCALE,
         )
