@@ -28,17 +28,16 @@ def main():
     models = [model_tool(name, 16) for name in options.models.split(",")]
     run = Run(Frames(options.data, options.work), models)
     specs = specs_of("a", options.frames_per_cell, 512)
+    names = ("stars", "stars_flagged", "stars_limit", "precision", "recall", "false_far")
     rows = []
     for model in models:
         counts = run.counts(model, specs)
         found = at_threshold(sum(counts[1:], counts[0]))
-        names = ("stars", "stars_flagged", "stars_limit", "precision", "recall", "false_far")
-        rows.append(
-            {"tool": model.name} | {name: float(f"{found[name]:.4g}") for name in names[2:]}
-        )
-        rows[-1] |= {name: int(found[name]) for name in names[:2]}
+        numbers = {name: int(found[name]) for name in names[:2]}
+        numbers |= {name: float(f"{found[name]:.4g}") for name in names[2:]}
+        rows.append({"tool": model.name} | numbers)
         print(*rows[-1].values(), flush=True)
-    table = Table(rows=rows)["tool", *names]
+    table = Table(rows=rows)
     table.meta = {
         "title": "Cores of bright stars flagged",
         "description": f"{len(specs)} frames made like those of set a, at the default thresholds: "

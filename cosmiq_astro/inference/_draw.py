@@ -29,20 +29,18 @@ class Features:
 
     Attributes
     ----------
-    groups : list of list of `~cosmiq_astro.models.unet.UNet`
-        As given.
     first : Tensor
         What the first group sees.
     """
 
     def __init__(self, inputs, crop, groups):
-        self.groups = groups
-        self._inputs, self._crop = inputs, crop
+        self._inputs, self._crop, self._groups = inputs, crop, groups
         self.first = self._of(groups[0][0])
 
     def __iter__(self):
-        for group in self.groups:
-            yield group, self.first if group is self.groups[0] else self._of(group[0])
+        yield self._groups[0], self.first
+        for group in self._groups[1:]:
+            yield group, self._of(group[0])
 
     def _of(self, network):
         edge = network.finish_radius

@@ -27,7 +27,7 @@ _TOGETHER = 512
 
 def run_adaptive(features, temperature):
     """
-    Draw a tile with the first network of each group, blocks that are not negligible with all.
+    Draw a tile twice, straight and transposed, and its blocks that are not negligible with all.
 
     Parameters
     ----------

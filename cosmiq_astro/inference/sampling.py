@@ -97,10 +97,10 @@ def draw_networks(network, T, *, sampling="antithetic", seed):
         one = both[t % 2]
         # Pairs of opposite noise are draws 0 and 2, 1 and 3, 4 and 6, and so on.
         is_opposite = sampling != "independent" and t % 4 > 1
-        opposite = {name: -epsilon for name, epsilon in noises[-2].items()} if is_opposite else None
+        opposite = {name: -e for name, e in noises[t - 2].items()} if is_opposite else None
         weights, noise = sample_weights(one, generator, noise=opposite)
         networks.append(_deterministic(one, weights))
-        noises = [*noises[-1:], noise]
+        noises.append(noise)
     return networks
 
 

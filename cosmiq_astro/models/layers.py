@@ -195,8 +195,8 @@ def transpose_kernels(parameters):
     Returns
     -------
     transposed : dict of Tensor
-        The same, kernels transposed, ordered in memory as a network on the
-        CPU has them.
+        The same, kernels transposed, in channels-last order, as networks are
+        kept.
     """
     return {
         name: value.transpose(2, 3).contiguous(memory_format=torch.channels_last)
