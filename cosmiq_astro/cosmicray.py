@@ -81,10 +81,11 @@ def cosmicray_vi(
         guess (`~cosmiq_astro.cleaning.cleaned_variance`).
     sampling : {'antithetic', 'adaptive', 'independent', 'moments', 'mean'}, optional
         How the weights are drawn. ``'adaptive'`` makes two draws of all blocks
-        of 8 × 8 pixels, and the others only of those where a pixel may be a
-        hit (``cr_draws`` counts them): 0.2 to 0.6 of the time for a sparse
-        field, and hardly slower elsewhere; the probability stays within 0.002
-        of that with all draws. ``'moments'`` draws none, and propagates mean
+        of 8 × 8 pixels, more of those where a pixel may be a hit, and all of
+        those whose probabilities have not settled before (``cr_draws`` counts
+        them): a fifth to a half of the time for a sparse field, and hardly
+        slower elsewhere; the probability stays within 0.002 of that with all
+        draws. ``'moments'`` draws none, and propagates mean
         and variance, whatever ``T``. Both are for models like the bundled one
         that draw weights in their last block alone. ``'mean'`` makes one pass
         with their means, as fast as the baseline and without uncertainty.

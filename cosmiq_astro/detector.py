@@ -146,8 +146,8 @@ class CosmicRayDetector:
         seed : int, optional
             Seed of the draws; chosen and reported if None.
         sampling : {'antithetic', 'adaptive', 'independent', 'moments', 'mean'}, optional
-            ``'adaptive'`` draws on only where the first two draws see
-            something, and ``'moments'`` propagates mean and variance instead;
+            ``'adaptive'`` draws on only where the draws so far have not
+            settled the probability, and ``'moments'`` propagates mean and variance instead;
             both are for models that draw weights in their last block alone.
             ``'mean'`` makes one pass with the posterior means: as fast as the
             baseline, without uncertainty.

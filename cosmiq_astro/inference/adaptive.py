@@ -1,33 +1,37 @@
 """
-Draws where they matter: blocks in which the first two see nothing get no more of them.
+Draws where they matter: blocks get more of them until their probabilities have settled.
 
 What the layers before the last block hand on does not depend on the drawn
 weights, and the last block looks no farther than two pixels, so a block can
 be drawn by itself.
 """
 
+import math
 from itertools import chain
 
 import torch
 from torch.nn import functional
 
-from cosmiq_astro.inference._draw import Sums, probability_and_entropy
+from cosmiq_astro.inference._draw import Sums, inner, probability_and_entropy
 
-__all__ = ["BLOCK_SIZE", "NEGLIGIBLE", "run_adaptive"]
+__all__ = ["BLOCK_SIZE", "TOLERANCE", "run_adaptive"]
 
 BLOCK_SIZE = 8
 """Side of the blocks, pixels; they lie on a grid of the image, whatever its tiles."""
-NEGLIGIBLE = 5e-4
-"""A block in which no pixel has a higher probability after two draws gets no more."""
+TOLERANCE = 5e-4
+"""A block whose probabilities are all below it after two draws gets no more, nor does one whose
+standard errors of the probability are all below it after 8, 16, 24, and so on."""
+# Draws after which blocks may stop.
+_STAGE = 8
 # Above this share of blocks, drawing all of a tile costs less than the borders of the blocks.
 _MOST_BLOCKS = 0.5
-# Blocks times draws that are computed together: as many as leave their features in the cache.
-_TOGETHER = 512
+# Blocks that are computed together: as many as leave their features in the cache.
+_TOGETHER = 64
 
 
 def run_adaptive(features, temperature):
     """
-    Draw a tile twice, straight and transposed, and its blocks that are not negligible with all.
+    Draw a tile twice, straight and transposed, and its blocks on until they have settled.
 
     Parameters
     ----------
@@ -44,56 +48,98 @@ def run_adaptive(features, temperature):
         and the number of draws (int32), each of shape ``(ny, nx)``.
     """
     looks = list(features)
-    n_draws = sum(len(networks) for networks, _ in looks)
     sums = Sums()
     for networks, seen in looks:
         sums.add(networks[0], seen, temperature)
-    planes = [plane[0] for plane in sums.planes()]
-    planes.append(torch.full_like(planes[0], len(looks), dtype=torch.int32))
-    peaks = functional.max_pool2d(planes[0][None], BLOCK_SIZE, ceil_mode=True)[0]
-    blocks = peaks > NEGLIGIBLE
-    if n_draws == len(looks) or not blocks.any():
-        return planes
-    if blocks.float().mean() > _MOST_BLOCKS:
-        for networks, seen in looks:
-            for network in networks[1:]:
-                sums.add(network, seen, temperature)
-        every = [plane[0] for plane in sums.planes()]
-    else:
-        every = _draw_blocks(looks, temperature, blocks)
-    every.append(torch.full_like(planes[-1], n_draws))
-    chosen = blocks.repeat_interleave(BLOCK_SIZE, 0).repeat_interleave(BLOCK_SIZE, 1)
-    ny, nx = planes[0].shape
-    return [
-        torch.where(chosen[:ny, :nx], new[:ny, :nx], old)
-        for new, old in zip(every, planes, strict=True)
-    ]
+    ny, nx = sums.planes()[0].shape[1:]
+    found = _in_blocks(torch.cat(sums.planes()))  # mean, standard deviation, entropy
+    n_draws = torch.full(found.shape[1:3], len(looks), dtype=torch.int32, device=found.device)
+    active = _largest(found[0]) > TOLERANCE
+    drawn, n = torch.zeros_like(found), 0  # of all draws of the blocks that are active
+    for stage in _stages(looks):
+        if not active.any():
+            break
+        logits = _draw(stage, active)
+        drawn[:, active] = _joined(drawn[:, active], n, logits / temperature)
+        n += len(logits)
+        found[:, active], n_draws[active] = drawn[:, active], n
+        active = active & (_largest(drawn[1]) > TOLERANCE * math.sqrt(n))
+    n_draws = n_draws[..., None, None].expand(found.shape[1:])
+    return [*_whole(found)[:, :ny, :nx], _whole(n_draws)[:ny, :nx]]
 
 
-def _draw_blocks(looks, temperature, blocks):
-    """Return planes of whole blocks, shape ``(ny, nx)``, zero where ``blocks`` is False."""
+def _stages(looks):
+    """Yield the draws in parts, as ``looks``; more than the two that all blocks have had."""
+    if sum(len(networks) for networks, _ in looks) > len(looks):
+        size = _STAGE // len(looks)
+        for first in range(0, max(len(networks) for networks, _ in looks), size):
+            parts = [(networks[first : first + size], seen) for networks, seen in looks]
+            yield [part for part in parts if part[0]]
+
+
+def _in_blocks(planes):
+    """Cut planes into blocks: ``(…, ny, nx)`` to ``(…, n, m, side, side)``, 0 beyond the edge."""
+    beyond = [(-n) % BLOCK_SIZE for n in planes.shape[-2:]]
+    padded = functional.pad(planes, (0, beyond[1], 0, beyond[0]))
+    return padded.unfold(-2, BLOCK_SIZE, BLOCK_SIZE).unfold(-2, BLOCK_SIZE, BLOCK_SIZE)
+
+
+def _whole(blocks):
+    """Return blocks as planes, with what lies beyond the edge."""
+    n, m = blocks.shape[-4:-2]
+    planes = blocks.transpose(-3, -2)
+    return planes.reshape(*blocks.shape[:-4], n * BLOCK_SIZE, m * BLOCK_SIZE)
+
+
+def _largest(blocks):
+    return blocks.amax((-2, -1))
+
+
+def _joined(planes, n, logits):
+    """
+    Return mean, standard deviation and mean entropy of ``n`` draws and some more.
+
+    Chan, Golub & LeVeque (1983, The American Statistician, 37, 242), eq. 2.1.
+    """
+    p, entropy = probability_and_entropy(logits)
+    mean, std, mean_entropy = planes
+    share = len(p) / (n + len(p))
+    here = p.mean(0)
+    step = here - mean
+    variance = (1 - share) * (std**2 + share * step**2) + share * (p - here).square_().mean(0)
+    more = share * (entropy.mean(0) - mean_entropy)
+    return torch.stack([mean + share * step, variance.sqrt(), mean_entropy + more])
+
+
+def _draw(looks, active):
+    """Return the logits of every draw in the blocks that are active, ``(T, n, side, side)``."""
+    if active.float().mean() > _MOST_BLOCKS:
+        planes = [
+            _in_blocks(inner(network, network.finish(seen)[0, 0]))[active]
+            for networks, seen in looks
+            for network in networks
+        ]
+        return torch.stack(planes)
     draws = [
-        (_finish_together(networks), _windows(seen, blocks.shape, networks[0].finish_radius))
+        (_finish_together(networks), _windows(seen, active.shape, networks[0].finish_radius))
         for networks, seen in looks
     ]
-    rows, columns = blocks.nonzero(as_tuple=True)
-    planes = looks[0][1].new_zeros((3, *blocks.shape, BLOCK_SIZE, BLOCK_SIZE))
-    n_together = max(1, _TOGETHER // max(len(networks) for networks, _ in looks))
-    for at in zip(rows.split(n_together), columns.split(n_together), strict=True):
-        here = (slice(None), *at)
-        logits = torch.cat([finish(windows[here]) for finish, windows in draws], dim=1)
-        p, entropy = probability_and_entropy(logits / temperature)
-        planes[here] = torch.stack([p.mean(1), p.std(1, correction=0), entropy.mean(1)])
-    return list(planes.transpose(2, 3).reshape(3, *(n * BLOCK_SIZE for n in blocks.shape)))
+    rows, columns = (index.split(_TOGETHER) for index in active.nonzero(as_tuple=True))
+    logits = [
+        torch.cat([finish(windows[:, i, j]) for finish, windows in draws], dim=1)
+        for i, j in zip(rows, columns, strict=True)
+    ]
+    return torch.cat(logits).transpose(0, 1)
 
 
 def _windows(seen, n_blocks, edge):
     """Return what each block sees, borders included: ``(n, *n_blocks, side, side)``, a view."""
     # The last blocks may reach beyond the tile.
     size = [n * BLOCK_SIZE + 2 * edge for n in n_blocks]
-    padded = functional.pad(seen, (0, size[1] - seen.shape[3], 0, size[0] - seen.shape[2]))
+    if size != list(seen.shape[2:]):
+        seen = functional.pad(seen, (0, size[1] - seen.shape[3], 0, size[0] - seen.shape[2]))
     side = BLOCK_SIZE + 2 * edge
-    return padded[0].unfold(1, side, BLOCK_SIZE).unfold(2, side, BLOCK_SIZE)
+    return seen[0].unfold(1, side, BLOCK_SIZE).unfold(2, side, BLOCK_SIZE)
 
 
 def _finish_together(networks):

@@ -162,7 +162,7 @@ def predict(
     sampling : str, optional
         What the networks were drawn for. ``'moments'`` propagates
         mean and variance (`~cosmiq_astro.inference.moments.run_moments`), ``'adaptive'`` draws
-        on where the first draws see something
+        on where the draws so far have not settled the probability
         (`~cosmiq_astro.inference.adaptive.run_adaptive`).
     temperature : float, optional
         Divides the logits of each draw.
