@@ -1,4 +1,4 @@
-"""How well a frame's uncertainty, or the novelty of its hits, tells unfamiliar frames."""
+"""How well a frame's uncertainty, or the novelty of its hits or stars, tells unfamiliar frames."""
 
 import numpy as np
 from scipy.optimize import nnls
@@ -8,7 +8,7 @@ from cosmiq_astro.calibration import bootstrap_interval, roc_auc
 
 __all__ = ["novelty_rows", "summarize"]
 
-NOVELTY = "novelty of the hits"
+NOVELTIES = {"novelty of the hits": "novelty", "novelty of the stars": "star_novelty"}
 
 
 def summarize(planes, threshold):
@@ -22,7 +22,7 @@ def summarize(planes, threshold):
     bright = ~flagged & (planes["image"] > planes["sky"] + 5 * planes["noise"])
     means = {name: float(planes[name].mean()) for name in ("mutual_information", "entropy")}
     densities = {"flagged": flagged.mean(), "bright": bright.mean()}
-    return means | densities | {"novelty": planes["novelty"]}
+    return means | densities | {name: planes[name] for name in NOVELTIES.values()}
 
 
 def novelty_rows(tool, familiar, unfamiliar, *, n_resamples, seed):
@@ -32,7 +32,8 @@ def novelty_rows(tool, familiar, unfamiliar, *, n_resamples, seed):
     A mean over a frame is compared with what familiar frames of its densities
     have: a constant plus a share per flagged and per bright pixel, none of them
     negative, of least relative error. The statistic is the logarithm of the ratio; a
-    familiar frame is judged by a fit to the others. The novelty of the hits is taken as it is.
+    familiar frame is judged by a fit to the others. Novelties are taken as they are, of the frames
+    with hits or stars enough.
 
     Parameters
     ----------
@@ -56,14 +57,15 @@ def novelty_rows(tool, familiar, unfamiliar, *, n_resamples, seed):
                 values["mutual_information"] - values["entropy"] for values in (usual, unusual)
             ]
             pairs["mutual_information / entropy"] = ratio
-        novelty = [np.array([s["novelty"] for s in group]) for group in (familiar, frames)]
-        if np.isfinite(novelty[0]).any():
-            pairs[NOVELTY] = [values[np.isfinite(values)] for values in novelty]
+        for name, key in NOVELTIES.items():
+            novelty = [np.array([s[key] for s in group]) for group in (familiar, frames)]
+            if all(np.isfinite(values).any() for values in novelty):
+                pairs[name] = [values[np.isfinite(values)] for values in novelty]
         for name, (few, many) in pairs.items():
             low, high, auroc = _auroc(few, many, n_resamples, seed)
             row = {"tool": tool, "kind": kind, "statistic": name, "n_frames": many.size}
             row |= {"auroc": auroc, "auroc_low": low, "auroc_high": high}
-            alarms = name == NOVELTY
+            alarms = name in NOVELTIES
             row["above_1"] = np.mean(many > 1) if alarms else np.nan
             rows.append(row | {"familiar_above_1": np.mean(few > 1) if alarms else np.nan})
     return rows

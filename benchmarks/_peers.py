@@ -86,6 +86,7 @@ def model_tool(name, T):
             "sky": maps[0].statistics.sky,
             "noise": maps[0].statistics.noise,
             "novelty": maps[0].novelty,
+            "star_novelty": maps[0].star_novelty,
         }
 
     if not label:

@@ -237,12 +237,16 @@ def try_model(folder, sound, rng):
     mutate_model(folder / "model", rng)
     model = ca.load_model(folder / "model")
     image = np.random.default_rng(1).normal(50, 8, SHAPE)
-    maps = ca.CosmicRayDetector(model, device="cpu")(image, T=2, seed=0)
+    from_star = np.indices(SHAPE) % 6 - 3
+    image += 5e3 * np.exp(-(from_star**2).sum(axis=0) / 2)
+    maps = ca.CosmicRayDetector(model, device="cpu")(image, T=2, seed=0, readnoise=8)
     for name in ("probability", "uncertainty", "entropy", "mutual_information"):
         if not np.isfinite(getattr(maps, name)).all():
             raise RuntimeError(f"{name} is not finite")
-    if maps.novelty < 0 or np.isinf(maps.novelty):
-        raise RuntimeError(f"novelty is {maps.novelty}")
+    for name in ("novelty", "star_novelty"):
+        value = getattr(maps, name)
+        if value < 0 or np.isinf(value):
+            raise RuntimeError(f"{name} is {value}")
 
 
 def tiny_model():
@@ -250,6 +254,7 @@ def tiny_model():
     import torch
 
     from cosmiq_astro.inference.novelty import KnownHits
+    from cosmiq_astro.inference.stars import KnownStars
     from cosmiq_astro.models.checkpoint import Model
     from cosmiq_astro.models.unet import UNetConfig, empty_unet, initialize_weights
 
@@ -257,9 +262,11 @@ def tiny_model():
     network = initialize_weights(empty_unet(config), torch.Generator().manual_seed(0))
     network.head.weight.data.mul_(30)
     n = 2 * network.config.hidden
-    known = KnownHits(np.zeros(n), np.eye(n), np.ones(n))
+    hits = KnownHits(np.zeros(n), np.eye(n), np.ones(n))
+    stars = KnownStars(np.linspace(1.5, 3, 100), np.linspace(1, 2, 100))
     network.eval().requires_grad_(False)
-    return Model("tiny", "1", "test", network, threshold=0.2, known_hits=known)
+    known = {"known_hits": hits, "known_stars": stars}
+    return Model("tiny", "1", "test", network, threshold=0.2, **known)
 
 
 def work(connection, seed, start, stop, kind):

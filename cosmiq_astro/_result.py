@@ -37,11 +37,15 @@ def write_cards(result, model, maps, threshold):
         "CRVINPIX": (int(result.cr_mask.sum()), "pixels flagged"),
         "CRVINHIT": (int(n_hits), "connected groups flagged"),
     }
-    if np.isfinite(maps.novelty):
-        cards["CRVINOV"] = (
-            float(f"{maps.novelty:.4g}"),
-            "novelty of the hits; above 1: unfamiliar",
-        )
+    measured = {
+        "CRVINOV": (maps.novelty, "novelty of the hits; above 1: unfamiliar"),
+        "CRVINOVS": (maps.star_novelty, "novelty of the stars; above 1: unfamiliar"),
+        "CRVIFWHM": (maps.stars.fwhm, "[pix] FWHM of the sharpest stars"),
+        "CRVIELON": (maps.stars.elongation, "major over minor axis of the sharpest stars"),
+    }
+    for key, (value, comment) in measured.items():
+        if np.isfinite(value):
+            cards[key] = (float(f"{value:.4g}"), comment)
     is_header = isinstance(result.meta, fits.Header)
     for key, (value, comment) in cards.items():
         result.meta[key] = (value, comment) if is_header else value

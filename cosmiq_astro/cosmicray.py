@@ -1,14 +1,13 @@
 """`cosmicray_vi` and `cosmicray_unet`: cosmic rays found, in the manner of ccdproc."""
 
-import warnings
 from numbers import Real
 
 import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, UnknownUncertainty
-from astropy.utils.exceptions import AstropyUserWarning
 
 from cosmiq_astro._result import clean_frame, write_cards
+from cosmiq_astro._unfamiliar import warn_of_novelty, warn_of_ranges
 from cosmiq_astro.cleaning import CLEAN_METHODS, grow_mask
 from cosmiq_astro.detector import CosmicRayDetector
 from cosmiq_astro.nddata import CosmicRayCCDData
@@ -276,7 +275,7 @@ def _detect(
             f"model {detector.model.name!r} is of method {detector.model.method!r}; "
             f"use {other} for it"
         )
-    _warn_of_ranges(
+    warn_of_ranges(
         detector.model,
         exposure_time=_seconds(exposure_time),
         readnoise=to_electrons("readnoise", readnoise, gain=gain),
@@ -288,6 +287,7 @@ def _detect(
         satlevel=to_electrons("satlevel", satlevel, gain=gain),
         **call,
     )
+    warn_of_novelty(detector.model, maps)
     threshold = detector.model.threshold if threshold is None else threshold
     # NaN compares False: pixels that were not finite are never flagged.
     cr_mask = (maps.probability >= threshold) & maps.usable
@@ -322,19 +322,6 @@ def _seconds(exposure_time):
         return u.Quantity(exposure_time, u.s).value
     except TypeError:
         return None
-
-
-def _warn_of_ranges(model, **values):
-    """Warn where an exposure is unlike those that the model was trained on."""
-    for name, (low, high) in model.ranges.items():
-        value = values[name]
-        if value is not None and not low <= value <= high:
-            warnings.warn(
-                f"{name} is {value:g}, but the model {model.name} was trained on {low:g} to "
-                f"{high:g}: its probabilities need not be right here",
-                AstropyUserWarning,
-                stacklevel=4,
-            )
 
 
 def _coerce(ccd, gain):

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from cosmiq_astro._inputs import check_electrons, check_image, check_seed, choose_device
 from cosmiq_astro.inference.sampling import SAMPLING, draw_networks, predict
+from cosmiq_astro.inference.stars import StarShape, measure_stars
 from cosmiq_astro.inference.uncertainty import binary_entropy, mutual_information
 from cosmiq_astro.models.checkpoint import Model, load_model
 from cosmiq_astro.preprocess import (
@@ -53,11 +54,17 @@ class CosmicRayMaps:
     n_draws : ndarray of int32 or None
         Draws that each pixel had, where the sampling is ``'adaptive'``.
     novelty : float
-        How far the hits lie from those that the model knows, 1 being what 1 %
+        How far the hits lie from those that the model knows, 1 being what 5 %
         of its validation images exceed
         (`~cosmiq_astro.inference.novelty.KnownHits`). NaN where there are
         fewer than 10 pixels with a probability above 0.5, or the model knows
         none.
+    stars : `~cosmiq_astro.inference.stars.StarShape` or None
+        Width and elongation of the sharpest stars.
+    star_novelty : float
+        How rare such stars are among those that the model knows; above 1,
+        rarer than 95 % of them (`~cosmiq_astro.inference.stars.KnownStars`).
+        NaN where there are fewer than 10 stars, or the model knows none.
     """
 
     probability: np.ndarray = field(repr=False)
@@ -71,6 +78,8 @@ class CosmicRayMaps:
     statistics: ImageStatistics
     n_draws: np.ndarray | None = field(default=None, repr=False)
     novelty: float = float("nan")
+    stars: StarShape | None = None
+    star_novelty: float = float("nan")
 
 
 class CosmicRayDetector:
@@ -183,20 +192,20 @@ class CosmicRayDetector:
             sampling = "mean"
         statistics = estimate_statistics(image, usable, readnoise=readnoise)
         networks = self.draw(T, sampling=sampling, seed=seed)
+        pixels = subtract_sky(image, usable, statistics.sky, satlevel=satlevel)
         result = self._predict(
-            image,
-            usable,
+            pixels,
             networks,
             statistics,
-            satlevel=satlevel,
             sampling=sampling,
             progress=lambda tiles: tqdm(tiles, disable=not progress_bar, unit="tile"),
         )
+        stars = measure_stars(pixels, result.probability, statistics.noise)
         planes = self._planes(result, networks)
         for plane in planes.values():
             if plane.dtype.kind == "f":
                 plane[~finite] = np.nan
-        known = self.model.known_hits
+        hits, known_stars = self.model.known_hits, self.model.known_stars
         return CosmicRayMaps(
             **planes,
             usable=usable,
@@ -204,7 +213,9 @@ class CosmicRayDetector:
             sampling=sampling,
             seed=seed,
             statistics=statistics,
-            novelty=float("nan") if known is None else known.novelty(result.hits),
+            novelty=float("nan") if hits is None else hits.novelty(result.hits),
+            stars=stars,
+            star_novelty=float("nan") if known_stars is None else known_stars.novelty(stars),
         )
 
     def draw(self, T=16, *, sampling="antithetic", seed):
@@ -257,23 +268,16 @@ class CosmicRayDetector:
             ``mutual_information``; and ``n_draws`` (int32) where the sampling
             is ``'adaptive'``.
         """
-        result = self._predict(
-            image,
-            usable,
-            networks,
-            statistics,
-            sampling=sampling,
-            satlevel=satlevel,
-        )
+        pixels = subtract_sky(image, usable, statistics.sky, satlevel=satlevel)
+        result = self._predict(pixels, networks, statistics, sampling=sampling)
         return self._planes(result, networks)
 
-    def _predict(self, image, usable, networks, statistics, *, satlevel, **settings):
-        pixels = subtract_sky(image, usable, statistics.sky, satlevel=satlevel)
+    def _predict(self, pixels, networks, statistics, **settings):
         channels = self.model.network.config.channels
         return predict(
             networks,
             lambda tile: normalize(tile.read(pixels), statistics, channels),
-            image.shape,
+            pixels.shape,
             temperature=self.model.temperature,
             tile_size=self.tile_size,
             **settings,
@@ -281,13 +285,15 @@ class CosmicRayDetector:
 
     def _planes(self, result, networks):
         """Return the planes that a user sees, by name."""
-        probability = result.probability
+        probability, entropy = result.probability, result.mean_entropy
         if self.model.recalibration is not None:
             probability = self.model.recalibration(probability).astype(np.float32)
+        if len(networks) > 1 or probability is not result.probability:
+            entropy = binary_entropy(probability)
         planes = {
             "probability": probability,
             "uncertainty": result.std,
-            "entropy": binary_entropy(probability),
+            "entropy": entropy,
             "mutual_information": (
                 mutual_information(result.probability, result.mean_entropy)
                 if len(networks) > 1

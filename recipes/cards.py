@@ -43,6 +43,10 @@ both.
 | recall at the threshold | {recall:.4f} |
 | threshold (largest F0.5) | {threshold:.3f} |
 | temperature | {temperature:.3f} |
+| width of the sharpest stars, FWHM | {stars[0]:.1f} to {stars[1]:.1f} pixels |
+| elongation of the sharpest stars | up to {stars[2]:.1f} |
+
+Widths and elongations are those of 95 % of 512 patches.
 
 ## Limits
 
@@ -112,4 +116,5 @@ def model_card(model, result, scores, settings, texts, *, n_trunk, start, sigma_
         recall=scores["recall"],
         threshold=model.threshold,
         temperature=model.temperature,
+        stars=model.known_stars.limits(),
     )

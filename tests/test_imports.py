@@ -11,13 +11,13 @@ import pytest
 LAYERS = [
     [
         "_version", "_fits_sizes", "_files", "_windows", "units", "preprocess", "cleaning",
-        "nddata", "plots", "simulate", "inference.novelty", "inference.tiling",
-        "inference.uncertainty", "calibration", "models.registry",
+        "nddata", "plots", "simulate", "inference.novelty", "inference.stars",
+        "inference.tiling", "inference.uncertainty", "calibration", "models.registry",
     ],
     ["models"],
     ["inference"],
     ["detector", "_inputs"],
-    ["training", "cosmicray", "_result", "hst", "catalog", "_hits", "data"],
+    ["training", "cosmicray", "_result", "_unfamiliar", "hst", "catalog", "_hits", "data"],
     ["survey"],
     ["cli"],
 ]  # fmt: skip

@@ -127,7 +127,7 @@ def _add_detection(group):
         "--sampling",
         choices=("antithetic", "adaptive", "independent", "moments", "mean"),
         default="antithetic",
-        help="how the weights are drawn; 'adaptive' draws on where the probability has not settled, "
+        help="how the weights are drawn; 'adaptive' goes on where the probability has not settled, "
         "'moments' draws none and propagates mean and variance, 'mean' is without "
         "uncertainty",
     )

@@ -19,8 +19,8 @@ _HIT = 0.5
 _LEAST_PIXELS = 10
 # Those of one hit are alike.
 _PIXELS_PER_HIT = 3
-# What novelty 1 is: of validation patches, one in a hundred lies farther out.
-_QUANTILE = 0.99
+# What novelty 1 is: of validation patches, one in twenty lies farther out.
+_QUANTILE = 0.95
 
 
 def features_of_hits(features, probability):
@@ -92,7 +92,7 @@ class KnownHits:
     scatter : ndarray
         Variance between patches along each direction, positive.
     limit : float
-        Squared distance that 1 % of patches exceed.
+        Squared distance that 5 % of patches exceed.
     """
 
     mean: np.ndarray
@@ -123,7 +123,7 @@ class KnownHits:
         Returns
         -------
         novelty : float
-            Squared distance over that which 1 % of validation patches exceed:
+            Squared distance over that which 5 % of validation patches exceed:
             above 1, the hits are unlike those trained on. NaN for fewer than
             10 pixels.
         """

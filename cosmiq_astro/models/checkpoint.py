@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from safetensors.torch import load, save
 
 from cosmiq_astro._files import written_whole
 from cosmiq_astro.inference.novelty import KnownHits
+from cosmiq_astro.inference.stars import KnownStars
 from cosmiq_astro.models.registry import find_model
 from cosmiq_astro.models.unet import UNet, UNetConfig, empty_unet
 
@@ -26,7 +27,8 @@ _RANGES = ("exposure_time", "readnoise")
 _LARGEST_WEIGHT = 1e9
 _LARGEST = {"hidden": 1024, "levels": 10}
 # In the file of the weights, beside the network's own.
-_KNOWN = "known_hits."
+# What the weights' file holds beside them, by its prefix.
+_KNOWN = {"known_hits": KnownHits, "known_stars": KnownStars}
 # Beyond these logits overflow, or all probabilities are one half.
 _LIMITS = {"threshold": (0, 1), "temperature": (1e-3, 1e3)}
 
@@ -62,6 +64,8 @@ class Model:
         them a detection warns.
     known_hits : `~cosmiq_astro.inference.novelty.KnownHits` or None
         What hits look like to the network, by which it tells unfamiliar ones.
+    known_stars : `~cosmiq_astro.inference.stars.KnownStars` or None
+        Shape of the stars that it was trained on.
     """
 
     name: str
@@ -74,6 +78,7 @@ class Model:
     recalibration: "Recalibration | None" = None
     ranges: dict = field(default_factory=dict)
     known_hits: KnownHits | None = field(default=None, repr=False)
+    known_stars: KnownStars | None = field(default=None, repr=False)
 
     def __post_init__(self):
         _check_recalibration("recalibration", self.recalibration)
@@ -136,16 +141,19 @@ def load_model(model):
     try:
         state = load(content)
         check_weights(weights, state)
-        known = {k: state.pop(k) for k in list(state) if k.startswith(_KNOWN)}
+        known = {name: _pop_parts(state, f"{name}.") for name in _KNOWN}
         network.load_state_dict(state, assign=True)
     except (RuntimeError, SafetensorError, LookupError, TypeError, OverflowError) as error:
         raise ValueError(
             f"the weights in {weights} do not fit the network that config.json describes: {error}"
         ) from error
-    try:
-        known_hits = _known_hits(known, network)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"the known hits in {weights} cannot be used: {error}") from error
+    for name, parts in known.items():
+        try:
+            known[name] = _KNOWN[name](**parts) if parts else None
+            if name == "known_hits":
+                _check_features(known[name], network)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{name} in {weights} cannot be used: {error}") from error
     return Model(
         name=config["name"],
         version=config["version"],
@@ -156,20 +164,20 @@ def load_model(model):
         sha256=digest,
         recalibration=config["recalibration"],
         ranges=config.get("ranges", {}),
-        known_hits=known_hits,
+        **known,
     )
 
 
-def _known_hits(tensors, network):
-    """Return the known hits that a file of weights holds, or None."""
-    if not tensors:
-        return None
-    parts = {name.removeprefix(_KNOWN): t.double().numpy() for name, t in tensors.items()}
-    known = KnownHits(**parts)
+def _pop_parts(state, prefix):
+    """Take what begins with a prefix out of a state, as arrays by the rest of their names."""
+    names = [name for name in state if name.startswith(prefix)]
+    return {name.removeprefix(prefix): state.pop(name).double().numpy() for name in names}
+
+
+def _check_features(known_hits, network):
     n = network.config.hidden * (2 if len(network.up) else 1)
-    if known.mean.size != n:
-        raise ValueError(f"they have {known.mean.size} features, the network {n}")
-    return replace(known, limit=float(known.limit))
+    if known_hits is not None and known_hits.mean.size != n:
+        raise ValueError(f"they have {known_hits.mean.size} features, the network {n}")
 
 
 def check_weights(path, state):
@@ -294,9 +302,10 @@ def save_model(model, folder, *, card, overwrite=False):
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "weights.safetensors"
     state = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
-    if model.known_hits is not None:
-        known = asdict(model.known_hits)
-        state |= {_KNOWN + k: torch.tensor(v, dtype=torch.float32) for k, v in known.items()}
+    for name in _KNOWN:
+        if (known := getattr(model, name)) is not None:
+            parts = asdict(known).items()
+            state |= {f"{name}.{k}": torch.tensor(v, dtype=torch.float32) for k, v in parts}
     # The configuration comes last: until then its digest refuses the new weights.
     with written_whole(weights, overwrite=True) as temporary:
         temporary.write_bytes(save(state))  # save_file hides the file from all but its owner

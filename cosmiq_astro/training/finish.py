@@ -1,7 +1,6 @@
-"""After training: temperature, threshold and known hits, from validation frames."""
+"""After training: temperature, threshold, known hits and stars, from validation frames."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -16,6 +15,8 @@ from cosmiq_astro.calibration import (
 )
 from cosmiq_astro.inference.novelty import features_of_hits, fit_known_hits
 from cosmiq_astro.inference.sampling import draw_networks, drawn_early
+from cosmiq_astro.inference.stars import fit_known_stars, measure_stars
+from cosmiq_astro.preprocess import normalize, subtract_sky
 from cosmiq_astro.training.datasets import make_batch
 
 __all__ = ["calibrate"]
@@ -36,10 +37,11 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
     fitted on it. Where the epoch was chosen by the loss on these frames, that
     choice has seen both halves.
 
-    The model also gets to know what hits look like to it, so that a detection
-    can tell unfamiliar ones: from eight times as many patches, half of them of
-    each half of the frames. This needs layers that no draw changes
-    before the last block, and two patches with hits per feature or more.
+    The model also gets to know what hits look like to it and of what shape
+    stars are, so that a detection can tell unfamiliar ones: from eight times as
+    many patches, half of them of each half of the frames. Hits need layers that
+    no draw changes before the last block, and two patches with hits per feature
+    or more; stars need 100 patches with ten of them.
 
     Parameters
     ----------
@@ -57,8 +59,8 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
     Returns
     -------
     model : `~cosmiq_astro.models.checkpoint.Model`
-        The same network with ``temperature``, ``threshold`` and ``known_hits``
-        set.
+        The same network with ``temperature``, ``threshold``, ``known_hits``
+        and ``known_stars`` set.
     scores : `~astropy.table.QTable`
         One row of scores on the half that nothing was fitted on, after the
         temperature: NLL, ECE, detection rates at false-positive rates of
@@ -83,13 +85,16 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
     temperature = float(fit_temperature(logits, labels, from_logits=True))
     threshold = float(choose_threshold(_mean(logits, temperature), labels, f_beta=0.5))
     logits, labels = _logits(networks, channels, to_score, **patches, seed=(seed, 1))
-    known = None
-    if not drawn_early(model.network):
-        find = partial(
-            _hit_features, networks[0], channels, **(patches | {"n_patches": 4 * n_patches})
-        )
-        known = fit_known_hits(find(to_fit, seed=(seed, 2)), find(to_score, seed=(seed, 3)))
-    fitted = replace(model, temperature=temperature, threshold=threshold, known_hits=known)
+    patches["n_patches"] *= 4
+    hits, stars = _look(networks[0], channels, to_fit, **patches, seed=(seed, 2))
+    other_hits, other_stars = _look(networks[0], channels, to_score, **patches, seed=(seed, 3))
+    fitted = replace(
+        model,
+        temperature=temperature,
+        threshold=threshold,
+        known_hits=None if drawn_early(model.network) else fit_known_hits(hits, other_hits),
+        known_stars=fit_known_stars(stars + other_stars),
+    )
     return fitted, _scores(_mean(logits, temperature), labels, threshold)
 
 
@@ -115,17 +120,22 @@ def _scores(probability, labels, threshold):
 
 
 @torch.inference_mode()
-def _hit_features(network, channels, frames, *, n_patches, patch_size, margin, seed):
-    """Return what the last block sees at the hits of each patch."""
-    found = []
-    for start in range(0, n_patches, _BATCH):
-        rng = np.random.default_rng([*seed, start])
-        inputs, _, valid = make_batch(frames, _BATCH, patch_size, channels, rng, margin=margin)
-        inputs = torch.from_numpy(inputs).contiguous(memory_format=torch.channels_last)
+def _look(network, channels, frames, *, n_patches, patch_size, margin, seed):
+    """Return of each patch what the last block sees at its hits, and the shape of its stars."""
+    hits, stars = [], []
+    inside = slice(margin, margin + patch_size)
+    for i in range(n_patches):
+        rng = np.random.default_rng([*seed, i])
+        patch = frames.patch(int(rng.integers(frames.n_frames)), patch_size, rng)
+        pixels = subtract_sky(patch.image, patch.usable, patch.statistics.sky)
+        inputs = normalize(np.pad(pixels, margin, mode="symmetric"), patch.statistics, channels)
+        inputs = torch.from_numpy(inputs[None]).contiguous(memory_format=torch.channels_last)
         features = network.features(inputs)
-        probability = torch.sigmoid(network.finish(features)[:, 0]) * torch.from_numpy(valid[:, 0])
-        found += [features_of_hits(*patch) for patch in zip(features, probability, strict=True)]
-    return found
+        logits = network.finish(features)[0, 0, inside, inside]
+        probability = torch.sigmoid(logits) * torch.from_numpy(patch.usable)
+        hits.append(features_of_hits(features[0, :, inside, inside], probability))
+        stars.append(measure_stars(pixels, probability.numpy(), patch.statistics.noise))
+    return hits, stars
 
 
 @torch.inference_mode()

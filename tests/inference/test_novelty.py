@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from astropy.utils.exceptions import AstropyUserWarning
 
 from cosmiq_astro import CosmicRayCCDData, CosmicRayDetector, cosmicray_unet, cosmicray_vi
 from cosmiq_astro.inference.novelty import (
@@ -30,9 +31,9 @@ def known():
     return fit_known_hits(make_patches(500), make_patches(500, seed=1))
 
 
-def test_one_in_a_hundred_familiar_patches_is_above_one(known):
+def test_one_in_twenty_familiar_patches_is_above_one(known):
     scores = [known.novelty(sums(v)) for v in make_patches(2000, seed=2)]
-    assert 0.003 < np.mean(np.array(scores) > 1) < 0.03
+    assert 0.03 < np.mean(np.array(scores) > 1) < 0.08
 
 
 def test_hits_from_elsewhere_are_above_one(known):
@@ -120,14 +121,15 @@ def test_saved_and_loaded(tmp_path, make_tiny, known):
         np.testing.assert_array_equal(getattr(model.known_hits, name), value)
 
 
-def test_a_card_in_the_header(frame):
+def test_a_card_in_the_header_and_a_warning(frame):
     ccd = CosmicRayCCDData(frame, unit="electron")
     ccd.data[40:46, 70] += 1500
     model = load_model("acs-wfc-unet")
     out = cosmicray_unet(ccd, model=model)
     assert 0 < out.meta["CRVINOV"] < 1
     far = dataclasses.replace(model.known_hits, mean=model.known_hits.mean + 5)
-    out = cosmicray_unet(ccd, model=dataclasses.replace(model, known_hits=far))
+    with pytest.warns(AstropyUserWarning, match="cosmic rays look unlike .* acs-wfc-unet"):
+        out = cosmicray_unet(ccd, model=dataclasses.replace(model, known_hits=far))
     assert out.meta["CRVINOV"] > 1
     out = cosmicray_vi(CosmicRayCCDData(np.full((40, 40), 9.0), unit="electron"), T=2, seed=1)
     assert "CRVINOV" not in out.meta
