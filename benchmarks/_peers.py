@@ -72,7 +72,9 @@ def model_tool(name, T):
         option = {"T": int(setting) if setting.isdigit() else T, "seed": i}
         if setting in ("mean", "moments"):
             option["sampling"] = setting
-        finders.append(_finder(models[i], option, transposed=setting == "transposed"))
+        precision = setting if setting == "bfloat16" else "float32"
+        detector = CosmicRayDetector(models[i], device="cpu", precision=precision)
+        finders.append(_finder(detector, option, transposed=setting == "transposed"))
 
     def run(frame):
         maps = [find(frame) for find in finders]
@@ -96,9 +98,8 @@ def model_tool(name, T):
     return Tool(label, float(np.mean([m.threshold for m in models])), run)
 
 
-def _finder(model, options, *, transposed):
-    """Return a function of a frame that returns the maps of a model."""
-    detector = CosmicRayDetector(model, device="cpu")
+def _finder(detector, options, *, transposed):
+    """Return a function of a frame that returns the maps of a detector."""
 
     def find(frame):
         image = frame.image.T if transposed else frame.image

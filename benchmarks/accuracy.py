@@ -18,7 +18,7 @@ e  exposure times 10 to 2000 s x sky levels
 tinytim_acs_wfc/ and the HRC and SAAO frames; ``--hrc`` is j8bt06nyq_flt.fits.
 Frames and the planes of the peers are kept in ``--work``; a model's are not.
 Models: names or folders, with ``@T``, ``@mean``, ``@moments``, ``@raw`` (no
-temperature) or ``@transposed`` (of frames transposed); ``A+B`` is an ensemble;
+temperature), ``@bfloat16`` or ``@transposed`` (of frames transposed); ``A+B`` is an ensemble;
 ``NAME=A`` gives a name to the tables.
 The score called 'known scene' is (image - expected) / noise.
 

@@ -29,15 +29,17 @@ WAYS = {
 
 def our_calls(image, tile_size, device):
     """Return the calls of this package for one tile size."""
-    options = {"device": device, "tile_size": tile_size}
-    unet = ca.CosmicRayDetector("acs-wfc-unet", **options)
-    vi = ca.CosmicRayDetector("acs-wfc-vi", **options)
     label = "" if tile_size is None else f", tile {tile_size}"
-    calls = {f"cosmicray_unet{label}": lambda: unet(image, readnoise=5)}
-    for way, settings in WAYS.items():
-        calls[f"cosmicray_vi, {way}{label}"] = lambda s=settings: vi(
-            image, seed=1, readnoise=5, **s
-        )
+    calls = {}
+    for precision, note in {"float32": "", "bfloat16": ", bfloat16"}.items():
+        options = {"device": device, "tile_size": tile_size, "precision": precision}
+        unet = ca.CosmicRayDetector("acs-wfc-unet", **options)
+        vi = ca.CosmicRayDetector("acs-wfc-vi", **options)
+        calls[f"cosmicray_unet{note}{label}"] = lambda find=unet: find(image, readnoise=5)
+        for way, settings in WAYS.items():
+            calls[f"cosmicray_vi, {way}{note}{label}"] = lambda find=vi, s=settings: find(
+                image, seed=1, readnoise=5, **s
+            )
     return calls
 
 

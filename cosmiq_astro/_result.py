@@ -32,6 +32,7 @@ def write_cards(result, model, maps, threshold):
         "CRVISHA": (model.sha256[:16], "SHA-256 of the model's weights (first 16)"),
         "CRVIT": (maps.T, "weight draws"),
         "CRVISAMP": (maps.sampling, "how the weights were drawn"),
+        "CRVIPREC": (maps.precision, "precision of the convolutions"),
         "CRVISEED": (maps.seed, "seed of the draws"),
         "CRVITHR": (float(threshold), "probability from which a pixel is flagged"),
         "CRVINPIX": (int(result.cr_mask.sum()), "pixels flagged"),

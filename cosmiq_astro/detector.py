@@ -7,7 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cosmiq_astro._inputs import check_electrons, check_image, check_seed, choose_device
-from cosmiq_astro.inference.sampling import SAMPLING, draw_networks, predict
+from cosmiq_astro.inference.sampling import PRECISION, SAMPLING, draw_networks, predict
 from cosmiq_astro.inference.stars import StarShape, measure_stars
 from cosmiq_astro.inference.uncertainty import binary_entropy, mutual_information
 from cosmiq_astro.models.checkpoint import Model, load_model
@@ -20,7 +20,7 @@ from cosmiq_astro.preprocess import (
 
 __all__ = ["CosmicRayDetector", "CosmicRayMaps"]
 
-_TILE_SIZE = 256
+_TILE_SIZE = 352
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class CosmicRayMaps:
         Number of passes made.
     sampling : str
         How the weights were drawn.
+    precision : str
+        Of the convolutions.
     seed : int
         The seed used; giving it again repeats the maps.
     statistics : `~cosmiq_astro.preprocess.ImageStatistics`
@@ -74,6 +76,7 @@ class CosmicRayMaps:
     usable: np.ndarray = field(repr=False)
     T: int
     sampling: str
+    precision: str
     seed: int
     statistics: ImageStatistics
     n_draws: np.ndarray | None = field(default=None, repr=False)
@@ -96,11 +99,16 @@ class CosmicRayDetector:
     tile_size : int, optional
         Side of the tiles, pixels. The result does not depend on it. Lower it
         when memory is short; larger tiles may be faster on a GPU.
+    precision : {'float32', 'bfloat16'}, optional
+        Of the network's convolutions; everything before and after them is
+        float32. ``'bfloat16'`` takes about two thirds of the time on
+        processors and GPUs that compute with it, and more on others.
+        ``'moments'`` has float32 in its last block.
 
     Raises
     ------
     ValueError
-        If there is no such model or device.
+        If there is no such model, device or precision.
 
     Examples
     --------
@@ -114,13 +122,16 @@ class CosmicRayDetector:
     True
     """
 
-    def __init__(self, model="acs-wfc-vi", *, device="auto", tile_size=None):
+    def __init__(self, model="acs-wfc-vi", *, device="auto", tile_size=None, precision="float32"):
         self.model = model if isinstance(model, Model) else load_model(model)
         self.device = choose_device(device)
         self.tile_size = _TILE_SIZE if tile_size is None else tile_size
         is_whole = isinstance(self.tile_size, (int, np.integer)) and tile_size is not True
         if not is_whole or self.tile_size < 1:
             raise ValueError(f"tile_size must be a positive integer, got {tile_size!r}")
+        if precision not in PRECISION:
+            raise ValueError(f"precision must be one of {', '.join(PRECISION)}, got {precision!r}")
+        self.precision = precision
         # `Module.to` works in place; the model may be in use on another device.
         on_cpu = self.device.type == "cpu"
         network = self.model.network
@@ -211,6 +222,7 @@ class CosmicRayDetector:
             usable=usable,
             T=len(networks),
             sampling=sampling,
+            precision=self.precision,
             seed=seed,
             statistics=statistics,
             novelty=float("nan") if hits is None else hits.novelty(result.hits),
@@ -280,6 +292,7 @@ class CosmicRayDetector:
             pixels.shape,
             temperature=self.model.temperature,
             tile_size=self.tile_size,
+            precision=self.precision,
             **settings,
         )
 

@@ -157,6 +157,7 @@ def _detection_settings(args):
         "planes": args.planes,
         "device": args.device,
         "tile_size": args.tile_size,
+        "precision": args.precision,
     }
 
 

@@ -53,6 +53,7 @@ def detect_file(
     exposure_time=None,
     device="auto",
     tile_size=None,
+    precision="float32",
     overwrite=False,
     progress_bar=False,
 ):
@@ -105,6 +106,8 @@ def detect_file(
         ``'auto'``, ``'cpu'``, ``'cuda'``, ``'mps'`` or any `torch.device`.
     tile_size : int, optional
         Side of the tiles, pixels.
+    precision : {'float32', 'bfloat16'}, optional
+        Of the network's convolutions, as in `~cosmiq_astro.cosmicray_vi`.
     overwrite : bool, optional
         Whether an output that exists, or an earlier detection in the input,
         may be replaced. The bit that the earlier detection set is cleared
@@ -199,7 +202,15 @@ def _detect(plan, given):
     """Return what is to be written of each chip, and what is to be said of it."""
     settings = {
         name: given[name]
-        for name in ("model", "threshold", "mask_growth", "clean", "device", "tile_size")
+        for name in (
+            "model",
+            "threshold",
+            "mask_growth",
+            "clean",
+            "device",
+            "tile_size",
+            "precision",
+        )
     }
     settings["progress_bar"] = given["progress_bar"]
     if given["model"].method == "vi":

@@ -96,7 +96,7 @@ class Sums:
 
     def add(self, network, features, temperature):
         """Add what one network says; returns the sums."""
-        logits = inner(network, network.finish(features)[:, 0])
+        logits = inner(network, network.finish(features)[:, 0]).float()
         p, entropy = probability_and_entropy(logits / temperature)
         self._probability.update(p)
         self._entropy = self._entropy + entropy

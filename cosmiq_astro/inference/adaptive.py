@@ -60,7 +60,7 @@ def run_adaptive(features, temperature):
         if not active.any():
             break
         logits = _draw(stage, active)
-        drawn[:, active] = _joined(drawn[:, active], n, logits / temperature)
+        drawn[:, active] = _joined(drawn[:, active], n, logits.float() / temperature)
         n += len(logits)
         found[:, active], n_draws[active] = drawn[:, active], n
         active = active & (_largest(drawn[1]) > TOLERANCE * math.sqrt(n))

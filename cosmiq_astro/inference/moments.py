@@ -9,6 +9,7 @@ Gast & Roth 2018, arXiv:1805.11327).
 """
 
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -43,12 +44,21 @@ def run_moments(features, temperature):
         Mean and standard deviation of the probability, and mean entropy
         (nats), each of shape ``(ny, nx)``.
     """
-    each = [_moments(network, seen, temperature) for (network,), seen in features]
+    looks = list(features)
+    with _in_float32(looks[0][1]):
+        each = [_moments(network, seen.float(), temperature) for (network,), seen in looks]
     p, std, entropy = (torch.stack(planes) for planes in zip(*each, strict=True))
     mean = p.mean(0)
     # Var[p] = E[Var[p | network]] + Var[E[p | network]]
     variance = (std.square() + (p - mean).square()).mean(0)
     return [mean, variance.sqrt(), entropy.mean(0)]
+
+
+def _in_float32(seen):
+    """Return a context in which nothing is computed with less: variances would not bear it."""
+    if seen.dtype == torch.float32:
+        return nullcontext()
+    return torch.autocast(seen.device.type, enabled=False)
 
 
 def _moments(network, seen, temperature):

@@ -40,7 +40,7 @@ def features_of_hits(features, probability):
         Arsinh of the features, as most grow with the charge, which spans four
         decades; shape ``(n_features, n)``.
     """
-    return np.arcsinh(features[:, probability > _HIT].cpu().numpy().astype(np.float64))
+    return features[:, probability > _HIT].float().arcsinh().cpu().numpy().astype(np.float64)
 
 
 class HitFeatures:

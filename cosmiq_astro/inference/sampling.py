@@ -1,6 +1,7 @@
 """Weight draws and the loop over tiles: the sampling engine."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from cosmiq_astro.models.unet import empty_unet
 
 __all__ = ["SAMPLING", "Draws", "draw_networks", "drawn_early", "predict"]
 
+PRECISION = ("float32", "bfloat16")
 SAMPLING = ("antithetic", "adaptive", "independent", "moments", "mean")
 
 
@@ -145,6 +147,7 @@ def predict(
     sampling="antithetic",
     temperature=1.0,
     tile_size,
+    precision="float32",
     progress=lambda tiles: tiles,
 ):
     """
@@ -168,6 +171,8 @@ def predict(
         Divides the logits of each draw.
     tile_size : int
         Largest side of a tile's core.
+    precision : {'float32', 'bfloat16'}, optional
+        Of the convolutions.
     progress : callable, optional
         Wraps the list of tiles, as `tqdm.tqdm` does.
 
@@ -187,11 +192,16 @@ def predict(
     groups = by_features(networks)
     tiles = plan_tiles(shape, tile_size, halo=first.receptive_radius, grid=grid)
     hits = HitFeatures()
+    # torch.autocast does not know every device.
+    cast = nullcontext()
+    if precision == "bfloat16":
+        cast = torch.autocast(device.type, torch.bfloat16)
     for tile in progress(tiles):
         inputs = torch.from_numpy(read(tile))[None].to(device)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        features = Features(inputs, tile.crop, groups)
-        found = run(features, temperature)
+        with cast:
+            features = Features(inputs, tile.crop, groups)
+            found = run(features, temperature)
         hits.add(features_of_hits(inner(first, features.first[0]), found[0]))
         for plane, values in zip(planes, found, strict=True):
             plane[tile.write] = values.cpu().numpy()

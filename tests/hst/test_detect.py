@@ -549,3 +549,13 @@ def test_hits_unlike_those_trained_on_are_told_chip_by_chip(make_file, make_imag
         result = detect_file(make_file(images=images), model=far)
     with fits.open(result.file_out) as hdus:
         assert all(hdus["SCI", version].header["CRVINOV"] > 1 for version in (1, 2))
+
+
+def test_the_precision_of_a_file_is_noted_and_part_of_its_digest(make_file):
+    cards = []
+    for precision in ("float32", "bfloat16"):
+        file = make_file(f"{precision}_flc.fits")
+        result = detect_file(file, extver=[1], model="acs-wfc-unet", precision=precision)
+        cards.append(fits.getheader(result.file_out, ("SCI", 1)))
+    assert [header["CRVIPREC"] for header in cards] == ["float32", "bfloat16"]
+    assert cards[0]["CRVIKEY"] != cards[1]["CRVIKEY"]
