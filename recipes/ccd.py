@@ -92,4 +92,5 @@ if __name__ == "__main__":
         instrument="CCDs in general",
         version="1",
         conditions=CONDITIONS,
+        knows_hits=False,
     )

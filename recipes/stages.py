@@ -36,7 +36,18 @@ def scale_sigma(network, factor):
             getattr(layer, f"{name}_rho").copy_(inverse_softplus(factor * sigma))
 
 
-def run(family, make_dataset, texts, *, epochs, last_epochs, instrument, version, conditions):
+def run(
+    family,
+    make_dataset,
+    texts,
+    *,
+    epochs,
+    last_epochs,
+    instrument,
+    version,
+    conditions,
+    knows_hits=True,
+):
     """
     Train the models of a family, as the command line asks for.
 
@@ -54,6 +65,9 @@ def run(family, make_dataset, texts, *, epochs, last_epochs, instrument, version
         Of the models.
     conditions : ObservingConditions
         That the datasets vary; the models tell their ranges.
+    knows_hits : bool
+        Whether they may judge the hits of an exposure: not where each patch mixes kinds that no
+        exposure has together.
     """
     parser = argparse.ArgumentParser(description=f"Train {family}-unet and {family}-vi.")
     parser.add_argument("--data", type=Path, required=True)
@@ -94,6 +108,8 @@ def run(family, make_dataset, texts, *, epochs, last_epochs, instrument, version
         model, scores = calibrate(result.model, validation)
         ranges = {name: getattr(conditions, name) for name in ("exposure_time", "readnoise")}
         model = dataclasses.replace(model, version=version, ranges=ranges)
+        if not knows_hits:
+            model = dataclasses.replace(model, known_hits=None)
         result.history.write(arguments.work / f"{name}_history.ecsv", overwrite=True)
         scores.write(arguments.work / f"{name}_scores.ecsv", overwrite=True)
         card = cards.model_card(
