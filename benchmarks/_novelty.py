@@ -8,6 +8,8 @@ from cosmiq_astro.calibration import bootstrap_interval, roc_auc
 
 __all__ = ["novelty_rows", "summarize"]
 
+# Of the mean mutual information of one pass, nats.
+ROUNDING = 1e-7
 NOVELTIES = {"novelty of the hits": "novelty", "novelty of the stars": "star_novelty"}
 
 
@@ -45,7 +47,7 @@ def novelty_rows(tool, familiar, unfamiliar, *, n_resamples, seed):
         The same for each kind.
     """
     names = ("entropy", "mutual_information")
-    if min(s["mutual_information"] for s in familiar) <= 0:
+    if min(s["mutual_information"] for s in familiar) <= ROUNDING:
         names = ("entropy",)
     usual = {name: _left_out(familiar, name) for name in names}
     rows = []
