@@ -2,9 +2,15 @@
 
 import warnings
 
+import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
 __all__ = ["warn_of_novelty", "warn_of_ranges"]
+
+# Of fewer hit pixels or stars the novelty is a number for the header: cutouts and sparse fields
+# would give false alarms.
+_LEAST_HIT_PIXELS = 300
+_LEAST_STARS = 50
 
 
 def warn_of_ranges(model, **values):
@@ -19,13 +25,13 @@ def warn_of_ranges(model, **values):
 
 
 def warn_of_novelty(model, maps):
-    """Warn where the hits or the stars that were found look unfamiliar."""
-    if maps.novelty > 1:
+    """Warn where many hits or stars were found and look unfamiliar."""
+    if maps.novelty > 1 and np.count_nonzero(maps.probability > 0.5) >= _LEAST_HIT_PIXELS:
         _warn(
             f"the cosmic rays look unlike those that the model {model.name} was trained on "
             f"(novelty {maps.novelty:.2g})"
         )
-    if maps.star_novelty > 1:
+    if maps.star_novelty > 1 and maps.stars.n_stars >= _LEAST_STARS:
         narrowest, widest, longest = model.known_stars.limits()
         _warn(
             f"the sharpest stars are {maps.stars.fwhm:.2g} pixels wide (FWHM), with an elongation "

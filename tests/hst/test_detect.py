@@ -538,7 +538,8 @@ def test_an_exposure_outside_the_ranges_is_warned_of(make_file, tiny_vi):
     detect_file(make_file("b_flc.fits"), model=inside, T=2)
 
 
-def test_hits_unlike_those_trained_on_are_told_chip_by_chip(make_file, make_image):
+def test_hits_unlike_those_trained_on_are_told_chip_by_chip(make_file, make_image, monkeypatch):
+    monkeypatch.setattr("cosmiq_astro._unfamiliar._LEAST_HIT_PIXELS", 10)
     images = [make_image(1), make_image(2)]
     for image in images:
         image[20, 5:17] += 3000

@@ -18,10 +18,6 @@ FILES = {
 @pytest.mark.filterwarnings(
     "ignore:.*is not what the model:astropy.utils.exceptions.AstropyUserWarning"
 )
-# So small an image of a field of galaxies may have hardly any stars.
-@pytest.mark.filterwarnings(
-    "ignore:the sharpest stars are:astropy.utils.exceptions.AstropyUserWarning"
-)
 @pytest.mark.parametrize("camera", FILES)
 def test_hits_are_found_on_the_chip_that_they_are_on(tmp_path, camera):
     file = tmp_path / FILES[camera]
