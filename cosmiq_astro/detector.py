@@ -101,7 +101,7 @@ class CosmicRayDetector:
         when memory is short; larger tiles may be faster on a GPU.
     precision : {'float32', 'bfloat16'}, optional
         Of the network's convolutions; everything before and after them is
-        float32. ``'bfloat16'`` takes about two thirds of the time on
+        float32. ``'bfloat16'`` takes about 0.6 of the time on
         processors and GPUs that compute with it, and more on others.
         ``'moments'`` has float32 in its last block.
 
