@@ -2,14 +2,12 @@
 
 import warnings
 
-import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
 __all__ = ["warn_of_novelty", "warn_of_ranges"]
 
-# Of fewer hit pixels or stars the novelty is a number for the header: cutouts and sparse fields
-# would give false alarms.
-_LEAST_HIT_PIXELS = 300
+# Of fewer stars the novelty is a number for the header: cutouts and sparse fields would give false
+# alarms. So would hot pixels taken for hits, so the novelty of the hits is never more than that.
 _LEAST_STARS = 50
 
 
@@ -25,12 +23,7 @@ def warn_of_ranges(model, **values):
 
 
 def warn_of_novelty(model, maps):
-    """Warn where many hits or stars were found and look unfamiliar."""
-    if maps.novelty > 1 and np.count_nonzero(maps.probability > 0.5) >= _LEAST_HIT_PIXELS:
-        _warn(
-            f"the cosmic rays look unlike those that the model {model.name} was trained on "
-            f"(novelty {maps.novelty:.2g})"
-        )
+    """Warn where many stars were found and look unfamiliar."""
     if maps.star_novelty > 1 and maps.stars.n_stars >= _LEAST_STARS:
         narrowest, widest, longest = model.known_stars.limits()
         _warn(
