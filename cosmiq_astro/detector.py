@@ -53,6 +53,8 @@ class CosmicRayMaps:
         The seed used; giving it again repeats the maps.
     statistics : `~cosmiq_astro.preprocess.ImageStatistics`
         Sky and noise that the image was normalised with, electron.
+    stars : `~cosmiq_astro.inference.stars.StarShape`
+        Width and elongation of the sharpest stars.
     n_draws : ndarray of int32 or None
         Draws that each pixel had, where the sampling is ``'adaptive'``.
     novelty : float
@@ -61,8 +63,6 @@ class CosmicRayMaps:
         (`~cosmiq_astro.inference.novelty.KnownHits`). NaN where there are
         fewer than 10 pixels with a probability above 0.5, or the model knows
         none.
-    stars : `~cosmiq_astro.inference.stars.StarShape` or None
-        Width and elongation of the sharpest stars.
     star_novelty : float
         How rare such stars are among those that the model knows; above 1,
         rarer than 95 % of them (`~cosmiq_astro.inference.stars.KnownStars`).
@@ -79,9 +79,9 @@ class CosmicRayMaps:
     precision: str
     seed: int
     statistics: ImageStatistics
+    stars: StarShape
     n_draws: np.ndarray | None = field(default=None, repr=False)
     novelty: float = float("nan")
-    stars: StarShape | None = None
     star_novelty: float = float("nan")
 
 
