@@ -254,6 +254,8 @@ def grow_mask(cr_mask, radius, *, mask=None):
         raise ValueError(f"radius={radius!r} is not a finite number of pixels ≥ 0")
     _require_same_shape("mask", mask, cr_mask.shape)
     reach = int(radius)
+    if reach == 0:
+        return cr_mask.copy()
     dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     grown = scipy.ndimage.binary_dilation(cr_mask, structure=dy**2 + dx**2 <= radius**2)
     if mask is not None:

@@ -106,6 +106,18 @@ def test_one_pass_is_near_a_thousand_draws(make_tiny, frame, levels):
         assert error < limit * np.sqrt(np.mean(truth**2)), plane
 
 
+@pytest.mark.parametrize("levels", [1, 3])
+def test_bands_of_rows_make_no_difference(make_tiny, frame, levels, monkeypatch):
+    detector = CosmicRayDetector(make_tiny(variational=LAST_BLOCK, levels=levels), device="cpu")
+    whole = detector(frame, sampling="moments")
+    monkeypatch.setattr("cosmiq_astro.inference.moments._BAND", 7)
+    in_bands = detector(frame, sampling="moments")
+    for plane in ("probability", "uncertainty", "entropy"):
+        np.testing.assert_allclose(
+            getattr(in_bands, plane), getattr(whole, plane), atol=1e-5, err_msg=plane
+        )
+
+
 @pytest.mark.parametrize("sampling", ["moments", "adaptive"])
 def test_a_model_that_draws_earlier_weights_is_refused(tiny_vi, frame, sampling):
     expected = rf"'{sampling}' needs .* this one does in down\.0\.0.*use 'antithetic'"
