@@ -4,10 +4,10 @@ Train the bundled models acs-wfc-unet and acs-wfc-vi.
 python recipes/acs_wfc.py --data DIR --work DIR [--init NAME] [--stage trunk|unet|vi|all]
 
 DIR of --data holds stis_ccd_1999.fits, tinytim_acs_wfc/ and cosmos2020_sample.fits.gz;
---work keeps scenes, checkpoints and histories, so that an interrupted run goes on. Version 4 began
-from version 3 (--init acs-wfc-unet, as it was in commit 5ca8a30), that from version 2 (25b0a3f),
-and that from version 1 (7fec865); without --init the weights begin at random, and need some 40
---epochs.
+--work keeps scenes, checkpoints and histories, so that an interrupted run goes on. Version 5 began
+from version 4 (--init acs-wfc-unet, as it was in commit 690ead6), that from version 3 (5ca8a30),
+that from version 2 (25b0a3f), and that from version 1 (7fec865); without --init the weights begin
+at random, and need some 40 --epochs.
 """
 
 from pathlib import Path
@@ -19,15 +19,15 @@ import stages
 from cosmiq_astro.simulate import cosmic_ray_footprints
 from cosmiq_astro.training import ObservingConditions, SimulatedDataset
 
-# Scenes, and more of crowded fields.
-N_SCENES = {"training": (288, 144), "validation": (48, 24)}
+# Scenes, and as many of crowded fields.
+N_SCENES = {"training": (288, 288), "validation": (48, 24)}
 SEEDS = {"training": 20261124, "validation": 20261125}
 FRAMES = {"training": real_hits.STIS_TRAINING, "validation": real_hits.STIS_VALIDATION}
 STIS_SHARE = 0.6
 TEXTS = {
     "recipe": "acs_wfc.py",
     "of": " of HST's ACS/WFC, and ACS/HRC and WFC3/UVIS",
-    "start": "version 3 of acs-wfc-unet\n(in the history of the repository)",
+    "start": "version 4 of acs-wfc-unet\n(in the history of the repository)",
     "data": f"""\
 No labelled ACS/WFC exposure was used. {N_SCENES["training"][0]} noise-free scenes of 512 x 512
 pixels simulated by `recipes/scenes.py` (extragalactic fields with COSMOS2020 sizes and fluxes,
@@ -64,9 +64,9 @@ if __name__ == "__main__":
         "acs-wfc",
         dataset,
         TEXTS,
-        epochs=12,
+        epochs=10,
         last_epochs=3,
         instrument="HST ACS/WFC, ACS/HRC, WFC3/UVIS",
-        version="4",
+        version="5",
         conditions=ObservingConditions(),
     )

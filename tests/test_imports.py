@@ -11,7 +11,7 @@ import pytest
 LAYERS = [
     [
         "_version", "_fits_sizes", "_files", "_windows", "units", "preprocess", "cleaning",
-        "nddata", "plots", "simulate", "inference.novelty", "inference.stars",
+        "nddata", "maps", "plots", "simulate", "inference.novelty", "inference.stars",
         "inference.tiling", "inference.uncertainty", "calibration", "models.registry",
     ],
     ["models"],
