@@ -86,7 +86,7 @@ def summaries(tables, differences, command):
             "Second minus first, over all frames of a set, with 95 % intervals from frames drawn "
             "with replacement. The two models of a family went on from one baseline, with the same "
             "patches for as many epochs; '@raw' is without temperature, 'both ways' also sees the "
-            "frames transposed, 'ensemble' is four baselines of other seeds from the same trunk.",
+            "frames transposed.",
             command,
         )
     return found
