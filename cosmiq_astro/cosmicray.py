@@ -83,8 +83,8 @@ def cosmicray_vi(
         How the weights are drawn. ``'adaptive'`` makes two draws of all blocks
         of 8 × 8 pixels, more of those where a pixel may be a hit, and all of
         those whose probabilities have not settled before (``cr_draws`` counts
-        them): 0.15 to 0.55 of the time for a sparse field, at most an eighth
-        more elsewhere; the probability stays within 0.002 of that with all
+        them): 0.17 to 0.64 of the time for a sparse field, up to all of it
+        elsewhere; the probability stays within 0.002 of that with all
         draws. ``'moments'`` draws none, and propagates mean
         and variance, whatever ``T``. Both are for models like the bundled one
         that draw weights in their last block alone. ``'mean'`` makes one pass
