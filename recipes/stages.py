@@ -15,10 +15,9 @@ from cosmiq_astro.training import calibrate, train
 # A baseline that both models go on from, for as many epochs and with the same patches. Weights are
 # drawn in the last block alone: what comes before looks at each tile once.
 STAGES = {
-    "trunk": {"learning_rate": 1e-3},
-    "unet": {"learning_rate": 5e-4},
+    "trunk": {},
+    "unet": {},
     "vi": {
-        "learning_rate": 5e-4,
         "bayesian": True,
         "variational": ("merge.0.*", "head"),
         "kl_beta": 1.0,
@@ -47,6 +46,8 @@ def run(
     version,
     conditions,
     knows_hits=True,
+    hidden=16,
+    learning_rate=1e-3,
 ):
     """
     Train the models of a family, as the command line asks for.
@@ -68,6 +69,10 @@ def run(
     knows_hits : bool
         Whether they may judge the hits of an exposure: not where each patch mixes kinds that no
         exposure has together.
+    hidden : int
+        Feature maps of the first level, where the trunk does not go on from a model.
+    learning_rate : float
+        Of the trunk, the highest; of what follows it is half.
     """
     parser = argparse.ArgumentParser(description=f"Train {family}-unet and {family}-vi.")
     parser.add_argument("--data", type=Path, required=True)
@@ -86,9 +91,11 @@ def run(
         make_dataset(part, arguments.data, arguments.work) for part in ("training", "validation")
     )
     for stage in STAGES if arguments.stage == "all" else (arguments.stage,):
+        is_trunk = stage == "trunk"
         settings = STAGES[stage] | {
-            "epochs": arguments.epochs if stage == "trunk" else arguments.last_epochs,
-            "init": arguments.init if stage == "trunk" else arguments.work / f"{family}-trunk",
+            "epochs": arguments.epochs if is_trunk else arguments.last_epochs,
+            "init": arguments.init if is_trunk else arguments.work / f"{family}-trunk",
+            "learning_rate": learning_rate if is_trunk else learning_rate / 2,
         }
         name = f"{family}-{stage}" + (f"-{arguments.seed}" if arguments.seed != 1 else "")
         result = train(
@@ -96,6 +103,7 @@ def run(
             name=name,
             checkpoint=arguments.work / f"{name}.ckpt",
             validation=validation,
+            hidden=hidden,
             patch_size=192,
             batch_size=4,
             device="cpu",

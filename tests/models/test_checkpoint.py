@@ -35,7 +35,8 @@ def test_round_trip_leaves_the_global_generator_alone(tiny_vi, folder):
 
 def test_every_bundled_model_loads_and_is_listed():
     table = list_models()
-    assert list(table["name"]) == ["acs-wfc-unet", "acs-wfc-vi", "ccd-unet", "ccd-vi"]
+    families = ("acs-wfc-fast", "acs-wfc", "ccd")
+    assert list(table["name"]) == [f"{f}-{method}" for f in families for method in ("unet", "vi")]
     for row in table:
         model = load_model(row["name"])
         assert model.sha256 == row["sha256"]
