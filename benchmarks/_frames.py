@@ -32,6 +32,8 @@ FILTERS = ("f435w", "f606w", "f814w")
 # Electron per second and pixel: zodiacal and earth light, and dark current.
 SKY = {"f435w": 0.04, "f606w": 0.13, "f814w": 0.11}
 TIMES = (100, 500, 1500)
+# Of set e, with how many frames there are of each: short exposures have few hits.
+CONDITION_TIMES = {10: 10, 100: 3, 1000: 1, 2000: 1}
 READNOISE = 4.5
 HIT_RATE = 2.25e-6  # one per second and cm2, on pixels of 15 um
 TINYTIM_SCALE = 0.0495  # arcsec
@@ -107,7 +109,7 @@ class Frame:
 
 
 def specs_of(part, n, size):
-    """Return the specs of set ``part``: ``n`` frames of each cell and field, half in set e."""
+    """Return the specs of set ``part``: ``n`` frames of each cell and field; set e has its own."""
     grid = [(field, i) for i in range(n) for field in FIELDS]
     if part in ("a", "b", "tuning"):
         hits = "simulated" if part == "b" else "stis"
@@ -133,9 +135,10 @@ def specs_of(part, n, size):
         ]
     return [
         Spec(part, field, time, sky=sky, kind=f"{time} s, sky {sky}", index=i, size=size)
-        for time in (10, 100, 1000, 2000)
+        for time, n_frames in CONDITION_TIMES.items()
         for sky in (0.01, 0.06, 0.5)
-        for field, i in grid[: max(n // 2, 1) * len(FIELDS)]
+        for i in range(n_frames)
+        for field in FIELDS
     ]
 
 

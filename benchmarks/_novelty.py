@@ -1,4 +1,4 @@
-"""How well a frame's uncertainty, or the novelty of its hits or stars, tells unfamiliar frames."""
+"""How well uncertainty, hits or stars tell an unfamiliar frame from familiar ones."""
 
 import numpy as np
 from scipy.optimize import nnls
@@ -11,6 +11,7 @@ __all__ = ["novelty_rows", "summarize"]
 # Of the mean mutual information of one pass, nats.
 ROUNDING = 1e-7
 NOVELTIES = {"novelty of the hits": "novelty", "novelty of the stars": "star_novelty"}
+AS_THEY_ARE = NOVELTIES | {"share of flagged pixels": "flagged"}
 
 
 def summarize(planes, threshold):
@@ -34,8 +35,8 @@ def novelty_rows(tool, familiar, unfamiliar, *, n_resamples, seed):
     A mean over a frame is compared with what familiar frames of its densities
     have: a constant plus a share per flagged and per bright pixel, none of them
     negative, of least relative error. The statistic is the logarithm of the ratio; a
-    familiar frame is judged by a fit to the others. Novelties are taken as they are, of the frames
-    with hits or stars enough.
+    familiar frame is judged by a fit to the others. Novelties, of the frames with hits or stars
+    enough, and the share of flagged pixels are taken as they are.
 
     Parameters
     ----------
@@ -59,10 +60,10 @@ def novelty_rows(tool, familiar, unfamiliar, *, n_resamples, seed):
                 values["mutual_information"] - values["entropy"] for values in (usual, unusual)
             ]
             pairs["mutual_information / entropy"] = ratio
-        for name, key in NOVELTIES.items():
-            novelty = [np.array([s[key] for s in group]) for group in (familiar, frames)]
-            if all(np.isfinite(values).any() for values in novelty):
-                pairs[name] = [values[np.isfinite(values)] for values in novelty]
+        for name, key in AS_THEY_ARE.items():
+            both = [np.array([s[key] for s in group]) for group in (familiar, frames)]
+            if all(np.isfinite(values).any() for values in both):
+                pairs[name] = [values[np.isfinite(values)] for values in both]
         for name, (few, many) in pairs.items():
             low, high, auroc = _auroc(few, many, n_resamples, seed)
             row = {"tool": tool, "kind": kind, "statistic": name, "n_frames": many.size}

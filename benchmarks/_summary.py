@@ -29,7 +29,11 @@ TITLES = {
         "the share found of the hits listed in one; SAAO: frames of a crowded field on the ground.",
     ),
     "d": ("Unfamiliar exposures", f"500 s, three fields, two frames each. {LABELS}"),
-    "e": ("Exposure times and sky levels", f"Three fields, one frame each. {LABELS}"),
+    "e": (
+        "Exposure times and sky levels",
+        "Three fields, ten frames each of 10 s, three of 100 s, one of 1,000 and 2,000 s. "
+        f"{LABELS}",
+    ),
 }
 FIELDS = ("all", "extragalactic", "globular", "galaxy")
 COLUMNS = {

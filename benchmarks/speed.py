@@ -19,9 +19,10 @@ from astropy.table import Table
 
 import cosmiq_astro as ca
 
+FAMILIES = {"acs-wfc": "", "acs-wfc-fast": ", fast"}
 WAYS = {
     "T=16": {"T": 16},
-    "T=8": {"T": 8},
+    "T=4": {"T": 4},
     "moments": {"sampling": "moments"},
     "mean weights": {"sampling": "mean"},
 }
@@ -31,15 +32,18 @@ def our_calls(image, tile_size, device):
     """Return the calls of this package for one tile size."""
     label = "" if tile_size is None else f", tile {tile_size}"
     calls = {}
-    for precision, note in {"float32": "", "bfloat16": ", bfloat16"}.items():
+    for precision, precision_note in {"float32": "", "bfloat16": ", bfloat16"}.items():
         options = {"device": device, "tile_size": tile_size, "precision": precision}
-        unet = ca.CosmicRayDetector("acs-wfc-unet", **options)
-        vi = ca.CosmicRayDetector("acs-wfc-vi", **options)
-        calls[f"cosmicray_unet{note}{label}"] = lambda find=unet: find(image, readnoise=5)
-        for way, settings in WAYS.items():
-            calls[f"cosmicray_vi, {way}{note}{label}"] = lambda find=vi, s=settings: find(
-                image, seed=1, readnoise=5, **s
+        for family, width in FAMILIES.items():
+            unet, vi = (
+                ca.CosmicRayDetector(f"{family}-{method}", **options) for method in ("unet", "vi")
             )
+            note = f"{width}{precision_note}{label}"
+            calls[f"cosmicray_unet{note}"] = lambda find=unet: find(image, readnoise=5)
+            for way, settings in WAYS.items():
+                calls[f"cosmicray_vi, {way}{note}"] = lambda find=vi, s=settings: find(
+                    image, seed=1, readnoise=5, **s
+                )
     return calls
 
 
