@@ -28,11 +28,12 @@ WAYS = {
 }
 
 
-def our_calls(image, tile_size, device):
+def our_calls(image, tile_size, device, precisions):
     """Return the calls of this package for one tile size."""
     label = "" if tile_size is None else f", tile {tile_size}"
     calls = {}
-    for precision, precision_note in {"float32": "", "bfloat16": ", bfloat16"}.items():
+    for precision in precisions:
+        precision_note = "" if precision == "float32" else f", {precision}"
         options = {"device": device, "tile_size": tile_size, "precision": precision}
         for family, width in FAMILIES.items():
             unet, vi = (
@@ -88,12 +89,13 @@ def main():
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--tiles", default="", help="tile sizes, separated by commas")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precisions", default="float32,bfloat16")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     image = scene((arguments.size, arguments.size))
     calls = peer_calls(image)
     for tile_size in [int(size) for size in arguments.tiles.split(",") if size] or [None]:
-        calls |= our_calls(image, tile_size, arguments.device)
+        calls |= our_calls(image, tile_size, arguments.device, arguments.precisions.split(","))
     seconds = take_turns(calls, arguments.repeats)
     megapixels = image.size / 1e6
     medians = {name: statistics.median(s) / megapixels for name, s in seconds.items()}
@@ -115,7 +117,7 @@ def main():
         "frame": f"{arguments.size} x {arguments.size}, extragalactic, 500 s",
         "repeats": arguments.repeats,
         **describe(arguments.device),
-        "command": "python benchmarks/speed.py --out DIR",
+        "command": f"python benchmarks/speed.py --precisions {arguments.precisions} --out DIR",
     }
     write(table, arguments.out, "speed")
 
