@@ -46,6 +46,7 @@ def main():
             align = {"below": "center"}.get(side, side)
             panel.annotate(name, (x, y), offset, textcoords="offset points", fontsize=8, ha=align)
         panel.set(xscale="log", yscale="log", xlabel="seconds per megapixel", ylabel=label)
+        panel.margins(y=0.12)
         panel.set_xticks([0.2, 0.5, 1, 2, 4], labels=["0.2", "0.5", "1", "2", "4"])
         panel.set_xticks([], minor=True)
         panel.grid(alpha=0.3, which="both")
