@@ -12,13 +12,12 @@ from pathlib import Path
 from astropy.table import Table
 from matplotlib.figure import Figure
 
-# Methods of speed_fast.ecsv and tools of accuracy_a.ecsv, with where to write the label.
+# Methods of speed_float32.ecsv and tools of accuracy_a.ecsv, with where to write the label.
 PAIRS = {
     "deepCR": ("deepCR ACS-WFC", "deepCR", "right"),
     "unet": ("cosmicray_unet", "acs-wfc-unet", "left"),
-    "vi, mean weights": ("cosmicray_vi, mean weights", "acs-wfc-vi@mean", "right"),
     "vi, T=4": ("cosmicray_vi, T=4", "acs-wfc-vi@4", "left"),
-    "vi, T=16": ("cosmicray_vi, T=16", "acs-wfc-vi@16", "left"),
+    "vi, T=16": ("cosmicray_vi, T=16", "acs-wfc-vi@16", "right"),
     "vi, moments": ("cosmicray_vi, moments", "acs-wfc-vi@moments", "below"),
     "fast-unet": ("cosmicray_unet, fast", "acs-wfc-fast-unet", "left"),
     "fast-vi, T=16": ("cosmicray_vi, T=16, fast", "acs-wfc-fast-vi@16", "left"),
@@ -31,7 +30,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     docs = parser.parse_args().docs
-    speed = Table.read(docs / "performance" / "speed_fast.ecsv")
+    speed = Table.read(docs / "performance" / "speed_float32.ecsv")
     scores = Table.read(docs / "validation" / "accuracy_a.ecsv")
     scores = scores[scores["group"] == "all"]
     figure = Figure(figsize=(11, 4.2), layout="constrained")

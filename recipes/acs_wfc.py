@@ -24,6 +24,10 @@ N_SCENES = {"training": (288, 288), "validation": (48, 24)}
 SEEDS = {"training": 20261124, "validation": 20261125}
 FRAMES = {"training": real_hits.STIS_TRAINING, "validation": real_hits.STIS_VALIDATION}
 STIS_SHARE = 0.6
+OF_HST = {
+    "instrument": "HST ACS/WFC, ACS/HRC, WFC3/UVIS",
+    "conditions": ObservingConditions(),
+}
 TEXTS = {
     "recipe": "acs_wfc.py",
     "of": " of HST's ACS/WFC, and ACS/HRC and WFC3/UVIS",
@@ -66,7 +70,6 @@ if __name__ == "__main__":
         TEXTS,
         epochs=10,
         last_epochs=3,
-        instrument="HST ACS/WFC, ACS/HRC, WFC3/UVIS",
         version="5",
-        conditions=ObservingConditions(),
+        **OF_HST,
     )

@@ -187,7 +187,7 @@ REFUSED = {
     "model unknown": (
         lambda at: at.ccd(model="acs-wfc"),
         ValueError,
-        r"'acs-wfc' is neither a bundled model \(acs-wfc-unet, acs-wfc-vi, ccd-unet, ccd-vi\) nor",
+        rf"'acs-wfc' is neither a bundled model \({', '.join(ca.list_models()['name'])}\) nor",
     ),
     "model with a zero byte": (lambda at: at.ccd(model="a\0b"), ValueError, "neither a bundled"),
     "model a file": (
