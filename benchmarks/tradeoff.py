@@ -17,7 +17,7 @@ PAIRS = {
     "deepCR": ("deepCR ACS-WFC", "deepCR", "right"),
     "unet": ("cosmicray_unet", "acs-wfc-unet", "left"),
     "vi, T=4": ("cosmicray_vi, T=4", "acs-wfc-vi@4", "left"),
-    "vi, T=16": ("cosmicray_vi, T=16", "acs-wfc-vi@16", "right"),
+    "vi, T=16": ("cosmicray_vi, T=16", "acs-wfc-vi@16", "left"),
     "vi, moments": ("cosmicray_vi, moments", "acs-wfc-vi@moments", "below"),
     "fast-unet": ("cosmicray_unet, fast", "acs-wfc-fast-unet", "left"),
     "fast-vi, T=16": ("cosmicray_vi, T=16, fast", "acs-wfc-fast-vi@16", "left"),
@@ -45,7 +45,7 @@ def main():
             align = {"below": "center"}.get(side, side)
             panel.annotate(name, (x, y), offset, textcoords="offset points", fontsize=8, ha=align)
         panel.set(xscale="log", yscale="log", xlabel="seconds per megapixel", ylabel=label)
-        panel.margins(y=0.12)
+        panel.margins(x=0.12, y=0.12)
         panel.set_xticks([0.2, 0.5, 1, 2, 4], labels=["0.2", "0.5", "1", "2", "4"])
         panel.set_xticks([], minor=True)
         panel.grid(alpha=0.3, which="both")
