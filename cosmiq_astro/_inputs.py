@@ -1,10 +1,15 @@
 """What a detector is given, checked before any work."""
 
+import warnings
+
 import numpy as np
 import torch
 from astropy import units as u
+from astropy.utils.exceptions import AstropyUserWarning
 
-__all__ = ["check_electrons", "check_image", "check_seed", "choose_device"]
+from cosmiq_astro.inference.sampling import PRECISION
+
+__all__ = ["check_electrons", "check_image", "check_precision", "check_seed", "choose_device"]
 
 
 def choose_device(device):
@@ -23,6 +28,24 @@ def choose_device(device):
             f"device {device!r} cannot be used ({reason}); 'auto' takes the best there is"
         ) from error
     return chosen
+
+
+def check_precision(precision, device):
+    """Refuse a precision that is none, and warn of one that the processor can only imitate."""
+    if precision not in PRECISION:
+        raise ValueError(f"precision must be one of {', '.join(PRECISION)}, got {precision!r}")
+    # Older versions of PyTorch do not tell.
+    abilities = getattr(torch.cpu, "get_capabilities", dict)()
+    imitates = abilities.get("architecture") == "x86_64" and not (
+        abilities["avx512_bf16"] or abilities["amx_bf16"]
+    )
+    if precision == "bfloat16" and device.type == "cpu" and imitates:
+        warnings.warn(
+            "this processor does not compute with bfloat16 but imitates it, many times slower: "
+            "give precision='float32'",
+            AstropyUserWarning,
+            stacklevel=3,
+        )
 
 
 def check_electrons(name, value):

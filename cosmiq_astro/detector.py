@@ -5,8 +5,14 @@ import copy
 import numpy as np
 from tqdm import tqdm
 
-from cosmiq_astro._inputs import check_electrons, check_image, check_seed, choose_device
-from cosmiq_astro.inference.sampling import PRECISION, SAMPLING, draw_networks, predict
+from cosmiq_astro._inputs import (
+    check_electrons,
+    check_image,
+    check_precision,
+    check_seed,
+    choose_device,
+)
+from cosmiq_astro.inference.sampling import SAMPLING, draw_networks, predict
 from cosmiq_astro.inference.stars import measure_stars
 from cosmiq_astro.inference.uncertainty import binary_entropy, mutual_information
 from cosmiq_astro.maps import CosmicRayMaps
@@ -35,7 +41,8 @@ class CosmicRayDetector:
     precision : {'float32', 'bfloat16'}, optional
         Of the network's convolutions; everything before and after them is
         float32. ``'bfloat16'`` takes about 0.6 of the time on
-        processors and GPUs that compute with it, and more on others.
+        processors and GPUs that compute with it; on other processors it takes
+        many times as long, and a warning says so.
         ``'moments'`` has float32 in its last block.
 
     Raises
@@ -62,8 +69,7 @@ class CosmicRayDetector:
         is_whole = isinstance(self.tile_size, (int, np.integer)) and tile_size is not True
         if not is_whole or self.tile_size < 1:
             raise ValueError(f"tile_size must be a positive integer, got {tile_size!r}")
-        if precision not in PRECISION:
-            raise ValueError(f"precision must be one of {', '.join(PRECISION)}, got {precision!r}")
+        check_precision(precision, self.device)
         self.precision = precision
         # `Module.to` works in place; the model may be in use on another device.
         on_cpu = self.device.type == "cpu"

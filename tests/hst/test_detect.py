@@ -550,6 +550,7 @@ def test_hits_unlike_those_trained_on_are_told_chip_by_chip(make_file, make_imag
         assert all(hdus["SCI", version].header["CRVINOV"] > 1 for version in (1, 2))
 
 
+@pytest.mark.filterwarnings("ignore:this processor does not compute with bfloat16")
 def test_the_precision_of_a_file_is_noted_and_part_of_its_digest(make_file):
     cards = []
     for precision in ("float32", "bfloat16"):

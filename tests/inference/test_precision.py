@@ -1,11 +1,16 @@
+import warnings
+
 import numpy as np
 import pytest
 
 from cosmiq_astro import CosmicRayCCDData, CosmicRayDetector, cosmicray_unet, cosmicray_vi
 
+# On a processor that has none.
+imitated = pytest.mark.filterwarnings("ignore:this processor does not compute with bfloat16")
 PLANES = ("probability", "uncertainty", "entropy", "mutual_information")
 
 
+@imitated
 @pytest.mark.parametrize("sampling", ["antithetic", "adaptive", "independent", "moments", "mean"])
 def test_bfloat16_is_close_to_float32(frame, sampling):
     maps = [
@@ -25,10 +30,35 @@ def test_bfloat16_is_close_to_float32(frame, sampling):
     np.testing.assert_array_equal(hit, other)
 
 
+@imitated
 def test_a_card_says_which(frame):
     ccd = CosmicRayCCDData(frame, unit="electron")
     assert cosmicray_unet(ccd).meta["CRVIPREC"] == "float32"
     assert cosmicray_vi(ccd, T=2, precision="bfloat16").meta["CRVIPREC"] == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("abilities", "warns"),
+    [
+        ({"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": False}, True),
+        ({"architecture": "x86_64", "avx512_bf16": True, "amx_bf16": False}, False),
+        ({"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": True}, False),
+        ({"architecture": "aarch64"}, False),
+    ],
+)
+def test_a_processor_that_imitates_it_is_told(abilities, warns, monkeypatch):
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: abilities, raising=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for precision in ("float32", "bfloat16"):
+            CosmicRayDetector("acs-wfc-unet", device="cpu", precision=precision)
+    assert [str(w.message)[:14] for w in caught] == ["this processor"] * warns
+    assert all(w.filename == __file__ for w in caught)
+
+
+def test_without_knowledge_of_the_processor_nothing_is_said(monkeypatch):
+    monkeypatch.delattr("torch.cpu.get_capabilities", raising=False)
+    CosmicRayDetector("acs-wfc-unet", device="cpu", precision="bfloat16")
 
 
 @pytest.mark.parametrize("precision", ["float16", None, 32])
