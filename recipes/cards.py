@@ -13,7 +13,7 @@ probability is the probability of this label.
 
 ## Network and input
 
-Three-level U-Net, {hidden} feature maps at the first level, no normalisation layers, {parameters}
+U-Net with {maps} feature maps at its levels, no normalisation layers, {parameters}
 parameters{variational}. Two input channels of the sky-subtracted image in electrons:
 asinh(image / noise), and the generalised Anscombe transform.
 
@@ -90,7 +90,7 @@ def model_card(model, result, scores, settings, texts, *, n_trunk, start, sigma_
         **texts | {"start": texts["start"] if start else "random weights"},
         name=model.name,
         kind="A variational (Bayesian) U-Net" if is_vi else "A deterministic U-Net, the baseline",
-        hidden=network.config.hidden,
+        maps=", ".join(map(str, network.config.maps)),
         parameters=f"{n_parameters:,}",
         variational=(
             " (means and standard deviations of Gaussian posteriors over the weights and biases of "

@@ -47,6 +47,7 @@ def run(
     conditions,
     knows_hits=True,
     hidden=16,
+    growth=2,
     learning_rate=1e-3,
 ):
     """
@@ -69,8 +70,9 @@ def run(
     knows_hits : bool
         Whether they may judge the hits of an exposure: not where each patch mixes kinds that no
         exposure has together.
-    hidden : int
-        Feature maps of the first level, where the trunk does not go on from a model.
+    hidden, growth : int
+        Feature maps of the first level, and their growth with each level below, where the trunk
+        does not go on from a model.
     learning_rate : float
         Of the trunk, the highest; of what follows it is half.
     """
@@ -104,6 +106,7 @@ def run(
             checkpoint=arguments.work / f"{name}.ckpt",
             validation=validation,
             hidden=hidden,
+            growth=growth,
             patch_size=192,
             batch_size=4,
             device="cpu",

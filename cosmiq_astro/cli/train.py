@@ -91,6 +91,7 @@ def _add_network(group):
         help="layers to keep as --init has them, as in 'down.*'; may be repeated",
     )
     add("--hidden", type=int, default=16, metavar="N", help="feature maps, without --init (16)")
+    add("--growth", type=int, default=2, metavar="N", help="their growth with each level below (2)")
     add(
         "--variational",
         action="append",
@@ -160,6 +161,7 @@ def run(args):
         validation=validation,
         init=args.init,
         hidden=args.hidden,
+        growth=args.growth,
         freeze=tuple(args.freeze),
         variational=tuple(args.variational or ("*",)),
         kl_beta=args.kl_beta,

@@ -45,9 +45,11 @@ class UNetConfig:
     channels : tuple of str
         Input channels, names from `cosmiq_astro.preprocess.CHANNELS`.
     hidden : int
-        Feature maps of the first level; doubled at each level below.
+        Feature maps of the first level.
     levels : int
         Number of resolutions, 1 or more.
+    growth : int
+        Feature maps of each level over those of the level above.
     variational : tuple of str
         Patterns (`fnmatch`) of the layers that are variational, for example
         ``("*",)`` for all and ``("merge.0.*", "head")`` for the last ones;
@@ -57,18 +59,24 @@ class UNetConfig:
     channels: tuple[str, ...] = ("asinh", "anscombe")
     hidden: int = 16
     levels: int = 3
+    growth: int = 2
     variational: tuple[str, ...] = ()
 
     def __post_init__(self):
         # JSON has lists only.
         object.__setattr__(self, "channels", tuple(self.channels))
         object.__setattr__(self, "variational", tuple(self.variational))
-        for name in ("hidden", "levels"):
+        for name in ("hidden", "levels", "growth"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a positive integer, got {value!r}")
         if not self.channels or set(self.channels) - set(CHANNELS):
             raise ValueError(f"channels must be some of {', '.join(CHANNELS)}, got {self.channels}")
+
+    @property
+    def maps(self):
+        """Feature maps of each level, from the finest."""
+        return tuple(self.hidden * self.growth**level for level in range(self.levels))
 
     def as_dict(self):
         """
@@ -102,7 +110,7 @@ class UNet(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.config = config
-        width = [config.hidden * 2**level for level in range(config.levels)]
+        width = config.maps
         inputs = [len(config.channels), *width[:-1]]
         self.down = nn.ModuleList(
             self._block(f"down.{level}", inputs[level], width[level])
@@ -190,7 +198,7 @@ class UNet(nn.Module):
         for level, block in enumerate(self.down):
             if level:
                 x = functional.max_pool2d(x, 2)
-            x = _apply(block, x)  # (n, hidden * 2**level, ny / 2**level, nx / 2**level)
+            x = _apply(block, x)  # (n, width of the level, ny / 2**level, nx / 2**level)
             skips.append(x)
         if window is None:
             window = tuple(slice(0, n) for n in skips[0].shape[2:])

@@ -17,13 +17,13 @@ __all__ = ["freeze_layers", "start_network"]
 _RELATIVE_SIGMA = 0.25
 
 
-def start_network(bayesian, init, hidden, variational, seed):
+def start_network(bayesian, init, hidden, growth, variational, seed):
     """
     Make the network to train.
 
     Parameters
     ----------
-    bayesian, init, hidden, variational, seed : object
+    bayesian, init, hidden, growth, variational, seed : object
         As in `~cosmiq_astro.training.train`.
 
     Returns
@@ -34,7 +34,7 @@ def start_network(bayesian, init, hidden, variational, seed):
     patterns = tuple(variational) if bayesian else ()
     generator = torch.Generator().manual_seed(seed)
     if init is None:
-        config = UNetConfig(hidden=hidden, variational=patterns)
+        config = UNetConfig(hidden=hidden, growth=growth, variational=patterns)
         return initialize_weights(empty_unet(config), generator)
     start = init if isinstance(init, Model) else load_model(init)
     network = empty_unet(replace(start.network.config, variational=patterns))

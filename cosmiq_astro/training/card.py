@@ -15,7 +15,7 @@ probability of this label.
 
 ## Network and input
 
-U-Net of {levels} levels, {hidden} feature maps at the first, {parameters:,}
+U-Net with {maps} feature maps at each level, {parameters:,}
 parameters{variational}.
 Input channels of the image in electrons: {channels}.
 
@@ -84,8 +84,7 @@ def model_card(model, history, scores, *, data, limits=_LIMITS):
         name=model.name,
         kind="A variational (Bayesian) U-Net" if is_vi else "A deterministic U-Net",
         instrument=model.instrument or "an unnamed instrument",
-        levels=config.levels,
-        hidden=config.hidden,
+        maps=", ".join(map(str, config.maps)),
         parameters=sum(p.numel() for p in model.network.parameters()),
         variational=(
             f", Gaussian posteriors over the layers {', '.join(config.variational)}"

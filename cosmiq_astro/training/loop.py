@@ -91,6 +91,7 @@ def train(
     validation_fraction=0.2,
     init=None,
     hidden=16,
+    growth=2,
     variational=("*",),
     kl_beta=1.0,
     kl_warmup=0,
@@ -141,6 +142,11 @@ def train(
         and, per layer, their rms as the scale of the prior.
     hidden : int, optional
         Feature maps of the first level, where there is no ``init``.
+    growth : int, optional
+        Feature maps of each of the two levels below over those of the level
+        above, where there is no ``init``: ``hidden=8, growth=3`` makes a
+        network that is faster than the default one and loses less than
+        ``hidden=8`` alone.
     variational : tuple of str, optional
         Patterns (`fnmatch`) of the layers that are variational if
         ``bayesian``, such as ``('merge.0.*', 'head')`` for the last ones.
@@ -236,7 +242,7 @@ def train(
     seed = fabric.broadcast(seed)
     if validation is None:
         dataset, validation = dataset.split(validation_fraction, seed=seed)
-    network = start_network(bayesian, init, hidden, variational, seed)
+    network = start_network(bayesian, init, hidden, growth, variational, seed)
     freeze_layers(network, freeze)
     if patch_size % network.grid:
         raise ValueError(f"patch_size must be a multiple of {network.grid}, got {patch_size}")

@@ -125,6 +125,8 @@ def test_weights_that_would_give_nonsense(folder, change, message):
         ({"network": {"variational": [["*"]]}}, "variational in .* must be a list of texts"),
         ({"network": {"hidden": 10**30}}, r"hidden in .* must be 1024 or less"),
         ({"network": {"levels": 10**6}}, r"levels in .* must be 10 or less, got 1000000"),
+        ({"network": {"growth": 5}}, r"growth in .* must be 4 or less, got 5"),
+        ({"network": {"growth": 3}}, "do not fit the network"),
         ({"temperature": 1e-300}, r"temperature in .* must be in \(0\.001, 1000\.0\), got 1e-300"),
         ({"temperature": float("inf")}, "temperature in .* got inf"),
         ({"threshold": float("nan")}, "threshold in .* got nan"),
