@@ -144,9 +144,8 @@ def train(
         Feature maps of the first level, where there is no ``init``.
     growth : int, optional
         Feature maps of each of the two levels below over those of the level
-        above, where there is no ``init``: ``hidden=8, growth=3`` makes a
-        network that is faster than the default one and loses less than
-        ``hidden=8`` alone.
+        above, where there is no ``init``. ``acs-wfc-fast-unet`` has
+        ``hidden=8, growth=3``.
     variational : tuple of str, optional
         Patterns (`fnmatch`) of the layers that are variational if
         ``bayesian``, such as ``('merge.0.*', 'head')`` for the last ones.
