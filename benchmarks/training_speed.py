@@ -52,7 +52,7 @@ def draw(dataset, network, step):
 
 def bare_loop(dataset, bayesian, n_steps, n_passes, ready):
     """Return the seconds of so many steps written out in PyTorch alone, the best of some passes."""
-    network = start_network(bayesian, None, 16, ("*",), 0).to(memory_format=torch.channels_last)
+    network = start_network(bayesian, None, 16, 2, ("*",), 0).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     batches = [draw(dataset, network, step) for step in range(4)]
     generator = torch.Generator().manual_seed(0)

@@ -24,13 +24,14 @@ def pairs(tmp_path):
 
 def test_a_model_is_trained_and_used(pairs, tmp_path, capsys):
     out = tmp_path / "mine"
-    settings = [*SHORT, "--instrument", "My camera", "--patience", "5"]
+    settings = [*SHORT, "--instrument", "My camera", "--patience", "5", "--growth", "3"]
     assert main(["train", str(pairs), "-o", str(out), *settings]) == 0
     assert "threshold" in capsys.readouterr().out
     names = ["card.md", "config.json", "history.ecsv", "weights.safetensors"]
     assert sorted(path.name for path in out.iterdir()) == names
     model = ca.load_model(out)
     assert (model.name, model.instrument, model.method) == ("mine", "My camera", "unet")
+    assert model.network.config.maps == (2, 6, 18)
     assert len(Table.read(out / "history.ecsv")) == 2
     card = (out / "card.md").read_text()
     assert card.startswith("# mine\n")

@@ -66,7 +66,7 @@ def test_training_learns_and_touches_nothing_global(bayesian):
 
 def test_posterior_sigma_moves():
     result = train(make_pairs(), True, learning_rate=1e-2, **SHORT)
-    start = start_network(True, None, 4, ("*",), 1)
+    start = start_network(True, None, 4, 2, ("*",), 1)
     moved = [
         (a.weight_rho - b.weight_rho).abs().max()
         for a, b in zip(
@@ -150,7 +150,7 @@ def test_patience_stops_early(tmp_path):
 def test_frozen_layers_stay(bayesian):
     start = train(make_pairs(), **SHORT).model
     settings = SHORT | {"freeze": ("down.*", "head"), "learning_rate": 1e-2}
-    begun = start_network(bayesian, start, 4, ("*",), 1).state_dict()
+    begun = start_network(bayesian, start, 4, 2, ("*",), 1).state_dict()
     result = train(make_pairs(), bayesian, init=start, **settings)
     changed = {
         name.rpartition(".")[0]
@@ -286,7 +286,7 @@ def test_kl_beta_pulls_towards_the_prior():
 
 def test_warm_start_takes_over_the_means():
     baseline = train(make_pairs(), **SHORT).model
-    network = start_network(True, baseline, 4, ("*",), 0)
+    network = start_network(True, baseline, 4, 2, ("*",), 0)
     state = network.state_dict()
     for name, tensor in baseline.network.state_dict().items():
         assert torch.equal(state[name], tensor)
