@@ -37,7 +37,7 @@ def check_precision(precision, device):
     # Older versions of PyTorch do not tell.
     abilities = getattr(torch.cpu, "get_capabilities", dict)()
     imitates = abilities.get("architecture") == "x86_64" and not (
-        abilities["avx512_bf16"] or abilities["amx_bf16"]
+        abilities.get("avx512_bf16") or abilities.get("amx_bf16")
     )
     if precision == "bfloat16" and device.type == "cpu" and imitates:
         warnings.warn(
