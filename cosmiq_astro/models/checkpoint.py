@@ -25,7 +25,6 @@ __all__ = ["Model", "check_weights", "load_model", "save_model"]
 _RANGES = ("exposure_time", "readnoise")
 # Wider, and a configuration asks for more memory than any model here has use for.
 _LARGEST_WEIGHT = 1e9
-_LARGEST = {"hidden": 1024, "levels": 10, "growth": 4}
 # In the file of the weights, beside the network's own.
 # What the weights' file holds beside them, by its prefix.
 _KNOWN = {"known_hits": KnownHits, "known_stars": KnownStars}
@@ -233,10 +232,6 @@ def _read_config(folder):
     for name in ("channels", "variational"):
         if not all(isinstance(part, str) for part in getattr(config["network"], name)):
             raise ValueError(f"{name} in {path} must be a list of texts")
-    for name, highest in _LARGEST.items():
-        value = getattr(config["network"], name)
-        if value > highest:
-            raise ValueError(f"{name} in {path} must be {highest} or less, got {value}")
     for name, (lowest, highest) in _LIMITS.items():
         value = config[name]
         if not isinstance(value, int | float) or not lowest < value < highest:

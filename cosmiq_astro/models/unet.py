@@ -18,6 +18,8 @@ from cosmiq_astro.preprocess import CHANNELS
 __all__ = ["UNet", "UNetConfig", "empty_unet", "initialize_weights"]
 
 _RARE = -4.0
+# What a damaged configuration may ask for, with sizes that still fit a 64-bit integer.
+_LARGEST = {"hidden": 1024, "levels": 10, "growth": 4}
 
 
 class _Unset:
@@ -45,11 +47,11 @@ class UNetConfig:
     channels : tuple of str
         Input channels, names from `cosmiq_astro.preprocess.CHANNELS`.
     hidden : int
-        Feature maps of the first level.
+        Feature maps of the first level, 1 to 1024.
     levels : int
-        Number of resolutions, 1 or more.
+        Number of resolutions, 1 to 10.
     growth : int
-        Feature maps of each level over those of the level above.
+        Feature maps of each level over those of the level above, 1 to 4.
     variational : tuple of str
         Patterns (`fnmatch`) of the layers that are variational, for example
         ``("*",)`` for all and ``("merge.0.*", "head")`` for the last ones;
@@ -66,10 +68,12 @@ class UNetConfig:
         # JSON has lists only.
         object.__setattr__(self, "channels", tuple(self.channels))
         object.__setattr__(self, "variational", tuple(self.variational))
-        for name in ("hidden", "levels", "growth"):
+        for name, highest in _LARGEST.items():
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a positive integer, got {value!r}")
+            if value > highest:
+                raise ValueError(f"{name} must be {highest} or less, got {value}")
         if not self.channels or set(self.channels) - set(CHANNELS):
             raise ValueError(f"channels must be some of {', '.join(CHANNELS)}, got {self.channels}")
 

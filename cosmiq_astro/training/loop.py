@@ -144,7 +144,7 @@ def train(
         Feature maps of the first level, where there is no ``init``.
     growth : int, optional
         Feature maps of each of the two levels below over those of the level
-        above, where there is no ``init``. ``acs-wfc-fast-unet`` has
+        above, 1 to 4, where there is no ``init``. ``acs-wfc-fast-unet`` has
         ``hidden=8, growth=3``.
     variational : tuple of str, optional
         Patterns (`fnmatch`) of the layers that are variational if

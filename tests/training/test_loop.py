@@ -369,3 +369,8 @@ def test_one_frame_cannot_be_fitted_and_scored():
 def test_bad_settings(kwargs, message):
     with pytest.raises(ValueError, match=message):
         train(make_pairs(), **(SHORT | kwargs))
+
+
+def test_a_network_that_could_not_be_loaded_is_refused_before_training():
+    with pytest.raises(ValueError, match="growth must be 4 or less, got 5"):
+        train(make_pairs(), growth=5, **SHORT)
