@@ -1,17 +1,19 @@
 """`cosmicray_vi` and `cosmicray_unet`: cosmic rays found, in the manner of ccdproc."""
 
+import sys
+from dataclasses import dataclass, field
 from numbers import Real
 
 import numpy as np
 from astropy import units as u
-from astropy.nddata import CCDData, UnknownUncertainty
 
-from cosmiq_astro._result import clean_frame, write_cards
 from cosmiq_astro._unfamiliar import warn_of_novelty, warn_of_ranges
-from cosmiq_astro.cleaning import CLEAN_METHODS, grow_mask
+from cosmiq_astro.cleaning import CLEAN_METHODS, clean_pixels, grow_mask
 from cosmiq_astro.detector import CosmicRayDetector
-from cosmiq_astro.nddata import CosmicRayCCDData
 from cosmiq_astro.units import electrons_per_unit, to_electrons
+
+# An array needs no `astropy.nddata`, which takes longer to import than its detection takes: what
+# does is imported where a CCDData is at hand.
 
 __all__ = ["cosmicray_unet", "cosmicray_vi"]
 
@@ -275,10 +277,8 @@ def _detect(
         raise ValueError(f"mask_growth must be an integer, 0 or more, got {mask_growth!r}")
     if clean is not None and clean not in CLEAN_METHODS:
         raise ValueError(f"clean must be None or one of {', '.join(CLEAN_METHODS)}, got {clean!r}")
-    if clean is not None and isinstance(frame.uncertainty, UnknownUncertainty):
-        raise ValueError(
-            "the kind of ccd.uncertainty is unknown: make it a StdDevUncertainty, or set it to None"
-        )
+    if clean is not None and is_ccd:
+        _check_uncertainty(frame)
     settings = {"device": device, "tile_size": tile_size, "precision": precision}
     detector = CosmicRayDetector(model, **settings)
     if detector.model.method != method:
@@ -304,11 +304,14 @@ def _detect(
     # NaN compares False: pixels that were not finite are never flagged.
     cr_mask = (maps.probability >= threshold) & maps.usable
     cr_mask = grow_mask(cr_mask, mask_growth, mask=~maps.usable)
-    data, uncertainty = frame.data, None
-    if clean is not None:
-        data, uncertainty = clean_frame(frame, clean, cr_mask, ~maps.usable)
     if not is_ccd:
+        data = frame.data
+        if clean is not None:
+            data = clean_pixels(data, cr_mask, method=clean, mask=~maps.usable)
         return data, cr_mask
+    from cosmiq_astro._result import clean_frame, write_cards
+    from cosmiq_astro.nddata import CosmicRayCCDData
+
     result = CosmicRayCCDData(
         frame,
         copy=True,
@@ -320,8 +323,8 @@ def _detect(
         cr_draws=maps.n_draws,
     )
     if clean is not None:
-        result.data = data
-        result.uncertainty = uncertainty
+        cleaned = clean_frame(frame, clean, cr_mask, ~maps.usable)
+        result.data, result.uncertainty = cleaned
     result.mask = cr_mask.copy() if frame.mask is None else frame.mask.astype(bool) | cr_mask
     if add_keyword:
         write_cards(result, detector.model, maps, threshold)
@@ -336,14 +339,36 @@ def _seconds(exposure_time):
         return None
 
 
+@dataclass
+class _Frame:
+    """What of a CCDData an array has."""
+
+    data: np.ndarray
+    mask: np.ndarray | None
+    unit: u.UnitBase
+    meta: dict = field(default_factory=dict)
+
+
 def _coerce(ccd, gain):
-    """Return the input as CCDData, and whether it was one."""
-    if isinstance(ccd, CCDData):
+    """Return the input as it is if it is CCDData, else what it has of one; and which it was."""
+    nddata = sys.modules.get("astropy.nddata")
+    if nddata is not None and isinstance(ccd, nddata.CCDData):
         return ccd, True
+    unit = u.electron if gain is None else u.adu
     if isinstance(ccd, u.Quantity):
-        return CCDData(ccd), False
+        ccd, unit = ccd.value, ccd.unit
     mask = np.ma.getmaskarray(ccd) if isinstance(ccd, np.ma.MaskedArray) else None
     data = np.array(ccd)
     if data.dtype.kind not in "fiu":
         raise TypeError(f"ccd must hold real numbers, got dtype {data.dtype}")
-    return CCDData(data, mask=mask, unit=u.electron if gain is None else u.adu), False
+    return _Frame(data, mask, unit), False
+
+
+def _check_uncertainty(ccd):
+    """Refuse an uncertainty that cannot become that of a guess."""
+    from astropy.nddata import UnknownUncertainty
+
+    if isinstance(ccd.uncertainty, UnknownUncertainty):
+        raise ValueError(
+            "the kind of ccd.uncertainty is unknown: make it a StdDevUncertainty, or set it to None"
+        )

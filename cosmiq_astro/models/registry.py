@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-from astropy.table import Table
-
 __all__ = ["find_model", "list_models"]
 
 _WEIGHTS = Path(__file__).parent / "weights"
@@ -28,6 +26,9 @@ def list_models():
     >>> "acs-wfc-vi" in ca.list_models()["name"]
     True
     """
+    # To find a model needs no table.
+    from astropy.table import Table
+
     rows = []
     for path in sorted(_WEIGHTS.glob("*/config.json")):
         config = json.loads(path.read_text(encoding="utf-8"))
