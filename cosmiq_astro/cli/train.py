@@ -119,6 +119,7 @@ def _add_training(group):
     add("--device", default="auto", metavar="D", help="auto, cpu, cuda, mps (auto)")
     add("--devices", type=int, default=1, metavar="N", help="in each host (1)")
     add("--nodes", type=int, default=1, metavar="N", help="hosts; start the command on each (1)")
+    add("--workers", type=int, default=0, metavar="N", help="processes that prepare patches (0)")
     add("--precision", default="32-true", metavar="P", help="such as bf16-mixed (32-true)")
     add("--log", choices=("csv", "tensorboard"), help="write each epoch to FOLDER/log as well")
     add("--examples", action="store_true", help="a picture per epoch in FOLDER/examples")
@@ -175,6 +176,7 @@ def run(args):
         device=args.device,
         devices=args.devices,
         nodes=args.nodes,
+        workers=args.workers,
         precision=args.precision,
         checkpoint=checkpoint,
         logger=_logger(args),

@@ -1,21 +1,62 @@
 """One pass over the training frames, and one over the validation frames."""
 
-import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call
 
 from cosmiq_astro.models.layers import sample_weights, variational_layers
+from cosmiq_astro.training._batches import prepare_batches
 from cosmiq_astro.training._schedule import kl_weight, learning_rate
-from cosmiq_astro.training.datasets import make_batch
 from cosmiq_astro.training.losses import masked_cross_entropy
 
-__all__ = ["train_epoch", "validate"]
+__all__ = ["train_epoch", "training_batches", "validate"]
 
 _VALIDATION_DRAWS = 4
 
 
-def train_epoch(fabric, model, optimizer, dataset, epoch, settings, pool):
+def training_batches(fabric, network, dataset, first_epoch, settings, workers):
+    """
+    Yield the batches of all epochs of a run, from one epoch on.
+
+    Parameters
+    ----------
+    fabric : `lightning_fabric.Fabric`
+        Its devices share each batch.
+    network : `~cosmiq_astro.models.unet.UNet`
+        The network.
+    dataset : dataset
+        Training frames.
+    first_epoch : int
+        From 0.
+    settings : `~cosmiq_astro.training._schedule.Settings`
+        Of the run.
+    workers : int
+        As in `~cosmiq_astro.training.train`.
+
+    Returns
+    -------
+    batches : iterator
+        For `train_epoch`, which takes its part of them.
+    """
+    # Seeded by its place in the run alone: a resumed run sees the same batches.
+    rank = (fabric.global_rank,) if fabric.world_size > 1 else ()
+    seeds = (
+        (settings.seed, epoch, step, *rank)
+        for epoch in range(first_epoch, settings.epochs)
+        for step in range(settings.batches_per_epoch)
+    )
+    return prepare_batches(
+        dataset,
+        settings.batch_size // fabric.world_size,
+        settings.patch_size,
+        network.config.channels,
+        seeds,
+        margin=network.grid,
+        workers=workers,
+    )
+
+
+def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches):
     """
     Train for one epoch.
 
@@ -33,8 +74,8 @@ def train_epoch(fabric, model, optimizer, dataset, epoch, settings, pool):
         From 0.
     settings : `~cosmiq_astro.training._schedule.Settings`
         Of the run.
-    pool : concurrent.futures.Executor
-        Prepares the next batch meanwhile.
+    batches : iterator
+        Gives the next batch of the run, see `training_batches`.
 
     Returns
     -------
@@ -49,32 +90,13 @@ def train_epoch(fabric, model, optimizer, dataset, epoch, settings, pool):
     model.train()
     network = model.module.network
     beta = kl_weight(settings, epoch)
-    share = settings.batch_size // fabric.world_size
-    # Seeded by its place in the run alone: a resumed run sees the same batches.
-    place = (fabric.global_rank,) if fabric.world_size > 1 else ()
-
-    def prepare(step):
-        rng = np.random.default_rng([settings.seed, epoch, step, *place])
-        return make_batch(
-            dataset,
-            share,
-            settings.patch_size,
-            network.config.channels,
-            rng,
-            margin=network.grid,
-        )
-
     loss_sum = 0.0
     kl_per_pixel = torch.zeros(())
-    upcoming = pool.submit(prepare, 0)
     for step in range(settings.batches_per_epoch):
-        batch = upcoming.result()
-        if step + 1 < settings.batches_per_epoch:
-            upcoming = pool.submit(prepare, step + 1)
         rate = learning_rate(settings, epoch, step)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        inputs, labels, valid = _on_device(fabric, batch)
+        inputs, labels, valid = _on_device(fabric, next(batches))
         generator = torch.Generator().manual_seed(hash((settings.seed, epoch, step)) % 2**63)
         _, noise = sample_weights(network, generator)
         logits, kl = model(inputs, noise)
@@ -92,7 +114,7 @@ def train_epoch(fabric, model, optimizer, dataset, epoch, settings, pool):
         optimizer.step()
         loss_sum += data_term.item()
     loss = loss_sum / settings.batches_per_epoch
-    if place:
+    if fabric.world_size > 1:
         loss = float(fabric.all_reduce(torch.tensor(loss)))
     return {
         "epoch": epoch + 1,
@@ -103,7 +125,7 @@ def train_epoch(fabric, model, optimizer, dataset, epoch, settings, pool):
 
 
 @torch.inference_mode()
-def validate(fabric, network, validation, settings):
+def validate(fabric, network, validation, settings, workers=0):
     """
     Return the predictive NLL on patches that are the same in every epoch.
 
@@ -117,6 +139,8 @@ def validate(fabric, network, validation, settings):
         Validation frames.
     settings : `~cosmiq_astro.training._schedule.Settings`
         Of the run.
+    workers : int, optional
+        As in `~cosmiq_astro.training.train`.
 
     Returns
     -------
@@ -126,19 +150,19 @@ def validate(fabric, network, validation, settings):
     generator = torch.Generator().manual_seed(settings.seed)
     n_draws = _VALIDATION_DRAWS if variational_layers(network) else 1
     draws = [sample_weights(network, generator)[0] for _ in range(n_draws)]
-    channels = network.config.channels
     area = settings.batch_size * settings.patch_size**2
+    seeds = [(settings.seed, step) for step in range(max(1, round(validation.n_pixels / area)))]
+    batches = prepare_batches(
+        validation,
+        settings.batch_size,
+        settings.patch_size,
+        network.config.channels,
+        seeds,
+        margin=network.grid,
+        workers=workers,
+    )
     total = count = 0.0
-    for step in range(max(1, round(validation.n_pixels / area))):
-        rng = np.random.default_rng([settings.seed, step])
-        batch = make_batch(
-            validation,
-            settings.batch_size,
-            settings.patch_size,
-            channels,
-            rng,
-            margin=network.grid,
-        )
+    for batch in batches:
         inputs, labels, valid = _on_device(fabric, batch)
         with fabric.autocast():
             p = torch.stack(
@@ -152,5 +176,5 @@ def validate(fabric, network, validation, settings):
 
 
 def _on_device(fabric, batch):
-    inputs, labels, valid = (fabric.to_device(torch.from_numpy(a)) for a in batch)
+    inputs, labels, valid = (fabric.to_device(tensor) for tensor in batch)
     return inputs.contiguous(memory_format=torch.channels_last), labels, valid

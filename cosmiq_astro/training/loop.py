@@ -2,7 +2,7 @@
 
 import logging
 import time
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from tqdm import tqdm
 from cosmiq_astro.models.checkpoint import Model
 from cosmiq_astro.models.unet import UNetConfig, empty_unet
 from cosmiq_astro.training._checkpoint import State, read_checkpoint, resume, write_checkpoint
-from cosmiq_astro.training._epoch import train_epoch, validate
+from cosmiq_astro.training._epoch import train_epoch, training_batches, validate
 from cosmiq_astro.training._schedule import Settings, check_settings
 from cosmiq_astro.training._start import freeze_layers, start_network
 from cosmiq_astro.training.losses import ElboNetwork
@@ -105,6 +105,7 @@ def train(
     device="auto",
     devices=1,
     nodes=1,
+    workers=0,
     precision="32-true",
     checkpoint=None,
     logger=None,
@@ -181,6 +182,12 @@ def train(
         shared out. With more than one, the script is run once per device, as
         Lightning Fabric does it; on several hosts, start it on each, with the
         variables of `torchrun` or under Slurm.
+    workers : int, optional
+        Processes that prepare patches, for each device: a GPU waits for the
+        one thread that does so otherwise. Give about as many as there are
+        cores; the result does not depend on them. Where processes are not
+        forked (macOS, Windows), the script needs ``if __name__ ==
+        "__main__":``.
     precision : str, optional
         A precision of `lightning_fabric.Fabric`, such as ``'bf16-mixed'``.
     checkpoint : path-like, optional
@@ -225,6 +232,8 @@ def train(
         devices=devices,
         nodes=nodes,
     )
+    if not isinstance(workers, (int, np.integer)) or workers < 0:
+        raise ValueError(f"workers must be 0 or a positive integer, got {workers!r}")
     if batch_size % (devices * nodes):
         shares = f"devices x nodes, {devices * nodes}"
         raise ValueError(f"batch_size {batch_size} must be a multiple of {shares}")
@@ -258,7 +267,7 @@ def train(
         data=dataset.summary() if hasattr(dataset, "summary") else {},
     )
     about = {"name": name, "instrument": instrument}
-    run = _Run(fabric, network, dataset, validation, settings, about, examples)
+    run = _Run(fabric, network, dataset, validation, settings, about, workers, examples)
     state = run.fit(checkpoint, patience, progress_bar)
     network.load_state_dict(state.best_weights)
     return TrainingResult._of(network, state.history, settings, about)
@@ -272,6 +281,7 @@ class _Run:
     validation: object
     settings: Settings
     about: dict
+    workers: int = 0
     examples: object = None
 
     def fit(self, checkpoint, patience, progress_bar):
@@ -284,15 +294,18 @@ class _Run:
         state = resume(checkpoint, network, optimizer, settings) if checkpoint else State()
         progress_bar = progress_bar and fabric.is_global_zero
         bar = tqdm(total=settings.epochs, initial=state.epoch, disable=not progress_bar)
-        with ThreadPoolExecutor(1) as pool, bar:
+        batches = training_batches(
+            fabric, network, self.dataset, state.epoch, settings, self.workers
+        )
+        with closing(batches), bar:
             while state.epoch < settings.epochs:
                 if patience is not None and state.has_stalled(patience):
                     break
                 start = time.monotonic()
                 row = train_epoch(
-                    fabric, model, optimizer, self.dataset, state.epoch, settings, pool
+                    fabric, model, optimizer, self.dataset, state.epoch, settings, batches
                 )
-                row["val_loss"] = validate(fabric, network, self.validation, settings)
+                row["val_loss"] = validate(fabric, network, self.validation, settings, self.workers)
                 row["seconds"] = time.monotonic() - start
                 self._keep(state, row)
                 if checkpoint and fabric.is_global_zero:

@@ -1,4 +1,5 @@
 import itertools
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from cosmiq_astro.training import (
     calibrate,
     train,
 )
-from cosmiq_astro.training import _epoch as epoch_module
+from cosmiq_astro.training import _batches as batches_module
 from cosmiq_astro.training._start import start_network
 
 
@@ -99,8 +100,8 @@ def test_interrupted_and_resumed_is_bit_identical(bayesian, tmp_path, monkeypatc
             raise KeyboardInterrupt
         return original(*args, **kwargs)
 
-    original = epoch_module.make_batch
-    monkeypatch.setattr(epoch_module, "make_batch", interrupt)
+    original = batches_module.make_batch
+    monkeypatch.setattr(batches_module, "make_batch", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train(make_pairs(), bayesian, checkpoint=checkpoint, **settings)
     monkeypatch.undo()
@@ -119,6 +120,23 @@ def test_interrupted_and_resumed_is_bit_identical(bayesian, tmp_path, monkeypatc
     for name in ("train_loss", "val_loss", "kl", "learning_rate"):
         np.testing.assert_array_equal(whole.history[name], resumed.history[name])
     assert same(TrainingResult.from_checkpoint(checkpoint).model, resumed.model)
+
+
+@pytest.mark.skipif(
+    multiprocessing.get_start_method() != "fork", reason="pytest's main module is not to be spawned"
+)
+def test_workers_prepare_the_same_batches(tmp_path):
+    """With as many as there are, and over an interruption."""
+    settings = SHORT | {"checkpoint": tmp_path / "run.ckpt", "patience": 1, "learning_rate": 1e-9}
+    stalled = train(make_pairs(), workers=2, **settings)
+    assert len(stalled.history) < SHORT["epochs"]
+    settings["patience"] = None
+    before = torch.get_rng_state()
+    by_processes = train(make_pairs(), workers=2, **settings)
+    assert torch.equal(before, torch.get_rng_state())
+    settings["checkpoint"] = None
+    assert same(by_processes.model, train(make_pairs(), **settings).model)
+    assert len(by_processes.history) == SHORT["epochs"]
 
 
 def test_other_files_are_no_checkpoints(tmp_path):
@@ -305,8 +323,8 @@ def test_not_a_number_stops_with_the_batch(monkeypatch):
         inputs[0, 0, 0, 0] = np.inf
         return inputs, labels, valid
 
-    original = epoch_module.make_batch
-    monkeypatch.setattr(epoch_module, "make_batch", broken)
+    original = batches_module.make_batch
+    monkeypatch.setattr(batches_module, "make_batch", broken)
     with pytest.raises(FloatingPointError, match="at epoch 0, step 0"):
         train(dataset, **SHORT)
 
@@ -361,6 +379,7 @@ def test_one_frame_cannot_be_fitted_and_scored():
         ({"patience": 0}, "patience must be a positive integer"),
         ({"devices": 3}, "batch_size 4 must be a multiple of devices x nodes, 3"),
         ({"nodes": 0}, "nodes must be a positive integer"),
+        ({"workers": -1}, "workers must be 0 or a positive integer"),
         ({"learning_rate": 0}, "learning_rate must be positive"),
         ({"kl_beta": -1}, "kl_beta must not be negative"),
         ({"init": "nonesuch"}, "neither a bundled model"),
