@@ -21,7 +21,7 @@ from astropy.table import Table
 
 import cosmiq_astro as ca
 
-FAMILIES = {"acs-wfc": "", "acs-wfc-fast": ", fast"}
+FAMILIES = {"acs-wfc": "", "acs-wfc-fast": ", fast", "acs-wfc-large": ", large"}
 WAYS = {
     "T=16": {"T": 16},
     "T=8": {"T": 8},
@@ -51,13 +51,13 @@ def our_calls(image, tile_size, device, precisions):
     return calls
 
 
-def peer_calls(image):
+def peer_calls(image, device):
     """Return the calls of the peers that are installed."""
     calls = {}
     try:
         from deepCR import deepCR
 
-        peer = deepCR(mask="ACS-WFC", device="CPU")
+        peer = deepCR(mask="ACS-WFC", device="GPU" if device == "cuda" else "CPU")
         calls["deepCR ACS-WFC"] = lambda: peer.clean(image, inpaint=False)
         calls["deepCR ACS-WFC, 256-pixel segments"] = lambda: peer.clean(
             image, inpaint=False, segment=True, patch=256
@@ -97,7 +97,7 @@ def main():
     arguments = parser.parse_args()
     image = scene((arguments.size, arguments.size))
     precisions = arguments.precisions.split(",")
-    calls = peer_calls(image)
+    calls = peer_calls(image, arguments.device)
     for tile_size in [int(size) for size in arguments.tiles.split(",") if size] or [None]:
         calls |= our_calls(image, tile_size, arguments.device, precisions)
     seconds = take_turns(calls, arguments.repeats)
@@ -121,9 +121,11 @@ def main():
         "frame": f"{arguments.size} x {arguments.size}, extragalactic, 500 s",
         "repeats": arguments.repeats,
         **describe(arguments.device),
-        "command": f"python benchmarks/speed.py --precisions {arguments.precisions} --out DIR",
+        "command": f"python benchmarks/speed.py --size {arguments.size} --precisions "
+        f"{arguments.precisions} --device {arguments.device} --out DIR",
     }
-    write(table, arguments.out, "speed_float32" if precisions == ["float32"] else "speed")
+    name = "speed" if arguments.device == "cpu" else f"speed_{arguments.device}"
+    write(table, arguments.out, f"{name}_float32" if precisions == ["float32"] else name)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from cosmiq_astro.preprocess import estimate_statistics, normalize, subtract_sky
 
 __all__ = ["CosmicRayDetector"]
 
-_TILE_SIZE = 352
+# The caches of a processor hold tiles of this size; a GPU wants more to do at a time.
+_TILE_SIZE, _TILE_SIZE_OF_GPU = 352, 1024
 
 
 class CosmicRayDetector:
@@ -36,11 +37,12 @@ class CosmicRayDetector:
         ``'auto'`` takes CUDA, then MPS, then the CPU; or any name that
         `torch.device` knows.
     tile_size : int, optional
-        Side of the tiles, pixels. The result does not depend on it. Lower it
-        when memory is short; larger tiles may be faster on a GPU.
+        Side of the tiles, pixels: 352 if None, 1024 with CUDA. The result does
+        not depend on it. Lower it when memory is short.
     precision : {'float32', 'bfloat16'}, optional
         Of the network's convolutions; everything before and after them is
-        float32. ``'bfloat16'`` takes about 0.6 of the time on
+        float32. ``'float32'`` means that on a GPU too, where PyTorch would
+        round to ten bits. ``'bfloat16'`` takes about 0.6 of the time on
         processors and GPUs that compute with it; on other processors it takes
         many times as long, and a warning says so.
         ``'moments'`` has float32 in its last block.
@@ -65,9 +67,11 @@ class CosmicRayDetector:
     def __init__(self, model="acs-wfc-vi", *, device="auto", tile_size=None, precision="float32"):
         self.model = model if isinstance(model, Model) else load_model(model)
         self.device = choose_device(device)
-        self.tile_size = _TILE_SIZE if tile_size is None else tile_size
-        is_whole = isinstance(self.tile_size, (int, np.integer)) and tile_size is not True
-        if not is_whole or self.tile_size < 1:
+        if tile_size is None:
+            tile_size = _TILE_SIZE_OF_GPU if self.device.type == "cuda" else _TILE_SIZE
+        self.tile_size = tile_size
+        is_whole = isinstance(tile_size, (int, np.integer)) and tile_size is not True
+        if not is_whole or tile_size < 1:
             raise ValueError(f"tile_size must be a positive integer, got {tile_size!r}")
         check_precision(precision, self.device)
         self.precision = precision

@@ -49,6 +49,6 @@ def with_advice(text):
     if not _NO_MEMORY.search(text):
         return text
     return (
-        f"memory ran out ({text.splitlines()[0]}): lower --tile-size (tile_size in Python, 352 by "
-        "default) and --jobs"
+        f"memory ran out ({text.splitlines()[0]}): lower --tile-size (tile_size in Python; 352 by "
+        "default, 1024 with CUDA) and --jobs"
     )

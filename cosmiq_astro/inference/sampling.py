@@ -192,20 +192,33 @@ def predict(
     groups = by_features(networks)
     tiles = plan_tiles(shape, tile_size, halo=first.receptive_radius, grid=grid)
     hits = HitFeatures()
-    # torch.autocast does not know every device.
-    cast = nullcontext()
-    if precision == "bfloat16":
-        cast = torch.autocast(device.type, torch.bfloat16)
     for tile in progress(tiles):
         inputs = torch.from_numpy(read(tile))[None].to(device)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with cast:
+        with _computing(device, precision):
             features = Features(inputs, tile.crop, groups)
             found = run(features, temperature)
         hits.add(features_of_hits(inner(first, features.first[0]), found[0]))
         for plane, values in zip(planes, found, strict=True):
             plane[tile.write] = values.cpu().numpy()
     return Draws(*planes[:3], hits, *planes[3:])
+
+
+def _computing(device, precision):
+    """Return a context in which convolutions have the precision asked for."""
+    if precision == "bfloat16":
+        return torch.autocast(device.type, torch.bfloat16)
+    if device.type == "cuda":
+        # Where nothing is said, a GPU rounds what it convolves to ten bits.
+        now = torch.backends.cudnn
+        return now.flags(
+            enabled=now.enabled,
+            benchmark=now.benchmark,
+            deterministic=now.deterministic,
+            allow_tf32=False,
+        )
+    # torch.autocast does not know every device.
+    return nullcontext()
 
 
 def _run(features, temperature):
