@@ -21,10 +21,8 @@ asinh(image / noise), and the generalised Anscombe transform.
 
 {data}
 
-Command: `python recipes/{recipe} --data DIR --work DIR{init}`. Begun from {start};
-{trunk} epochs as a baseline, then {epochs} epochs {how}
+Command: `python recipes/{recipe} --data DIR --work DIR{init}`. {how}
 ({settings}; seed {seed}); the best epoch by validation loss.
-Its twin, {twin}, went on from the same baseline, for as many epochs and with the same patches.
 
 ## Scores on validation scenes
 
@@ -54,7 +52,7 @@ Widths and elongations are those of 95 % of 512 patches.
 """
 
 
-def model_card(model, result, scores, settings, texts, *, n_trunk, start, sigma_scale):
+def model_card(model, result, scores, settings, texts, *, start, sigma_scale):
     """
     Fill in the card.
 
@@ -71,8 +69,6 @@ def model_card(model, result, scores, settings, texts, *, n_trunk, start, sigma_
     texts : dict of str
         What the recipe says: ``recipe``, ``of``, ``data``, ``validation``, ``limits`` and
         ``start``, from which the baseline began if not at random.
-    n_trunk : int
-        Epochs of the baseline that both models go on from.
     start : str or None
         Model that the baseline began from.
     sigma_scale : float
@@ -81,13 +77,18 @@ def model_card(model, result, scores, settings, texts, *, n_trunk, start, sigma_
     network = model.network
     is_vi = model.method == "vi"
     n_parameters = sum(p.numel() for p in network.parameters())
-    family = model.name.rsplit("-", 1)[0]
-    sigma = (
-        ", whose standard\ndeviations began as 25 % of the weights and were multiplied by "
-        f"{sigma_scale} in the end"
-    )
+    epochs = len(result.history)
+    epochs = f"{epochs} epoch{'s' if epochs > 1 else ''}"
+    if is_vi:
+        how = (
+            f"Begun from {model.name.removesuffix('-vi')}-unet;\n{epochs} with drawn weights in "
+            "the last block, the layers before it as they were; standard\ndeviations began as "
+            f"25 % of the weights and were multiplied by {sigma_scale} in the end"
+        )
+    else:
+        how = f"Begun from {texts['start'] if start else 'random weights'};\n{epochs}"
     return CARD.format(
-        **texts | {"start": texts["start"] if start else "random weights"},
+        **texts,
         name=model.name,
         kind="A variational (Bayesian) U-Net" if is_vi else "A deterministic U-Net, the baseline",
         maps=", ".join(map(str, network.config.maps)),
@@ -100,12 +101,9 @@ def model_card(model, result, scores, settings, texts, *, n_trunk, start, sigma_
             else ""
         ),
         init=f" --init {start}" if start else "",
-        trunk=n_trunk,
-        how=f"with drawn weights in the last block{sigma}" if is_vi else "more",
-        twin=f"{family}-unet" if is_vi else f"{family}-vi",
-        settings=", ".join(f"{k} {v:g}" for k, v in settings.items() if isinstance(v, float)),
+        how=how,
+        settings=", ".join(f"{k} {settings[k]:g}" for k in ("learning_rate", "batch_size")),
         seed=result.seed,
-        epochs=len(result.history),
         n_pixels=scores["n_pixels"] / 1e6,
         hit_fraction=100 * scores["hit_fraction"],
         nll=scores["nll"],

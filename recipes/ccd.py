@@ -1,7 +1,7 @@
 """
 Train the bundled models ccd-unet and ccd-vi, for CCDs in general.
 
-python recipes/ccd.py --data DIR --work DIR [--init acs-wfc-unet] [--stage trunk|unet|vi|all]
+python recipes/ccd.py --data DIR --work DIR [--init acs-wfc-unet] [--stage unet|vi|all]
 
 As recipes/acs_wfc.py, whose version 4 they began from (--init), with wider ranges of everything:
 PSFs of 1.2 to 6 pixels, brighter skies, more read noise, hits in silicon of 14 to 300 micrometres.
@@ -62,9 +62,7 @@ units other than electrons were not trained on; the PSF is round, or that of HST
 def dataset(part, data, work):
     """Return the simulated exposures of one part; hits and scenes of the parts never overlap."""
     seed = SEEDS[part]
-    rates = scenes.scenes_and_crowded(
-        part, work, N_SCENES[part], data=data, seed=seed, generic=True
-    )
+    rates = scenes.all_kinds(part, work, N_SCENES[part], data=data, seed=seed, generic=True)
     thick = [
         cosmic_ray_footprints(1_000, seed=np.random.default_rng([seed, i]), thickness=thickness)
         for i, thickness in enumerate(THICKNESSES)
@@ -87,8 +85,8 @@ if __name__ == "__main__":
         "ccd",
         dataset,
         TEXTS,
-        epochs=14,
-        last_epochs=3,
+        epochs=17,
+        vi_epochs=3,
         instrument="CCDs in general",
         version="1",
         conditions=CONDITIONS,

@@ -11,11 +11,24 @@ from astropy.table import Table
 from cosmiq_astro.simulate import hst_psf, moffat_psf, psf_from_image, simulate_scene
 
 SIZE = 512
-# Shares of the fields; a blend mixes two of the others. Crowded ones are the harder.
-FIELDS = {"extragalactic": 0.2, "globular": 0.32, "galaxy": 0.26, "nebula": 0.06, "blend": 0.16}
-# Most hits that a model misses are in crowded, bright fields: more of these.
-CROWDED_FIELDS = {"globular": 0.45, "galaxy": 0.45, "blend": 0.1}
-CROWDED = {"density": (1, 20**0.5), "brightness": (1, 3)}
+# Shares of the fields; a blend mixes two of the others. Most hits that a model misses are in
+# crowded, bright fields: scenes of three kinds, by density and brightness.
+FIELDS = {
+    "scenes": {
+        "extragalactic": 0.2,
+        "globular": 0.32,
+        "galaxy": 0.26,
+        "nebula": 0.06,
+        "blend": 0.16,
+    },
+    "crowded": {"globular": 0.45, "galaxy": 0.45, "blend": 0.1},
+    "dense": {"globular": 0.5, "galaxy": 0.5},
+}
+LIMITS = {
+    "scenes": {},
+    "crowded": {"density": (1, 20**0.5), "brightness": (1, 3)},
+    "dense": {"density": (2, 8), "brightness": (1, 4)},
+}
 TINYTIM_SCALE = 0.0495
 # Charge diffusion in TinyTim's kernels for ACS/WFC: nm, and standard deviation in pixels.
 DIFFUSION = ((435, 475, 555, 606, 625, 775, 814), (0.61, 0.59, 0.53, 0.50, 0.49, 0.46, 0.44))
@@ -80,13 +93,11 @@ def draw_psf(rng, data, generic):
     return psf
 
 
-def draw_scene(seed, data, generic, crowded):
+def draw_scene(seed, data, generic, kind):
     """Draw one scene: field, PSF, density and brightness."""
     rng = np.random.default_rng(seed)
     galaxies = cosmos_galaxies(Path(data, "cosmos2020_sample.fits.gz"))
-    fields = CROWDED_FIELDS if crowded else FIELDS
-    field = rng.choice(list(fields), p=list(fields.values()))
-    limits = CROWDED if crowded else {}
+    field = rng.choice(list(FIELDS[kind]), p=list(FIELDS[kind].values()))
     scene = simulate_scene(
         (SIZE, SIZE),
         field,
@@ -94,27 +105,27 @@ def draw_scene(seed, data, generic, crowded):
         seed=rng,
         galaxies=galaxies if rng.random() < 0.7 else None,
         n_trails=int(rng.random() < 0.06),
-        **{name: np.exp(rng.uniform(*np.log(ends))) for name, ends in limits.items()},
+        **{name: np.exp(rng.uniform(*np.log(ends))) for name, ends in LIMITS[kind].items()},
     )
     return scene.rate
 
 
-def scenes_and_crowded(part, work, numbers, **settings):
-    """Return the scenes of one part, then its crowded ones; ``numbers`` are how many of each."""
-    plain = build_scenes(Path(work, f"scenes_{part}.npy"), numbers[0], **settings)
-    settings["seed"] += 100
-    crowded = build_scenes(Path(work, f"crowded_{part}.npy"), numbers[1], crowded=True, **settings)
-    return [*plain, *crowded]
+def all_kinds(part, work, numbers, *, data, seed, generic=False):
+    """Return the scenes of one part; ``numbers`` are how many of each kind, in their order."""
+    scenes = []
+    for i, (kind, n) in enumerate(zip(FIELDS, numbers, strict=False)):
+        path = Path(work, f"{kind}_{part}.npy")
+        scenes += [*build_scenes(path, n, kind, data=data, seed=seed + 100 * i, generic=generic)]
+    return scenes
 
 
-def build_scenes(path, n, *, data, seed, generic=False, crowded=False, processes=2):
-    """Write ``n`` scenes to ``path``, shape (n, 512, 512) float32, unless they are there."""
-    path = Path(path)
+def build_scenes(path, n, kind, *, data, seed, generic, processes=2):
+    """Write ``n`` scenes to ``path``, shape (n, 512, 512) float16, unless they are there."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         seeds = np.random.SeedSequence(seed).generate_state(n)
         with ProcessPoolExecutor(processes) as pool:
-            jobs = [pool.submit(draw_scene, int(s), str(data), generic, crowded) for s in seeds]
-            scenes = np.stack([job.result() for job in jobs])
-        np.save(path, scenes)
+            jobs = [pool.submit(draw_scene, int(s), str(data), generic, kind) for s in seeds]
+            # Three digits, far below the noise of any exposure, for half the disk.
+            np.save(path, np.stack([job.result().astype(np.float16) for job in jobs]))
     return np.load(path, mmap_mode="r")

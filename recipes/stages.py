@@ -1,4 +1,4 @@
-"""The stages in which a baseline and its variational twin are trained."""
+"""How a baseline, and the variational model that goes on from it, are trained."""
 
 import argparse
 import dataclasses
@@ -10,18 +10,17 @@ import torch
 
 from cosmiq_astro.models.checkpoint import save_model
 from cosmiq_astro.models.layers import inverse_softplus, variational_layers
-from cosmiq_astro.training import calibrate, train
+from cosmiq_astro.training import TrainingResult, calibrate, train
 
-# A baseline that both models go on from, for as many epochs and with the same patches. Weights are
-# drawn in the last block alone: what comes before looks at each tile once.
-STAGES = {
-    "trunk": {},
-    "unet": {},
-    "vi": {
-        "bayesian": True,
-        "variational": ("merge.0.*", "head"),
-        "kl_beta": 1.0,
-    },
+# The variational model goes on from the baseline: weights are drawn in the last block alone, since
+# what comes before looks at each tile once, and nothing else is trained. Small batches: many steps.
+VI = {
+    "bayesian": True,
+    "variational": ("merge.0.*", "head"),
+    "freeze": ("down.*", "up.*", "merge.1.*"),
+    "kl_beta": 1.0,
+    "batch_size": 4,
+    "learning_rate": 1e-3,
 }
 # Of the standard deviations after training: chosen on frames that are in no table.
 SIGMA_SCALE = 0.6
@@ -41,13 +40,14 @@ def run(
     texts,
     *,
     epochs,
-    last_epochs,
+    vi_epochs,
     instrument,
     version,
     conditions,
     knows_hits=True,
     hidden=16,
     growth=2,
+    batch_size=4,
     learning_rate=1e-3,
 ):
     """
@@ -61,8 +61,8 @@ def run(
         ``make_dataset(part, data, work)``, part ``'training'`` or ``'validation'``.
     texts : dict of str
         For `cards.model_card`.
-    epochs, last_epochs : int
-        Of the trunk, and of each model after it, unless the command line says otherwise.
+    epochs, vi_epochs : int
+        Of the baseline, and of the variational model after it.
     instrument, version : str
         Of the models.
     conditions : ObservingConditions
@@ -71,19 +71,22 @@ def run(
         Whether they may judge the hits of an exposure: not where each patch mixes kinds that no
         exposure has together.
     hidden, growth : int
-        Feature maps of the first level, and their growth with each level below, where the trunk
-        does not go on from a model.
+        Feature maps of the first level, and their growth with each level below, where the
+        baseline does not go on from a model.
+    batch_size : int
+        Patches of 192 x 192 pixels per step of the baseline.
     learning_rate : float
-        Of the trunk, the highest; of what follows it is half.
+        Of the baseline, the highest.
     """
     parser = argparse.ArgumentParser(description=f"Train {family}-unet and {family}-vi.")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--stage", choices=(*STAGES, "all"), default="all")
+    parser.add_argument("--stage", choices=("unet", "vi", "all"), default="all")
     parser.add_argument("--init", help="model to go on from: a name, or a folder")
-    parser.add_argument("--epochs", type=int, default=epochs)
-    parser.add_argument("--last-epochs", type=int, default=last_epochs)
+    parser.add_argument("--epochs", type=int, default=epochs, help="of the baseline")
     parser.add_argument("--seed", type=int, default=1, help="another one for more of an ensemble")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=0, help="processes that prepare patches")
     arguments = parser.parse_args()
     # Subnormal numbers slow convolutions down several times; a script may set this, a library not.
     torch.set_flush_denormal(True)
@@ -92,14 +95,20 @@ def run(
     training, validation = (
         make_dataset(part, arguments.data, arguments.work) for part in ("training", "validation")
     )
-    for stage in STAGES if arguments.stage == "all" else (arguments.stage,):
-        is_trunk = stage == "trunk"
-        settings = STAGES[stage] | {
-            "epochs": arguments.epochs if is_trunk else arguments.last_epochs,
-            "init": arguments.init if is_trunk else arguments.work / f"{family}-trunk",
-            "learning_rate": learning_rate if is_trunk else learning_rate / 2,
-        }
-        name = f"{family}-{stage}" + (f"-{arguments.seed}" if arguments.seed != 1 else "")
+    member = f"-{arguments.seed}" if arguments.seed != 1 else ""
+    baseline = arguments.work / f"{family}-unet{member}.ckpt"
+    for method in ("unet", "vi") if arguments.stage == "all" else (arguments.stage,):
+        if method == "unet":
+            settings = {
+                "epochs": arguments.epochs,
+                "init": arguments.init,
+                "batch_size": batch_size,
+                "learning_rate": learning_rate,
+            }
+        else:
+            init = TrainingResult.from_checkpoint(baseline).model
+            settings = VI | {"epochs": vi_epochs, "init": init}
+        name = f"{family}-{method}{member}"
         result = train(
             training,
             name=name,
@@ -108,20 +117,20 @@ def run(
             hidden=hidden,
             growth=growth,
             patch_size=192,
-            batch_size=4,
-            device="cpu",
+            device=arguments.device,
+            workers=arguments.workers,
             instrument=instrument,
             progress_bar=True,
             seed=arguments.seed,
             **settings,
         )
+        result.history.write(arguments.work / f"{name}_history.ecsv", overwrite=True)
         scale_sigma(result.model.network, SIGMA_SCALE)
         model, scores = calibrate(result.model, validation)
         ranges = {name: getattr(conditions, name) for name in ("exposure_time", "readnoise")}
         model = dataclasses.replace(model, version=version, ranges=ranges)
         if not knows_hits:
             model = dataclasses.replace(model, known_hits=None)
-        result.history.write(arguments.work / f"{name}_history.ecsv", overwrite=True)
         scores.write(arguments.work / f"{name}_scores.ecsv", overwrite=True)
         card = cards.model_card(
             model,
@@ -129,7 +138,6 @@ def run(
             scores[0],
             settings,
             texts,
-            n_trunk=arguments.epochs,
             start=arguments.init,
             sigma_scale=SIGMA_SCALE,
         )
