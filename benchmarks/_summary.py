@@ -88,9 +88,9 @@ def summaries(tables, differences, command):
             Table(rows=rows, names=every[0].colnames),
             "The models against each other on the same frames",
             "Second minus first, over all frames of a set, with 95 % intervals from frames drawn "
-            "with replacement. The two models of a family went on from one baseline, with the same "
-            "patches for as many epochs; '@raw' is without temperature, 'both ways' also sees the "
-            "frames transposed.",
+            "with replacement. The variational model of a family went on from its baseline, in its "
+            "last block alone; '@raw' is without temperature, 'both ways' also sees the frames "
+            "transposed.",
             command,
         )
     return found

@@ -21,6 +21,8 @@ PAIRS = {
     "vi, moments": ("cosmicray_vi, moments", "acs-wfc-vi@moments", "below"),
     "fast-unet": ("cosmicray_unet, fast", "acs-wfc-fast-unet", "left"),
     "fast-vi, T=16": ("cosmicray_vi, T=16, fast", "acs-wfc-fast-vi@16", "left"),
+    "large-unet": ("cosmicray_unet, large", "acs-wfc-large-unet", "left"),
+    "large-vi, T=16": ("cosmicray_vi, T=16, large", "acs-wfc-large-vi@16", "below"),
     "fast-vi, moments": ("cosmicray_vi, moments, fast", "acs-wfc-fast-vi@moments", "below"),
 }
 SCORES = {"tpr@0.05%": "missed at 0.05 % false positives", "nll": "NLL, nats per pixel"}
@@ -46,7 +48,7 @@ def main():
             panel.annotate(name, (x, y), offset, textcoords="offset points", fontsize=8, ha=align)
         panel.set(xscale="log", yscale="log", xlabel="seconds per megapixel", ylabel=label)
         panel.margins(x=0.12, y=0.12)
-        panel.set_xticks([0.2, 0.5, 1, 2, 4], labels=["0.2", "0.5", "1", "2", "4"])
+        panel.set_xticks([0.2, 0.5, 1, 2, 4, 8], labels=["0.2", "0.5", "1", "2", "4", "8"])
         panel.set_xticks([], minor=True)
         panel.grid(alpha=0.3, which="both")
     path = docs / "performance" / "tradeoff.png"
