@@ -4,7 +4,7 @@ from astropy.table import Table
 
 import cosmiq_astro as ca
 from cosmiq_astro.cli.main import main
-from cosmiq_astro.training import _epoch as epoch_module
+from cosmiq_astro.training import _batches as batches_module
 
 SHORT = ["--hidden", "2", "--epochs", "2", "--patch-size", "32", "--batch-size", "4"]
 SHORT += ["--readnoise", "3", "--device", "cpu"]
@@ -100,8 +100,8 @@ def test_interrupted_it_goes_on(pairs, tmp_path, capsys, monkeypatch):
             raise KeyboardInterrupt
         return original(*args, **kwargs)
 
-    out, original = tmp_path / "mine", epoch_module.make_batch
-    monkeypatch.setattr(epoch_module, "make_batch", interrupt)
+    out, original = tmp_path / "mine", batches_module.make_batch
+    monkeypatch.setattr(batches_module, "make_batch", interrupt)
     command = ["train", str(pairs), "-o", str(out), *SHORT]
     assert main(command) == 130
     assert capsys.readouterr().err.endswith("cosmiq-astro: interrupted\n")
