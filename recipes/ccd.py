@@ -5,6 +5,7 @@ python recipes/ccd.py --data DIR --work DIR [--init acs-wfc-unet] [--stage unet|
 
 As recipes/acs_wfc.py, whose version 4 they began from (--init), with wider ranges of everything:
 PSFs of 1.2 to 6 pixels, brighter skies, more read noise, hits in silicon of 14 to 300 micrometres.
+Version 1 was trained as this script had it in commit 2a53cd4: 14 epochs, and 3 more for each model.
 DIR of --data holds itl_cosmic_rays_2017.fits.gz as well.
 """
 
