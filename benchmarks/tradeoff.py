@@ -16,12 +16,12 @@ from matplotlib.figure import Figure
 PAIRS = {
     "deepCR": ("deepCR ACS-WFC", "deepCR", "right"),
     "unet": ("cosmicray_unet", "acs-wfc-unet", "left"),
-    "vi, T=4": ("cosmicray_vi, T=4", "acs-wfc-vi@4", "left"),
+    "vi, T=4": ("cosmicray_vi, T=4", "acs-wfc-vi@4", "right"),
     "vi, T=16": ("cosmicray_vi, T=16", "acs-wfc-vi@16", "left"),
-    "vi, moments": ("cosmicray_vi, moments", "acs-wfc-vi@moments", "below"),
+    "vi, moments": ("cosmicray_vi, moments", "acs-wfc-vi@moments", "left"),
     "fast-unet": ("cosmicray_unet, fast", "acs-wfc-fast-unet", "left"),
     "fast-vi, T=16": ("cosmicray_vi, T=16, fast", "acs-wfc-fast-vi@16", "left"),
-    "large-unet": ("cosmicray_unet, large", "acs-wfc-large-unet", "left"),
+    "large-unet": ("cosmicray_unet, large", "acs-wfc-large-unet", "below"),
     "large-vi, T=16": ("cosmicray_vi, T=16, large", "acs-wfc-large-vi@16", "below"),
     "fast-vi, moments": ("cosmicray_vi, moments, fast", "acs-wfc-fast-vi@moments", "below"),
 }
