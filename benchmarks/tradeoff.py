@@ -17,7 +17,7 @@ PAIRS = {
     "deepCR": ("deepCR ACS-WFC", "deepCR", "right"),
     "unet": ("cosmicray_unet", "acs-wfc-unet", "left"),
     "vi, T=4": ("cosmicray_vi, T=4", "acs-wfc-vi@4", "right"),
-    "vi, T=16": ("cosmicray_vi, T=16", "acs-wfc-vi@16", "left"),
+    "vi, T=16": ("cosmicray_vi, T=16", "acs-wfc-vi@16", "below"),
     "vi, moments": ("cosmicray_vi, moments", "acs-wfc-vi@moments", "left"),
     "fast-unet": ("cosmicray_unet, fast", "acs-wfc-fast-unet", "left"),
     "fast-vi, T=16": ("cosmicray_vi, T=16, fast", "acs-wfc-fast-vi@16", "left"),
