@@ -354,10 +354,12 @@ def _coerce(ccd, gain):
     nddata = sys.modules.get("astropy.nddata")
     if nddata is not None and isinstance(ccd, nddata.CCDData):
         return ccd, True
+    mask = None
+    if isinstance(ccd, np.ma.MaskedArray) or hasattr(ccd, "unmasked"):  # astropy.utils.masked
+        mask = np.broadcast_to(ccd.mask, np.shape(ccd)).copy()
     unit = u.electron if gain is None else u.adu
     if isinstance(ccd, u.Quantity):
         ccd, unit = ccd.value, ccd.unit
-    mask = np.ma.getmaskarray(ccd) if isinstance(ccd, np.ma.MaskedArray) else None
     data = np.array(ccd)
     if data.dtype.kind not in "fiu":
         raise TypeError(f"ccd must hold real numbers, got dtype {data.dtype}")

@@ -3,6 +3,7 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty, UnknownUncertainty
+from astropy.utils.masked import Masked
 
 from cosmiq_astro import cosmicray_unet, cosmicray_vi
 from cosmiq_astro.nddata import PLANES, CosmicRayCCDData
@@ -100,6 +101,17 @@ def test_arrays_return_data_and_mask(frame, tiny_unet, kind):
     np.testing.assert_array_equal(np.asarray(data), frame)
     np.testing.assert_array_equal(mask, expected.cr_mask)
     assert mask.dtype == bool
+
+
+@pytest.mark.parametrize("masked", [np.ma.MaskedArray, Masked, lambda *a: Masked(*a) * u.electron])
+def test_masked_arrays_keep_their_mask(frame, tiny_unet, masked):
+    mask = np.zeros(frame.shape, bool)
+    mask[20:40, 20:40] = True
+    kwargs = {"model": tiny_unet, "threshold": 1e-6}
+    assert cosmicray_unet(frame, **kwargs)[1][mask].any()
+    data, cr_mask = cosmicray_unet(masked(frame, mask), **kwargs)
+    assert not cr_mask[mask].any()
+    assert type(data) is np.ndarray
 
 
 def test_cleaning_replaces_pixels_and_their_uncertainty(frame, tiny_unet):
