@@ -1,19 +1,14 @@
 """`cosmicray_vi` and `cosmicray_unet`: cosmic rays found, in the manner of ccdproc."""
 
-import sys
-from dataclasses import dataclass, field
 from numbers import Real
 
 import numpy as np
-from astropy import units as u
 
+from cosmiq_astro._exposure import check_uncertainty, coerce, seconds_of
 from cosmiq_astro._unfamiliar import warn_of_novelty, warn_of_ranges
 from cosmiq_astro.cleaning import CLEAN_METHODS, clean_pixels, grow_mask
 from cosmiq_astro.detector import CosmicRayDetector
 from cosmiq_astro.units import electrons_per_unit, to_electrons
-
-# An array needs no `astropy.nddata`, which takes longer to import than its detection takes: what
-# does is imported where a CCDData is at hand.
 
 __all__ = ["cosmicray_unet", "cosmicray_vi"]
 
@@ -266,7 +261,7 @@ def _detect(
     add_keyword,
 ):
     """Check, convert, detect, and dress the result."""
-    frame, is_ccd = _coerce(ccd, gain)
+    frame, is_ccd = coerce(ccd, gain)
     if exposure_time is None:
         exposure_time = frame.meta.get("EXPTIME")
     factor = electrons_per_unit(frame.unit, gain=gain, exposure_time=exposure_time)
@@ -278,7 +273,7 @@ def _detect(
     if clean is not None and clean not in CLEAN_METHODS:
         raise ValueError(f"clean must be None or one of {', '.join(CLEAN_METHODS)}, got {clean!r}")
     if clean is not None and is_ccd:
-        _check_uncertainty(frame)
+        check_uncertainty(frame)
     settings = {"device": device, "tile_size": tile_size, "precision": precision}
     detector = CosmicRayDetector(model, **settings)
     if detector.model.method != method:
@@ -289,7 +284,7 @@ def _detect(
         )
     warn_of_ranges(
         detector.model,
-        exposure_time=_seconds(exposure_time),
+        exposure_time=seconds_of(exposure_time),
         readnoise=to_electrons("readnoise", readnoise, gain=gain),
     )
     maps = detector(
@@ -309,6 +304,7 @@ def _detect(
         if clean is not None:
             data = clean_pixels(data, cr_mask, method=clean, mask=~maps.usable)
         return data, cr_mask
+    # As in `_exposure`: not for arrays.
     from cosmiq_astro._result import clean_frame, write_cards
     from cosmiq_astro.nddata import CosmicRayCCDData
 
@@ -323,54 +319,8 @@ def _detect(
         cr_draws=maps.n_draws,
     )
     if clean is not None:
-        cleaned = clean_frame(frame, clean, cr_mask, ~maps.usable)
-        result.data, result.uncertainty = cleaned
+        result.data, result.uncertainty = clean_frame(frame, clean, cr_mask, ~maps.usable)
     result.mask = cr_mask.copy() if frame.mask is None else frame.mask.astype(bool) | cr_mask
     if add_keyword:
         write_cards(result, detector.model, maps, threshold)
     return result
-
-
-def _seconds(exposure_time):
-    """Return the exposure time; None where a header holds something that is not one."""
-    try:
-        return u.Quantity(exposure_time, u.s).value
-    except TypeError:
-        return None
-
-
-@dataclass
-class _Frame:
-    """What of a CCDData an array has."""
-
-    data: np.ndarray
-    mask: np.ndarray | None
-    unit: u.UnitBase
-    meta: dict = field(default_factory=dict)
-
-
-def _coerce(ccd, gain):
-    """Return the input as it is if it is CCDData, else what it has of one; and which it was."""
-    nddata = sys.modules.get("astropy.nddata")
-    if nddata is not None and isinstance(ccd, nddata.CCDData):
-        return ccd, True
-    mask = None
-    if isinstance(ccd, np.ma.MaskedArray) or hasattr(ccd, "unmasked"):  # astropy.utils.masked
-        mask = np.broadcast_to(ccd.mask, np.shape(ccd)).copy()
-    unit = u.electron if gain is None else u.adu
-    if isinstance(ccd, u.Quantity):
-        ccd, unit = ccd.value, ccd.unit
-    data = np.array(ccd)
-    if data.dtype.kind not in "fiu":
-        raise TypeError(f"ccd must hold real numbers, got dtype {data.dtype}")
-    return _Frame(data, mask, unit), False
-
-
-def _check_uncertainty(ccd):
-    """Refuse an uncertainty that cannot become that of a guess."""
-    from astropy.nddata import UnknownUncertainty
-
-    if isinstance(ccd.uncertainty, UnknownUncertainty):
-        raise ValueError(
-            "the kind of ccd.uncertainty is unknown: make it a StdDevUncertainty, or set it to None"
-        )

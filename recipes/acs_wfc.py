@@ -27,14 +27,7 @@ N_PLAIN, N_CROWDED, N_DENSE = N_SCENES["training"]
 SEEDS = {"training": 20261124, "validation": 20261125}
 FRAMES = {"training": real_hits.STIS_TRAINING, "validation": real_hits.STIS_VALIDATION}
 STIS_SHARE = 0.6
-OF_HST = {
-    "instrument": "HST ACS/WFC, ACS/HRC, WFC3/UVIS",
-    "conditions": ObservingConditions(),
-}
-# Of this family and its siblings: with so many patches a GPU is well used.
-LENGTHS = {"epochs": 32, "vi_epochs": 1, "batch_size": 16, "learning_rate": 2e-3}
 TEXTS = {
-    "recipe": "acs_wfc.py",
     "of": " of HST's ACS/WFC, and ACS/HRC and WFC3/UVIS",
     "start": "version 5 of acs-wfc-unet\n(in the history of the repository)",
     "data": f"""\
@@ -68,11 +61,22 @@ def dataset(part, data, work):
     return SimulatedDataset(rates, [(stis, STIS_SHARE), (simulated, 1 - STIS_SHARE)])
 
 
-if __name__ == "__main__":
+def train_family(family, version, *, recipe, limits="", **network):
+    """Train a baseline and its variational model on these scenes; all families alike."""
     stages.run(
-        "acs-wfc",
+        family,
         dataset,
-        TEXTS,
-        version="6",
-        **OF_HST | LENGTHS,
+        TEXTS | {"recipe": recipe, "limits": limits + TEXTS["limits"]},
+        version=version,
+        instrument="HST ACS/WFC, ACS/HRC, WFC3/UVIS",
+        conditions=ObservingConditions(),
+        epochs=32,
+        vi_epochs=1,
+        batch_size=16,
+        learning_rate=2e-3,
+        **network,
     )
+
+
+if __name__ == "__main__":
+    train_family("acs-wfc", "6", recipe="acs_wfc.py")

@@ -9,25 +9,18 @@ recipes/acs_wfc.py, from random weights.
 """
 
 import acs_wfc
-import stages
 
 LIMITS = """\
 Narrower than acs-wfc-unet and acs-wfc-vi, for speed, it misses more than they do; how much more is
 in the documentation, under Validation.
 """
-TEXTS = acs_wfc.TEXTS | {
-    "recipe": "acs_wfc_fast.py",
-    "limits": LIMITS + acs_wfc.TEXTS["limits"],
-}
-
 
 if __name__ == "__main__":
-    stages.run(
+    acs_wfc.train_family(
         "acs-wfc-fast",
-        acs_wfc.dataset,
-        TEXTS,
-        version="3",
+        "3",
+        recipe="acs_wfc_fast.py",
+        limits=LIMITS,
         hidden=8,
         growth=3,
-        **acs_wfc.OF_HST | acs_wfc.LENGTHS,
     )

@@ -8,24 +8,17 @@ Twice the feature maps of acs-wfc-unet, on the scenes of recipes/acs_wfc.py, fro
 """
 
 import acs_wfc
-import stages
 
 LIMITS = """\
 Wider than acs-wfc-unet and acs-wfc-vi, it misses less than they do, and takes some three times as
 long on a CPU; figures are in the documentation, under Validation and Performance.
 """
-TEXTS = acs_wfc.TEXTS | {
-    "recipe": "acs_wfc_large.py",
-    "limits": LIMITS + acs_wfc.TEXTS["limits"],
-}
-
 
 if __name__ == "__main__":
-    stages.run(
+    acs_wfc.train_family(
         "acs-wfc-large",
-        acs_wfc.dataset,
-        TEXTS,
-        version="1",
+        "1",
+        recipe="acs_wfc_large.py",
+        limits=LIMITS,
         hidden=32,
-        **acs_wfc.OF_HST | acs_wfc.LENGTHS,
     )

@@ -17,7 +17,10 @@ LAYERS = [
     ["models"],
     ["inference"],
     ["detector", "_inputs"],
-    ["training", "cosmicray", "_result", "_unfamiliar", "hst", "catalog", "_hits", "data"],
+    [
+        "training", "cosmicray", "_exposure", "_result", "_unfamiliar", "hst", "catalog", "_hits",
+        "data",
+    ],
     ["survey"],
     ["cli"],
 ]  # fmt: skip
