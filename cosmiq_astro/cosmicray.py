@@ -48,9 +48,11 @@ def cosmicray_vi(
         per second. An array is taken to be in electron unless ``gain`` is
         given. It is not modified.
     T : int, optional
-        Number of weight draws, 1 or more, best a multiple of 4. Every other
-        one sees the image transposed. Lower it to save time (a mask needs no
-        more than 4), raise it for a smoother uncertainty plane.
+        Number of weight draws, 1 or more, best a multiple of 4, of 8 for
+        ``acs-wfc-large-vi``. Every other one sees the image transposed, and
+        half of those of that model see it turned by half a turn. Lower it to
+        save time (a mask needs no more than 4), raise it for a smoother
+        uncertainty plane.
     model : str, path-like or Model, optional
         A variational model: a bundled name (see
         `~cosmiq_astro.list_models`), a model folder, or a loaded model.

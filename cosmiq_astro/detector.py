@@ -103,9 +103,10 @@ class CosmicRayDetector:
         mask : array-like, optional
             True or 1 for pixels to leave out: they influence nothing.
         T : int, optional
-            Number of weight draws, 1 or more; every other one sees the image
-            transposed. The Monte Carlo error of the probability falls at least
-            as 1/√T; a deterministic model makes one pass whatever ``T``.
+            Number of weight draws, 1 or more, which see the image in two views
+            or four (`~cosmiq_astro.models.unet.UNetConfig`). The Monte Carlo
+            error of the probability falls at least as 1/√T; a deterministic
+            model makes one pass whatever ``T``.
         seed : int, optional
             Seed of the draws; chosen and reported if None.
         sampling : {'antithetic', 'adaptive', 'independent', 'moments', 'mean'}, optional

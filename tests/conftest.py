@@ -8,9 +8,9 @@ from cosmiq_astro.models.checkpoint import Model
 from cosmiq_astro.models.unet import UNetConfig, empty_unet, initialize_weights
 
 
-def make_model(*, variational=(), levels=3, seed=0, **kwargs):
+def make_model(*, variational=(), levels=3, views=2, seed=0, **kwargs):
     """An untrained model; its weights are large enough for p to move far from one half."""
-    config = UNetConfig(hidden=4, levels=levels, variational=variational)
+    config = UNetConfig(hidden=4, levels=levels, variational=variational, views=views)
     network = initialize_weights(empty_unet(config), torch.Generator().manual_seed(seed))
     network.head.weight.data.mul_(10)
     network.head.bias.data.zero_()

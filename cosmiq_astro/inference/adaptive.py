@@ -19,8 +19,8 @@ __all__ = ["BLOCK_SIZE", "TOLERANCE", "run_adaptive"]
 BLOCK_SIZE = 8
 """Side of the blocks, pixels; they lie on a grid of the image, whatever its tiles."""
 TOLERANCE = 5e-4
-"""A block whose probabilities are all below it after two draws gets no more, nor does one whose
-standard errors of the probability are all below it after 8, 16, 24, and so on."""
+"""A block whose probabilities are all below it after one draw of each view gets no more, nor does
+one whose standard errors of the probability are all below it after 8, 16, 24, and so on."""
 # Draws after which blocks may stop.
 _STAGE = 8
 # Above this share of blocks, drawing all of a tile costs less than the borders of the blocks.
@@ -31,7 +31,7 @@ _TOGETHER = 64
 
 def run_adaptive(features, temperature):
     """
-    Draw a tile twice, straight and transposed, and its blocks on until they have settled.
+    Draw a tile once in each view, and its blocks on until they have settled.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def run_adaptive(features, temperature):
 
 
 def _stages(looks):
-    """Yield the draws in parts, as ``looks``; more than the two that all blocks have had."""
+    """Yield the draws in parts, as ``looks``; more than those that all blocks have had."""
     if sum(len(networks) for networks, _ in looks) > len(looks):
         size = _STAGE // len(looks)
         for first in range(0, max(len(networks) for networks, _ in looks), size):

@@ -12,10 +12,10 @@ from cosmiq_astro.inference.adaptive import BLOCK_SIZE, run_adaptive
 from cosmiq_astro.inference.moments import run_moments
 from cosmiq_astro.inference.novelty import HitFeatures, features_of_hits
 from cosmiq_astro.inference.tiling import plan_tiles
-from cosmiq_astro.models.layers import sample_weights, transpose_kernels, variational_layers
+from cosmiq_astro.models.layers import sample_weights, turn_kernels, variational_layers
 from cosmiq_astro.models.unet import empty_unet
 
-__all__ = ["SAMPLING", "Draws", "draw_networks", "drawn_early", "predict"]
+__all__ = ["SAMPLING", "Draws", "computing", "draw_networks", "drawn_early", "predict"]
 
 PRECISION = ("float32", "bfloat16")
 SAMPLING = ("antithetic", "adaptive", "independent", "moments", "mean")
@@ -53,9 +53,10 @@ def draw_networks(network, T, *, sampling="antithetic", seed):
     Draw the weights of a variational network ``T`` times.
 
     Cosmic rays come from anywhere, so a network with transposed kernels, which
-    sees the image transposed, is as likely as the network itself, and training
-    turns and flips what it shows to either. The posterior is half of the one
-    and half of the other, and draws come from each in turn.
+    sees the image transposed, is as likely as the network itself, and so are
+    those that see the image turned: training turns and flips what it shows to
+    each. The posterior is shared by two or four of them (``views`` of
+    `~cosmiq_astro.models.unet.UNetConfig`), and draws come from each in turn.
 
     Parameters
     ----------
@@ -66,8 +67,8 @@ def draw_networks(network, T, *, sampling="antithetic", seed):
     sampling : {'antithetic', 'adaptive', 'independent', 'moments', 'mean'}
         ``'antithetic'`` and ``'adaptive'`` draw pairs of opposite noise, which
         cancels the error of p̂ that is odd in the noise; ``'moments'`` is the
-        variational network itself and its transposed one, and ``'mean'`` one
-        network with the posterior means.
+        variational network itself in each view, and ``'mean'`` one network with
+        the posterior means.
     seed : int
         Seed of the draws. Draw ``t`` is the same for any ``T`` above it.
 
@@ -90,16 +91,17 @@ def draw_networks(network, T, *, sampling="antithetic", seed):
             f"sampling={sampling!r} needs a model that draws weights in its last block alone "
             f"(merge.0.*, head), and this one does in {', '.join(early)}; use 'antithetic'"
         )
-    both = [network, _transposed(network)]
+    n_views = network.config.views
+    views = [network, *(_turned(network, view) for view in range(1, n_views))]
     if sampling == "moments":
-        return both
+        return views
     generator = torch.Generator().manual_seed(seed)
     networks, noises = [], []
     for t in range(T):
-        one = both[t % 2]
-        # Pairs of opposite noise are draws 0 and 2, 1 and 3, 4 and 6, and so on.
-        is_opposite = sampling != "independent" and t % 4 > 1
-        opposite = {name: -e for name, e in noises[t - 2].items()} if is_opposite else None
+        one = views[t % n_views]
+        # Pairs of opposite noise are draws of one view: with two, 0 and 2, 1 and 3, 4 and 6 …
+        is_opposite = sampling != "independent" and t % (2 * n_views) >= n_views
+        opposite = {name: -e for name, e in noises[t - n_views].items()} if is_opposite else None
         weights, noise = sample_weights(one, generator, noise=opposite)
         networks.append(_deterministic(one, weights))
         noises.append(noise)
@@ -123,10 +125,10 @@ def drawn_early(network):
     return [name for name in variational_layers(network) if not name.startswith(LAST_BLOCK)]
 
 
-def _transposed(network):
-    """Return a network that sees images transposed."""
+def _turned(network, view):
+    """Return a network that sees images turned, see `turn_kernels`."""
     other = empty_unet(network.config).requires_grad_(False)
-    other.load_state_dict(transpose_kernels(network.state_dict()), assign=True)
+    other.load_state_dict(turn_kernels(network.state_dict(), view), assign=True)
     return other.eval()
 
 
@@ -195,7 +197,7 @@ def predict(
     for tile in progress(tiles):
         inputs = torch.from_numpy(read(tile))[None].to(device)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with _computing(device, precision):
+        with computing(device, precision):
             features = Features(inputs, tile.crop, groups)
             found = run(features, temperature)
         hits.add(features_of_hits(inner(first, features.first[0]), found[0]))
@@ -204,8 +206,22 @@ def predict(
     return Draws(*planes[:3], hits, *planes[3:])
 
 
-def _computing(device, precision):
-    """Return a context in which convolutions have the precision asked for."""
+def computing(device, precision):
+    """
+    Give the precision asked for to the convolutions of a block of code.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where they run.
+    precision : {'float32', 'bfloat16'}
+        Theirs.
+
+    Returns
+    -------
+    context : context manager
+        For ``with``; nothing is changed after it.
+    """
     if precision == "bfloat16":
         return torch.autocast(device.type, torch.bfloat16)
     if device.type == "cuda":

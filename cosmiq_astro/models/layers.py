@@ -11,7 +11,7 @@ __all__ = [
     "inverse_softplus",
     "kl_divergence",
     "sample_weights",
-    "transpose_kernels",
+    "turn_kernels",
     "variational_layers",
 ]
 
@@ -179,28 +179,31 @@ def sample_weights(network, generator=None, *, noise=None):
     return weights, used
 
 
-def transpose_kernels(parameters):
+def turn_kernels(parameters, view):
     """
-    Transpose the kernels of convolutions.
+    Turn the kernels of convolutions.
 
-    A network with transposed kernels says of a transposed image what the
-    network itself says of the image, transposed.
+    A network with turned kernels says of an image turned alike what the
+    network itself says of the image, turned.
 
     Parameters
     ----------
     parameters : dict of Tensor
         Parameters by name; those with four axes are kernels, the last two
         being theirs.
+    view : {0, 1, 2, 3}
+        As they are, transposed, turned by half a turn, or both.
 
     Returns
     -------
-    transposed : dict of Tensor
-        The same, kernels transposed, in channels-last order, as networks are
+    turned : dict of Tensor
+        The same, kernels turned, in channels-last order, as networks are
         kept.
     """
-    return {
-        name: value.transpose(2, 3).contiguous(memory_format=torch.channels_last)
-        if value.ndim == 4
-        else value
-        for name, value in parameters.items()
-    }
+
+    def turn(kernel):
+        kernel = kernel.transpose(2, 3) if view & 1 else kernel
+        kernel = kernel.flip(2, 3) if view & 2 else kernel
+        return kernel.contiguous(memory_format=torch.channels_last)
+
+    return {name: turn(value) if value.ndim == 4 else value for name, value in parameters.items()}

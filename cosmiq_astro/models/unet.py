@@ -56,6 +56,10 @@ class UNetConfig:
         Patterns (`fnmatch`) of the layers that are variational, for example
         ``("*",)`` for all and ``("merge.0.*", "head")`` for the last ones;
         empty for the deterministic baseline.
+    views : {2, 4}
+        How many copies of it the posterior of a variational network counts: itself and one
+        that sees the image transposed, or also both of these turned by half a turn. Each
+        takes a look at the image: 4 are the more accurate, and the slower.
     """
 
     channels: tuple[str, ...] = ("asinh", "anscombe")
@@ -63,6 +67,7 @@ class UNetConfig:
     levels: int = 3
     growth: int = 2
     variational: tuple[str, ...] = ()
+    views: int = 2
 
     def __post_init__(self):
         # JSON has lists only.
@@ -74,6 +79,8 @@ class UNetConfig:
                 raise ValueError(f"{name} must be a positive integer, got {value!r}")
             if value > highest:
                 raise ValueError(f"{name} must be {highest} or less, got {value}")
+        if self.views not in (2, 4):
+            raise ValueError(f"views must be 2 or 4, got {self.views!r}")
         if not self.channels or set(self.channels) - set(CHANNELS):
             raise ValueError(f"channels must be some of {', '.join(CHANNELS)}, got {self.channels}")
 

@@ -3,13 +3,14 @@
 import torch
 from torch import nn
 from torch.func import functional_call
+from tqdm import tqdm
 
 from cosmiq_astro.models.layers import sample_weights, variational_layers
 from cosmiq_astro.training._batches import prepare_batches
 from cosmiq_astro.training._schedule import kl_weight, learning_rate
 from cosmiq_astro.training.losses import masked_cross_entropy
 
-__all__ = ["train_epoch", "training_batches", "validate"]
+__all__ = ["count_steps", "train_epoch", "training_batches", "validate"]
 
 _VALIDATION_DRAWS = 4
 
@@ -56,7 +57,33 @@ def training_batches(fabric, network, dataset, first_epoch, settings, workers):
     )
 
 
-def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches):
+def count_steps(settings, first_epoch, *, shown):
+    """
+    Return a progress bar of all steps of a run.
+
+    Parameters
+    ----------
+    settings : `~cosmiq_astro.training._schedule.Settings`
+        Of the run.
+    first_epoch : int
+        From 0.
+    shown : bool
+        Whether to show it.
+
+    Returns
+    -------
+    bar : `tqdm.tqdm`
+        For `train_epoch`.
+    """
+    return tqdm(
+        total=settings.epochs * settings.batches_per_epoch,
+        initial=first_epoch * settings.batches_per_epoch,
+        unit="step",
+        disable=not shown,
+    )
+
+
+def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches, bar):
     """
     Train for one epoch.
 
@@ -76,6 +103,8 @@ def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches):
         Of the run.
     batches : iterator
         Gives the next batch of the run, see `training_batches`.
+    bar : `tqdm.tqdm`
+        From `count_steps`.
 
     Returns
     -------
@@ -91,6 +120,7 @@ def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches):
     network = model.module.network
     beta = kl_weight(settings, epoch)
     loss_sum = 0.0
+    bar.set_description(f"epoch {epoch + 1} of {settings.epochs}")
     kl_per_pixel = torch.zeros(())
     for step in range(settings.batches_per_epoch):
         rate = learning_rate(settings, epoch, step)
@@ -113,6 +143,7 @@ def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches):
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         loss_sum += data_term.item()
+        bar.update()
     loss = loss_sum / settings.batches_per_epoch
     if fabric.world_size > 1:
         loss = float(fabric.all_reduce(torch.tensor(loss)))

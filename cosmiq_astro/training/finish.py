@@ -14,7 +14,7 @@ from cosmiq_astro.calibration import (
     tpr_at_fpr,
 )
 from cosmiq_astro.inference.novelty import features_of_hits, fit_known_hits
-from cosmiq_astro.inference.sampling import draw_networks, drawn_early
+from cosmiq_astro.inference.sampling import computing, draw_networks, drawn_early
 from cosmiq_astro.inference.stars import fit_known_stars, measure_stars
 from cosmiq_astro.preprocess import normalize, subtract_sky
 from cosmiq_astro.training.datasets import make_batch
@@ -46,7 +46,7 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
     Parameters
     ----------
     model : `~cosmiq_astro.models.checkpoint.Model`
-        A trained model.
+        A trained model; its network is used where it is, on CPU or GPU.
     validation : dataset
         Two frames or more that the model was not trained on.
     T : int, optional
@@ -81,13 +81,14 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
     networks = draw_networks(model.network, T, sampling=sampling, seed=seed)
     channels = model.network.config.channels
     patches = {"n_patches": n_patches, "patch_size": patch_size, "margin": model.network.grid}
-    logits, labels = _logits(networks, channels, to_fit, **patches, seed=(seed, 0))
-    temperature = float(fit_temperature(logits, labels, from_logits=True))
-    threshold = float(choose_threshold(_mean(logits, temperature), labels, f_beta=0.5))
-    logits, labels = _logits(networks, channels, to_score, **patches, seed=(seed, 1))
-    patches["n_patches"] *= 4
-    hits, stars = _look(networks[0], channels, to_fit, **patches, seed=(seed, 2))
-    other_hits, other_stars = _look(networks[0], channels, to_score, **patches, seed=(seed, 3))
+    with computing(model.network.head.weight.device, "float32"):
+        logits, labels = _logits(networks, channels, to_fit, **patches, seed=(seed, 0))
+        temperature = float(fit_temperature(logits, labels, from_logits=True))
+        threshold = float(choose_threshold(_mean(logits, temperature), labels, f_beta=0.5))
+        logits, labels = _logits(networks, channels, to_score, **patches, seed=(seed, 1))
+        patches["n_patches"] *= 4
+        hits, stars = _look(networks[0], channels, to_fit, **patches, seed=(seed, 2))
+        other_hits, other_stars = _look(networks[0], channels, to_score, **patches, seed=(seed, 3))
     fitted = replace(
         model,
         temperature=temperature,
@@ -129,11 +130,10 @@ def _look(network, channels, frames, *, n_patches, patch_size, margin, seed):
         patch = frames.patch(int(rng.integers(frames.n_frames)), patch_size, rng)
         pixels = subtract_sky(patch.image, patch.usable, patch.statistics.sky)
         inputs = normalize(np.pad(pixels, margin, mode="symmetric"), patch.statistics, channels)
-        inputs = torch.from_numpy(inputs[None]).contiguous(memory_format=torch.channels_last)
-        features = network.features(inputs)
-        logits = network.finish(features)[0, 0, inside, inside]
+        features = network.features(_on_device_of(network, inputs[None]))
+        logits = network.finish(features)[0, 0, inside, inside].cpu()
         probability = torch.sigmoid(logits) * torch.from_numpy(patch.usable)
-        hits.append(features_of_hits(features[0, :, inside, inside], probability))
+        hits.append(features_of_hits(features[0, :, inside, inside].cpu(), probability))
         stars.append(measure_stars(pixels, probability.numpy(), patch.statistics.noise))
     return hits, stars
 
@@ -145,7 +145,12 @@ def _logits(networks, channels, frames, *, n_patches, patch_size, margin, seed):
     for start in range(0, n_patches, _BATCH):
         rng = np.random.default_rng([*seed, start])
         inputs, label, valid = make_batch(frames, _BATCH, patch_size, channels, rng, margin=margin)
-        inputs = torch.from_numpy(inputs).contiguous(memory_format=torch.channels_last)
-        logits.append(np.stack([network(inputs).numpy()[valid] for network in networks]))
+        inputs = _on_device_of(networks[0], inputs)
+        logits.append(np.stack([network(inputs).cpu().numpy()[valid] for network in networks]))
         labels.append(label[valid])
     return np.concatenate(logits, axis=1), np.concatenate(labels)
+
+
+def _on_device_of(network, inputs):
+    inputs = torch.from_numpy(inputs).to(network.head.weight.device)
+    return inputs.contiguous(memory_format=torch.channels_last)

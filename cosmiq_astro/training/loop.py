@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from astropy.table import Table
 from lightning_fabric import Fabric
-from tqdm import tqdm
 
 from cosmiq_astro.models.checkpoint import Model
 from cosmiq_astro.models.unet import UNetConfig, empty_unet
 from cosmiq_astro.training._checkpoint import State, read_checkpoint, resume, write_checkpoint
-from cosmiq_astro.training._epoch import train_epoch, training_batches, validate
+from cosmiq_astro.training._epoch import count_steps, train_epoch, training_batches, validate
 from cosmiq_astro.training._schedule import Settings, check_settings
 from cosmiq_astro.training._start import freeze_layers, start_network
 from cosmiq_astro.training.losses import ElboNetwork
@@ -292,8 +291,7 @@ class _Run:
         optimizer = torch.optim.Adam(trained, lr=settings.learning_rate)
         model, optimizer = fabric.setup(ElboNetwork(network), optimizer)
         state = resume(checkpoint, network, optimizer, settings) if checkpoint else State()
-        progress_bar = progress_bar and fabric.is_global_zero
-        bar = tqdm(total=settings.epochs, initial=state.epoch, disable=not progress_bar)
+        bar = count_steps(settings, state.epoch, shown=progress_bar and fabric.is_global_zero)
         batches = training_batches(
             fabric, network, self.dataset, state.epoch, settings, self.workers
         )
@@ -303,7 +301,7 @@ class _Run:
                     break
                 start = time.monotonic()
                 row = train_epoch(
-                    fabric, model, optimizer, self.dataset, state.epoch, settings, batches
+                    fabric, model, optimizer, self.dataset, state.epoch, settings, batches, bar
                 )
                 row["val_loss"] = validate(fabric, network, self.validation, settings, self.workers)
                 row["seconds"] = time.monotonic() - start
@@ -312,7 +310,6 @@ class _Run:
                     write_checkpoint(checkpoint, network, optimizer, state, settings, self.about)
                 self._tell(row)
                 fabric.barrier()
-                bar.update()
                 bar.set_postfix(train=f"{row['train_loss']:.5f}", val=f"{row['val_loss']:.5f}")
         for logger in fabric.loggers:
             logger.finalize("success")

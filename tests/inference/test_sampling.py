@@ -1,3 +1,5 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
@@ -60,17 +62,43 @@ def test_the_last_block_needs_no_more_of_the_halo_than_it_says(make_tiny, levels
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3])
-def test_every_other_draw_sees_the_image_transposed(make_tiny, levels):
-    network = make_tiny(variational=("*",), levels=levels, seed=3).network
+def test_draws_see_the_image_in_turned_views(make_tiny, levels):
+    network = make_tiny(variational=("*",), levels=levels, views=4, seed=3).network
     for layer in variational_layers(network).values():
         layer.set_posterior_sigma(relative=1e-6)
     x = torch.randn(1, 2, 32, 24, generator=torch.Generator().manual_seed(0))
+
+    def transposed(image):
+        return image.transpose(2, 3)
+
+    def turned(image):
+        return image.flip(2, 3)
+
     with torch.no_grad():
-        straight, transposed = (one(x) for one in draw_networks(network, 2, seed=1))
-        expected = network(x), network(x.transpose(2, 3)).transpose(2, 3)
-    torch.testing.assert_close(straight, expected[0], rtol=0, atol=1e-4)
-    torch.testing.assert_close(transposed, expected[1], rtol=0, atol=1e-4)
-    assert not torch.allclose(straight, transposed, rtol=0, atol=1e-3)
+        found = [one(x) for one in draw_networks(network, 4, seed=1)]
+        expected = [
+            network(x),
+            transposed(network(transposed(x))),
+            turned(network(turned(x))),
+            turned(transposed(network(transposed(turned(x))))),
+        ]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
+    for one, other in combinations(found, 2):
+        assert not torch.allclose(one, other, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("views", [2, 4])
+def test_opposite_draws_share_a_view(make_tiny, views):
+    network = make_tiny(variational=("head",), views=views).network
+    draws = draw_networks(network, 4 * views, seed=1)
+    mean = draw_networks(network, 1, sampling="mean", seed=0)[0].head.weight
+    for first in (0, 2 * views):
+        for one, other in zip(
+            draws[first : first + views], draws[first + views : first + 2 * views], strict=True
+        ):
+            torch.testing.assert_close(one.head.weight + other.head.weight, 2 * mean)
+            assert one.down[0][0].weight.data_ptr() == other.down[0][0].weight.data_ptr()
 
 
 def test_a_transposed_image_gives_transposed_maps(frame, make_tiny):
