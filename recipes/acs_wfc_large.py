@@ -1,10 +1,12 @@
 """
 Train the bundled models acs-wfc-large-unet and acs-wfc-large-vi.
 
-python recipes/acs_wfc_large.py --data DIR --work DIR [--stage unet|vi|all]
+python recipes/acs_wfc_large.py --data DIR --work DIR [--init NAME] [--stage unet|vi|all]
                                 [--device cuda --workers N]
 
-Twice the feature maps of acs-wfc-unet, on the scenes of recipes/acs_wfc.py, from random weights.
+Twice the feature maps of acs-wfc-unet, on the scenes of recipes/acs_wfc.py. Version 2
+began from version 1 (--init acs-wfc-large-unet, as it was in commit 9dcf0a7), and that from random
+weights.
 """
 
 import acs_wfc
@@ -17,8 +19,9 @@ long on a CPU; figures are in the documentation, under Validation and Performanc
 if __name__ == "__main__":
     acs_wfc.train_family(
         "acs-wfc-large",
-        "1",
+        "2",
         recipe="acs_wfc_large.py",
         limits=LIMITS,
         hidden=32,
+        views=4,
     )

@@ -51,6 +51,8 @@ Widths and elongations are those of 95 % of 512 patches.
 {limits}
 """
 
+TURNED = {2: "", 4: ", every other two see it turned by half a turn"}
+
 
 def model_card(model, result, scores, settings, texts, *, start, sigma_scale):
     """
@@ -96,7 +98,7 @@ def model_card(model, result, scores, settings, texts, *, start, sigma_scale):
         variational=(
             " (means and standard deviations of Gaussian posteriors over the weights and biases of "
             f"the layers {', '.join(network.config.variational)};\n"
-            "every other draw sees the image transposed)"
+            f"every other draw sees the image transposed{TURNED[network.config.views]})"
             if is_vi
             else ""
         ),

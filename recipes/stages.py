@@ -47,6 +47,7 @@ def run(
     knows_hits=True,
     hidden=16,
     growth=2,
+    views=2,
     batch_size=4,
     learning_rate=1e-3,
 ):
@@ -73,6 +74,8 @@ def run(
     hidden, growth : int
         Feature maps of the first level, and their growth with each level below, where the
         baseline does not go on from a model.
+    views : {2, 4}
+        In which the variational model looks at an image, see `UNetConfig`.
     batch_size : int
         Patches of 192 x 192 pixels per step of the baseline.
     learning_rate : float
@@ -125,8 +128,11 @@ def run(
             **settings,
         )
         result.history.write(arguments.work / f"{name}_history.ecsv", overwrite=True)
-        scale_sigma(result.model.network, SIGMA_SCALE)
+        network = result.model.network.to(arguments.device)
+        network.config = dataclasses.replace(network.config, views=views if method == "vi" else 2)
+        scale_sigma(network, SIGMA_SCALE)
         model, scores = calibrate(result.model, validation)
+        model.network.cpu()
         ranges = {name: getattr(conditions, name) for name in ("exposure_time", "readnoise")}
         model = dataclasses.replace(model, version=version, ranges=ranges)
         if not knows_hits:
