@@ -17,8 +17,8 @@ PAIRS = {
     "deepCR": ("deepCR ACS-WFC", "deepCR", "right"),
     "unet": ("cosmicray_unet", "acs-wfc-unet", "left"),
     "vi, T=4": ("cosmicray_vi, T=4", "acs-wfc-vi@4", "right"),
-    "vi, T=16": ("cosmicray_vi, T=16", "acs-wfc-vi@16", "below"),
-    "vi, moments": ("cosmicray_vi, moments", "acs-wfc-vi@moments", "left"),
+    "vi, T=16": ("cosmicray_vi, T=16", "acs-wfc-vi@16", "left"),
+    "vi, moments": ("cosmicray_vi, moments", "acs-wfc-vi@moments", "above"),
     "fast-unet": ("cosmicray_unet, fast", "acs-wfc-fast-unet", "left"),
     "fast-vi, T=16": ("cosmicray_vi, T=16, fast", "acs-wfc-fast-vi@16", "left"),
     "large-unet": ("cosmicray_unet, large", "acs-wfc-large-unet", "below"),
@@ -43,8 +43,8 @@ def main():
             y = float(scores[score][scores["tool"] == tool][0])
             y = 1 - y if score.startswith("tpr") else y
             panel.plot(x, y, "o", color="C1" if tool == "deepCR" else "C0")
-            offset = {"left": (6, 4), "right": (-6, 4), "below": (0, -14)}[side]
-            align = {"below": "center"}.get(side, side)
+            offset = {"left": (6, 4), "right": (-6, 4), "below": (0, -14), "above": (0, 7)}[side]
+            align = side if side in ("left", "right") else "center"
             panel.annotate(name, (x, y), offset, textcoords="offset points", fontsize=8, ha=align)
         panel.set(xscale="log", yscale="log", xlabel="seconds per megapixel", ylabel=label)
         panel.margins(x=0.12, y=0.12)
