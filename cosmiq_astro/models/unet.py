@@ -79,7 +79,7 @@ class UNetConfig:
                 raise ValueError(f"{name} must be a positive integer, got {value!r}")
             if value > highest:
                 raise ValueError(f"{name} must be {highest} or less, got {value}")
-        if self.views not in (2, 4):
+        if not isinstance(self.views, int) or self.views not in (2, 4):
             raise ValueError(f"views must be 2 or 4, got {self.views!r}")
         if not self.channels or set(self.channels) - set(CHANNELS):
             raise ValueError(f"channels must be some of {', '.join(CHANNELS)}, got {self.channels}")

@@ -59,6 +59,12 @@ def test_bad_configuration(name, value):
         UNetConfig(**{name: value})
 
 
+@pytest.mark.parametrize("value", [0, 3, 8, 4.0, "4", None])
+def test_views_are_two_or_four(value):
+    with pytest.raises(ValueError, match="views must be 2 or 4, got"):
+        UNetConfig(views=value)
+
+
 @pytest.mark.parametrize("levels", [1, 2, 3, 4])
 @pytest.mark.parametrize(
     "window",
