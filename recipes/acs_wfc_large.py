@@ -12,7 +12,7 @@ weights.
 import acs_wfc
 
 LIMITS = """\
-Wider than acs-wfc-unet and acs-wfc-vi, it misses less than they do, and takes some three times as
+Wider than acs-wfc-unet and acs-wfc-vi, it misses less than they do, and takes some four times as
 long on a CPU; figures are in the documentation, under Validation and Performance.
 """
 

@@ -129,7 +129,8 @@ def run(
         )
         result.history.write(arguments.work / f"{name}_history.ecsv", overwrite=True)
         network = result.model.network.to(arguments.device)
-        network.config = dataclasses.replace(network.config, views=views if method == "vi" else 2)
+        if method == "vi":
+            network.config = dataclasses.replace(network.config, views=views)
         scale_sigma(network, SIGMA_SCALE)
         model, scores = calibrate(result.model, validation)
         model.network.cpu()
