@@ -33,7 +33,7 @@ FILTERS = ("f435w", "f606w", "f814w")
 SKY = {"f435w": 0.04, "f606w": 0.13, "f814w": 0.11}
 TIMES = (100, 500, 1500)
 # Of set e, with how many frames there are of each: short exposures have few hits.
-CONDITION_TIMES = {10: 10, 100: 3, 1000: 1, 2000: 1}
+CONDITION_TIMES = {10: 20, 100: 6, 1000: 4, 2000: 4}
 READNOISE = 4.5
 HIT_RATE = 2.25e-6  # one per second and cm2, on pixels of 15 um
 TINYTIM_SCALE = 0.0495  # arcsec
@@ -74,8 +74,10 @@ class Spec:
     @property
     def groups(self):
         """Names of all rows that the frame counts in."""
-        if self.part in "de":
+        if self.part == "d":
             return ("all", self.cell)
+        if self.part == "e":
+            return ("all", f"{self.exptime:g} s", f"sky {self.sky:g}", self.cell)
         return ("all", self.field, self.psf.upper(), f"{self.exptime:g} s", self.cell)
 
     @property

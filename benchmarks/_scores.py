@@ -26,6 +26,7 @@ __all__ = [
     "count",
     "fit_platt",
     "paired_bootstrap",
+    "precision_interval",
     "scores",
     "upper_limit",
 ]
@@ -180,6 +181,17 @@ def at_threshold(counts):
         "stars_flagged": float(counts.stars_flagged),
         "stars_limit": upper_limit(counts.stars_flagged, counts.stars),
     }
+
+
+def precision_interval(counts, n_resamples, seed):
+    """Return low and high ends (95 %) of the precision, from frames drawn with replacement."""
+    flagged = np.array([c.flagged for c in counts])
+    times = np.random.default_rng(seed).multinomial(
+        len(flagged), np.full(len(flagged), 1 / len(flagged)), n_resamples
+    )
+    clean, hit = (times @ flagged).T
+    low, high = np.nanquantile(hit / np.maximum(clean + hit, 1), (0.025, 0.975))
+    return {"precision_low": float(low), "precision_high": float(high)}
 
 
 def upper_limit(k, n, level=0.95):

@@ -31,11 +31,16 @@ TITLES = {
     "d": ("Unfamiliar exposures", f"500 s, three fields, two frames each. {LABELS}"),
     "e": (
         "Exposure times and sky levels",
-        "Three fields, ten frames each of 10 s, three of 100 s, one of 1,000 and 2,000 s. "
-        f"{LABELS}",
+        "Three fields and three skies (electron per second and pixel), for each 20 frames of 10 s, "
+        f"six of 100 s, and four of 1,000 and 2,000 s. {LABELS}",
     ),
 }
+LEFT_OUT = {
+    **dict.fromkeys("ab", "rows of single cells, of filters and of times"),
+    "e": "rows of 'deepCR Platt in-sample'",
+}
 FIELDS = ("all", "extragalactic", "globular", "galaxy")
+OVERALL = ("tool", "group", "n_frames", "tpr@0.05%", "tpr@0.5%", "nll", "brier", "ece", "aurc")
 COLUMNS = {
     **dict.fromkeys(
         "ab",
@@ -46,13 +51,8 @@ COLUMNS = {
             *("false_far", "stars", "stars_flagged"),
         ),
     ),
-    **dict.fromkeys(
-        "de",
-        (
-            *("tool", "group", "n_frames", "tpr@0.05%", "tpr@0.5%", "nll", "brier", "ece", "aurc"),
-            *("precision", "recall", "false_far"),
-        ),
-    ),
+    "d": (*OVERALL, "precision", "recall", "false_far"),
+    "e": (*OVERALL, "precision", "precision_low", "precision_high", "recall", "false_far"),
 }
 
 
@@ -74,9 +74,11 @@ def summaries(tables, differences, command):
         short = table.copy()
         if part in "ab":
             short = short[np.isin(short["group"], FIELDS)]
+        if part == "e":  # twenty rows for each tool
+            short = short[short["tool"] != "deepCR Platt in-sample"]
         if part in COLUMNS:
             short = short[[name for name in COLUMNS[part] if name in short.colnames]]
-        found[f"accuracy_{part}"] = _described(short, *TITLES[part], command)
+        found[f"accuracy_{part}"] = _described(short, *TITLES[part], command, LEFT_OUT.get(part))
     every = [
         Table({"set": [part] * len(rows), **{n: rows[n] for n in rows.colnames}})
         for part, table in differences.items()
@@ -99,14 +101,11 @@ def summaries(tables, differences, command):
 SCORES = ("tpr@0.05%", "tpr@0.5%", "nll", "brier", "ece", "aurc")
 
 
-def _described(table, title, description, command):
+def _described(table, title, description, command, left_out=None):
     for column in table.columns.values():
         if column.dtype.kind == "f":
             column.info.format = ".4g"
-    table.meta = {
-        "title": title,
-        "description": description,
-        "command": command,
-        "left out": "rows of single cells, of filters and of times",
-    }
+    table.meta = {"title": title, "description": description, "command": command}
+    if left_out:
+        table.meta["left out"] = left_out
     return table

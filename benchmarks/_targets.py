@@ -5,8 +5,6 @@ from _scores import CLASSES, FPR, upper_limit
 
 __all__ = ["print_targets"]
 
-LEAST_FLAGGED = 100  # pixels: with fewer, a false-discovery rate says nothing
-
 
 def print_targets(tables, models):
     """
@@ -103,9 +101,20 @@ def _conditions(table, model):
     worst = cells[np.argmax(cells["false_far"])]
     text = f"(e) false positives far from hits at most {worst['false_far']:.1e}"
     _say(worst["false_far"] <= 1e-5, f"{text}, in {worst['group']}; at most 1e-5")
-    some = cells[cells["flagged"] >= LEAST_FLAGGED]
-    low, high = 1 - np.max(some["precision"]), 1 - np.min(some["precision"])
-    text = f"(e) false-discovery rate {low:.4f} to {high:.4f} in {len(some)} cells"
-    _say(
-        high <= 2 * low, f"{text} of {LEAST_FLAGGED} flagged pixels or more; at most a factor of 2"
-    )
+    rows = table[table["tool"] == model]
+    groups = {
+        "exposure times": [group.endswith(" s") for group in rows["group"]],
+        "sky levels": [group.startswith("sky") for group in rows["group"]],
+        "cells": rows["is_cell"],
+    }
+    for name, chosen in groups.items():
+        some = rows[chosen]
+        rates = 1 - some["precision"]
+        low, high = (
+            "{:.4f} [{:.4f}, {:.4f}]".format(
+                rates[i], 1 - some["precision_high"][i], 1 - some["precision_low"][i]
+            )
+            for i in (np.argmin(rates), np.argmax(rates))
+        )
+        ratio = rates.max() / rates.min()
+        _say(ratio <= 2, f"(e) false-discovery rate over {name}: {low} to {high}, at most twice")

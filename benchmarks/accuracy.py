@@ -44,6 +44,7 @@ from _scores import (
     count,
     fit_platt,
     paired_bootstrap,
+    precision_interval,
     rates_by_charge,
     scores,
 )
@@ -92,9 +93,9 @@ def groups_of(specs):
     """Return the indices of the frames of each row: all, then groups, then cells."""
     groups = {}
     for i, spec in enumerate(specs):
-        for group in spec.groups:
-            groups.setdefault(group, []).append(i)
-    return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
+        for position, group in enumerate(spec.groups):
+            groups.setdefault((position, group), []).append(i)
+    return {group: index for (_, group), index in sorted(groups.items(), key=lambda g: g[0][0])}
 
 
 def score_rows(name, counts, specs, *, n_resamples, platt=None, calibrated=True):
@@ -109,6 +110,8 @@ def score_rows(name, counts, specs, *, n_resamples, platt=None, calibrated=True)
         row |= scores(total.histogram, **options)
         if platt is None:
             row |= rates_by_charge(total.histogram) | at_threshold(total)
+        if len(index) >= LEAST_FRAMES and n_resamples and platt is None:
+            row |= precision_interval(chosen, n_resamples, SEED)
         if len(index) >= LEAST_FRAMES and n_resamples and group not in cells:
             stack = np.stack([c.histogram for c in chosen])
             row |= bootstrap(stack, n_resamples, SEED, **options)

@@ -14,13 +14,16 @@ from torch.nn import functional
 
 from cosmiq_astro.inference._draw import Sums, inner, probability_and_entropy
 
-__all__ = ["BLOCK_SIZE", "TOLERANCE", "run_adaptive"]
+__all__ = ["BLOCK_SIZE", "NEGLIGIBLE", "TOLERANCE", "run_adaptive"]
 
 BLOCK_SIZE = 8
 """Side of the blocks, pixels; they lie on a grid of the image, whatever its tiles."""
 TOLERANCE = 5e-4
-"""A block whose probabilities are all below it after one draw of each view gets no more, nor does
-one whose standard errors of the probability are all below it after 8, 16, 24, and so on."""
+"""A block whose standard errors of the probability are all below it after 8, 16, 24 draws, and so
+on, gets no more."""
+NEGLIGIBLE = 2e-4
+"""Nor does a block whose probabilities are all below it after one draw of each view. Lower: so few
+draws tell little of their scatter, and many may give several times as much."""
 # Draws after which blocks may stop.
 _STAGE = 8
 # Above this share of blocks, drawing all of a tile costs less than the borders of the blocks.
@@ -54,7 +57,7 @@ def run_adaptive(features, temperature):
     ny, nx = sums.planes()[0].shape[1:]
     found = _in_blocks(torch.cat(sums.planes()))  # mean, standard deviation, entropy
     n_draws = torch.full(found.shape[1:3], len(looks), dtype=torch.int32, device=found.device)
-    active = _largest(found[0]) > TOLERANCE
+    active = _largest(found[0]) > NEGLIGIBLE
     drawn, n = torch.zeros_like(found), 0  # of all draws of the blocks that are active
     for stage in _stages(looks):
         if not active.any():

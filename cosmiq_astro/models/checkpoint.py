@@ -23,9 +23,7 @@ __all__ = ["Model", "check_weights", "load_model", "save_model"]
 
 
 _RANGES = ("exposure_time", "readnoise")
-# Wider, and a configuration asks for more memory than any model here has use for.
 _LARGEST_WEIGHT = 1e9
-# In the file of the weights, beside the network's own.
 # What the weights' file holds beside them, by its prefix.
 _KNOWN = {"known_hits": KnownHits, "known_stars": KnownStars}
 # Beyond these logits overflow, or all probabilities are one half.
