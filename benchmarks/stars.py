@@ -16,11 +16,17 @@ from _scores import at_threshold
 from accuracy import Run
 from astropy.table import Table
 
+MODELS = [
+    f"{family}-{method}"
+    for family in ("acs-wfc", "acs-wfc-fast", "acs-wfc-large", "ccd")
+    for method in ("unet", "vi")
+]
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--models", default="acs-wfc-unet,acs-wfc-vi,ccd-unet,ccd-vi")
+    parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--frames-per-cell", type=int, default=6)
     parser.add_argument("--work", type=Path, default=Path("accuracy_work"))
     parser.add_argument("--out", type=Path, default=Path("accuracy"))
