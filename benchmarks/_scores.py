@@ -183,17 +183,6 @@ def at_threshold(counts):
     }
 
 
-def precision_interval(counts, n_resamples, seed):
-    """Return low and high ends (95 %) of the precision, from frames drawn with replacement."""
-    flagged = np.array([c.flagged for c in counts])
-    times = np.random.default_rng(seed).multinomial(
-        len(flagged), np.full(len(flagged), 1 / len(flagged)), n_resamples
-    )
-    clean, hit = (times @ flagged).T
-    low, high = np.nanquantile(hit / np.maximum(clean + hit, 1), (0.025, 0.975))
-    return {"precision_low": float(low), "precision_high": float(high)}
-
-
 def upper_limit(k, n, level=0.95):
     """Return the one-sided upper limit of a binomial fraction (Clopper & Pearson 1934)."""
     return float(beta.ppf(level, k + 1, n - k)) if n > k else 1.0
@@ -203,6 +192,13 @@ def bootstrap(histograms, n_resamples, seed, **options):
     """Return low and high ends (95 %) of every score, from frames drawn with replacement."""
     ends = _quantiles([scores(h, **options) for h in _draws(histograms, n_resamples, seed)])
     return {f"{name}_{end}": v for name, pair in ends.items() for end, v in pair.items()}
+
+
+def precision_interval(counts, n_resamples, seed):
+    """Return low and high ends (95 %) of the precision, from frames drawn with replacement."""
+    drawn = _draws(np.array([c.flagged for c in counts]), n_resamples, seed)
+    ends = _quantiles([{"precision": k / (n + k) if n + k else np.nan} for n, k in drawn])
+    return {f"precision_{end}": value for end, value in ends["precision"].items()}
 
 
 def paired_bootstrap(first, second, n_resamples, seed):
@@ -218,12 +214,12 @@ def _difference(first, second):
     return {name: b[name] - a[name] for name in a}
 
 
-def _draws(histograms, n_resamples, seed):
-    """Yield the summed histogram of each resample of the frames."""
-    rng, n = np.random.default_rng(seed), len(histograms)
+def _draws(counts, n_resamples, seed):
+    """Yield the summed counts of each resample of the frames, the first axis."""
+    rng, n = np.random.default_rng(seed), len(counts)
     for _ in range(n_resamples):
         times = rng.multinomial(n, np.full(n, 1 / n))
-        yield np.tensordot(times, histograms, axes=1)
+        yield np.tensordot(times, counts, axes=1)
 
 
 def _quantiles(rows):

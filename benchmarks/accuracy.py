@@ -108,11 +108,11 @@ def score_rows(name, counts, specs, *, n_resamples, platt=None, calibrated=True)
         total = sum(chosen[1:], chosen[0])
         row = {"tool": name, "group": group, "is_cell": group in cells, "n_frames": len(index)}
         row |= scores(total.histogram, **options)
+        many = n_resamples and len(index) >= LEAST_FRAMES
         if platt is None:
             row |= rates_by_charge(total.histogram) | at_threshold(total)
-        if len(index) >= LEAST_FRAMES and n_resamples and platt is None:
-            row |= precision_interval(chosen, n_resamples, SEED)
-        if len(index) >= LEAST_FRAMES and n_resamples and group not in cells:
+            row |= precision_interval(chosen, n_resamples, SEED) if many else {}
+        if many and group not in cells:
             stack = np.stack([c.histogram for c in chosen])
             row |= bootstrap(stack, n_resamples, SEED, **options)
         rows.append(row)
@@ -218,7 +218,8 @@ def main():
     frames = Frames(options.data, options.work)
     tuning = specs_of("tuning", N_TUNING, options.size)
     middle = [(s.field, frames(s)) for s in tuning if s.psf == "f606w"] if peers else []
-    models = [model_tool(name, options.T) for name in options.models.split(",") if name]
+    wanted = [name for name in options.models.split(",") if name]
+    models = [model_tool(name, options.T) for name in wanted]
     names = [model.name for model in models]
     if len(set(names)) < len(names):
         raise SystemExit(f"--models: folders need different names, got {names}")
@@ -272,7 +273,7 @@ def main():
         }
         short["accuracy_novelty"] = novelty
     # Of real frames, stars and novelty, other settings of a model tell nothing new.
-    settings = [m.name for m, n in zip(models, options.models.split(","), strict=True) if "@" in n]
+    settings = [m.name for m, n in zip(models, wanted, strict=True) if "@" in n]
     for name in {"accuracy_c", "accuracy_photometry", "accuracy_novelty"} & set(short):
         short[name] = short[name][~np.isin(short[name]["tool"], settings)]
     for name, table in short.items() if options.docs else ():
