@@ -1,7 +1,8 @@
 """
 What each way of sampling leaves of a thousand draws, and what it costs.
 
-python benchmarks/sampling.py [--model acs-wfc-vi] [--draws 1000] [--size 256] [--out DIR]
+python benchmarks/sampling.py [--models acs-wfc-vi,acs-wfc-fast-vi] [--draws 1000] [--size 256]
+                              [--out DIR]
 
 Root-mean-square errors of probability, standard deviation and mutual information against
 ``--draws`` antithetic draws, over the pixels that are not trivial (p > 0.01), and the largest error
@@ -68,7 +69,7 @@ def accuracy_rows(detector, options):
         n = sum(count for _, count in parts)
         for way in WAYS:
             squares = sum(found[way][0] for found, _ in parts)
-            row = {"setting": setting, "way": way}
+            row = {"model": detector.model.name, "setting": setting, "way": way}
             row |= {
                 f"rms_{name}": round(float(np.sqrt(s / n)), 5)
                 for name, s in zip(PLANES, squares, strict=True)
@@ -121,6 +122,7 @@ def adaptive_rows(detector, size):
                 full, found = maps["antithetic"], maps["adaptive"]
                 medians = {s: statistics.median(times) for s, times in seconds.items()}
                 row = {
+                    "model": detector.model.name,
                     "frame": f"{place}, {field}",
                     "T": T,
                     "seconds": round(medians["antithetic"], 3),
@@ -141,21 +143,22 @@ def adaptive_rows(detector, size):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
-    parser.add_argument("--model", default="acs-wfc-vi")
+    parser.add_argument("--models", default="acs-wfc-vi,acs-wfc-fast-vi")
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seed", type=int, default=20261125)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    detector = ca.CosmicRayDetector(options.model, device="cpu")
+    detectors = [ca.CosmicRayDetector(name, device="cpu") for name in options.models.split(",")]
+    models = [f"{found.model.name} version {found.model.version}" for found in detectors]
     common = describe() | {
-        "model": f"{detector.model.name}, version {detector.model.version}",
+        "models": ", ".join(models),
         "command": "python benchmarks/sampling.py --out DIR",
     }
-    table = Table(rows=accuracy_rows(detector, options))
+    table = Table(rows=[row for found in detectors for row in accuracy_rows(found, options)])
     table.meta |= {"title": f"Error against {options.draws} draws", **common}
     write(table, options.out, "sampling")
-    table = Table(rows=adaptive_rows(detector, 1024))
+    table = Table(rows=[row for found in detectors for row in adaptive_rows(found, 1024)])
     table.meta |= {"title": "Adaptive sampling beside all draws, 1024 x 1024 pixels", **common}
     write(table, options.out, "adaptive")
 

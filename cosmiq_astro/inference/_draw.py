@@ -1,11 +1,22 @@
-"""What one network says of a tile; shared by the ways to combine several."""
+"""What networks say of a tile; shared by the ways to combine them."""
+
+from dataclasses import dataclass, field
+from itertools import chain
 
 import torch
 from torch.nn import functional
 
 from cosmiq_astro.inference.uncertainty import RunningMoments
 
-__all__ = ["LAST_BLOCK", "Features", "Sums", "by_features", "inner", "probability_and_entropy"]
+__all__ = [
+    "LAST_BLOCK",
+    "Features",
+    "LastBlocks",
+    "Sums",
+    "by_features",
+    "inner",
+    "probability_and_entropy",
+]
 
 LAST_BLOCK = ("merge.0.", "head")
 """How the names of its parameters begin."""
@@ -15,7 +26,7 @@ class Features:
     """
     What the last blocks of networks see of a tile: its core and no more of the halo than they need.
 
-    Iterating gives the networks that see the same, and what they see, shape
+    Iterating gives the last blocks that see the same, and what they see, shape
     ``(1, n, ny, nx)``: they look at the tile once.
 
     Parameters
@@ -24,8 +35,8 @@ class Features:
         Input channels of the tile, shape ``(1, n_channels, rows, columns)``.
     crop : tuple of slice
         Where the core is.
-    groups : list of list of `~cosmiq_astro.models.unet.UNet`
-        From `by_features`.
+    groups : list of `LastBlocks`
+        Those of networks that share their features.
 
     Attributes
     ----------
@@ -35,18 +46,99 @@ class Features:
 
     def __init__(self, inputs, crop, groups):
         self._inputs, self._crop, self._groups = inputs, crop, groups
-        self.first = self._of(groups[0][0])
+        self.first = self._of(groups[0].networks[0])
 
     def __iter__(self):
         yield self._groups[0], self.first
         for group in self._groups[1:]:
-            yield group, self._of(group[0])
+            yield group, self._of(group.networks[0])
 
     def _of(self, network):
         edge = network.finish_radius
         rows, columns = (slice(part.start - edge, part.stop + edge) for part in self._crop)
         features = network.features(self._inputs, (rows, columns))
         return features.contiguous(memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True)
+class LastBlocks:
+    """
+    The last blocks of networks that see the same features.
+
+    Opposite draws have the weights ``m + d`` and ``m - d``, and a convolution
+    is linear in its weights: when the first layer has been applied with m,
+    once for all pairs, each pair takes one more convolution, with d.
+
+    Attributes
+    ----------
+    networks : list of `~cosmiq_astro.models.unet.UNet`
+        Any that share all but their last block.
+    mean : tuple of Tensor or None
+        Weight and bias m of the first layer; None if there are no pairs.
+    steps : list of tuple of Tensor
+        Weight and bias d of each pair: the first two networks, the next two,
+        and so on. Networks beyond the last pair are each by themselves.
+    """
+
+    networks: list
+    mean: tuple | None = None
+    steps: list = field(default_factory=list)
+
+    @classmethod
+    def paired(cls, networks):
+        """Return those of networks of which each two are opposite draws, but for an odd last."""
+        firsts = [_layers(network)[0] for network in networks]
+        steps = [_halved(*pair, -1) for pair in zip(firsts[::2], firsts[1::2], strict=False)]
+        return cls(networks, _halved(*firsts[:2], 1), steps) if steps else cls(networks)
+
+    def part(self, start, stop):
+        """Return the last blocks of some of the networks."""
+        networks = self.networks[start:stop]
+        if start % 2 or not self.steps:
+            return LastBlocks(networks)
+        return LastBlocks(networks, self.mean, self.steps[start // 2 : stop // 2])
+
+    def logits(self, features):
+        """
+        Yield the logits of each network in turn.
+
+        Parameters
+        ----------
+        features : Tensor
+            Of one or more windows, shape ``(n, n_maps, rows, columns)``.
+
+        Yields
+        ------
+        logits : Tensor
+            float32, away from the border of `UNet.finish_radius` pixels, shape ``(n, ny, nx)``.
+        """
+        mean = functional.conv2d(features, *self.mean) if self.steps else None
+        for i, step in enumerate(self.steps):
+            step = functional.conv2d(features, *step)
+            yield _after_first(self.networks[2 * i], mean + step)
+            yield _after_first(self.networks[2 * i + 1], torch.sub(mean, step, out=step))
+        for network in self.networks[2 * len(self.steps) :]:
+            first = _layers(network)[0]
+            yield _after_first(network, functional.conv2d(features, first.weight, first.bias))
+
+
+def _layers(network):
+    return [*chain(*network.merge[:1]), network.head]
+
+
+def _halved(first, second, sign):
+    """Return half the sum of two layers' weights and biases, or half their difference."""
+    return tuple(
+        torch.add(one, other, alpha=sign).div_(2)
+        for one, other in ((first.weight, second.weight), (first.bias, second.bias))
+    )
+
+
+def _after_first(network, x):
+    """Return the logits, from what the first layer of the last block gives."""
+    for layer in _layers(network)[1:]:
+        x = functional.conv2d(functional.relu(x, inplace=True), layer.weight, layer.bias)
+    return x[:, 0].float()
 
 
 def by_features(networks):
@@ -94,13 +186,11 @@ class Sums:
     def __init__(self):
         self._probability, self._entropy = RunningMoments(), 0.0
 
-    def add(self, network, features, temperature):
-        """Add what one network says; returns the sums."""
-        logits = inner(network, network.finish(features)[:, 0]).float()
-        p, entropy = probability_and_entropy(logits / temperature)
+    def add(self, logits):
+        """Add what one network says."""
+        p, entropy = probability_and_entropy(logits)
         self._probability.update(p)
         self._entropy = self._entropy + entropy
-        return self
 
     def planes(self):
         """Return mean and standard deviation of p, and mean entropy, shape ``(n, ny, nx)``."""

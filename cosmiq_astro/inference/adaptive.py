@@ -7,29 +7,30 @@ be drawn by itself.
 """
 
 import math
-from itertools import chain
 
 import torch
 from torch.nn import functional
 
-from cosmiq_astro.inference._draw import Sums, inner, probability_and_entropy
+from cosmiq_astro.inference._draw import Sums, probability_and_entropy
 
 __all__ = ["BLOCK_SIZE", "NEGLIGIBLE", "TOLERANCE", "run_adaptive"]
 
-BLOCK_SIZE = 8
+BLOCK_SIZE = 4
 """Side of the blocks, pixels; they lie on a grid of the image, whatever its tiles."""
-TOLERANCE = 5e-4
-"""A block whose standard errors of the probability are all below it after 8, 16, 24 draws, and so
-on, gets no more."""
-NEGLIGIBLE = 2e-4
-"""Nor does a block whose probabilities are all below it after one draw of each view. Lower: so few
-draws tell little of their scatter, and many may give several times as much."""
-# Draws after which blocks may stop.
-_STAGE = 8
+NEGLIGIBLE = (5e-5, 5e-4, 1e-3)
+"""A block whose probabilities are all below it after one, two, four or more draws of each view gets
+no more: the fewer draws, the less they tell of what more would give."""
+TOLERANCE = 4e-4
+"""Nor does one whose standard errors of the probability are all below it after 16, 32, 64 draws,
+and so on."""
+# So many draws tell their own scatter; eight did not, where a few of many are far from the others.
+_ENOUGH = 16
+# Draws that are made together, at most: their logits are kept until then.
+_MOST_TOGETHER = 32
 # Above this share of blocks, drawing all of a tile costs less than the borders of the blocks.
-_MOST_BLOCKS = 0.5
+_MOST_BLOCKS = 0.35
 # Blocks that are computed together: as many as leave their features in the cache.
-_TOGETHER = 64
+_TOGETHER = 512
 
 
 def run_adaptive(features, temperature):
@@ -52,32 +53,39 @@ def run_adaptive(features, temperature):
     """
     looks = list(features)
     sums = Sums()
-    for networks, seen in looks:
-        sums.add(networks[0], seen, temperature)
-    ny, nx = sums.planes()[0].shape[1:]
-    found = _in_blocks(torch.cat(sums.planes()))  # mean, standard deviation, entropy
-    n_draws = torch.full(found.shape[1:3], len(looks), dtype=torch.int32, device=found.device)
-    active = _largest(found[0]) > NEGLIGIBLE
-    drawn, n = torch.zeros_like(found), 0  # of all draws of the blocks that are active
-    for stage in _stages(looks):
+    for last, seen in looks:
+        for logits in last.part(0, 1).logits(seen):
+            sums.add(logits / temperature)
+    planes = torch.cat(sums.planes())
+    ny, nx = planes.shape[1:]
+    found = _in_blocks(planes)  # mean, standard deviation, entropy
+    beyond = _in_blocks(torch.ones_like(planes[0])) == 0
+    n, n_draws = len(looks), torch.full(found.shape[1:3], len(looks), dtype=torch.int32)
+    n_draws = n_draws.to(found.device)
+    active = _largest(found[0]) > NEGLIGIBLE[0]
+    for i, stage in enumerate(_stages(looks), start=1):
         if not active.any():
             break
         logits = _draw(stage, active)
-        drawn[:, active] = _joined(drawn[:, active], n, logits.float() / temperature)
+        joined = _joined(found[:, active], n, logits / temperature)
+        joined[:, beyond[active]] = 0
         n += len(logits)
-        found[:, active], n_draws[active] = drawn[:, active], n
-        active = active & (_largest(drawn[1]) > TOLERANCE * math.sqrt(n))
+        found[:, active], n_draws[active] = joined, n
+        active = active & (_largest(found[0]) > NEGLIGIBLE[min(i, len(NEGLIGIBLE) - 1)])
+        if n >= _ENOUGH:
+            active = active & (_largest(found[1]) > TOLERANCE * math.sqrt(n))
     n_draws = n_draws[..., None, None].expand(found.shape[1:])
     return [*_whole(found)[:, :ny, :nx], _whole(n_draws)[:ny, :nx]]
 
 
 def _stages(looks):
-    """Yield the draws in parts, as ``looks``; more than those that all blocks have had."""
-    if sum(len(networks) for networks, _ in looks) > len(looks):
-        size = _STAGE // len(looks)
-        for first in range(0, max(len(networks) for networks, _ in looks), size):
-            parts = [(networks[first : first + size], seen) for networks, seen in looks]
-            yield [part for part in parts if part[0]]
+    """Yield the draws after the first of each view, in parts that double, as ``looks``."""
+    start, n = 1, max(len(last.networks) for last, _ in looks)
+    while start < n:
+        stop = min(2 * start, start + _MOST_TOGETHER // len(looks))
+        parts = [(last.part(start, stop), seen) for last, seen in looks]
+        yield [(last, seen) for last, seen in parts if last.networks]
+        start = stop
 
 
 def _in_blocks(planes):
@@ -118,53 +126,32 @@ def _draw(looks, active):
     """Return the logits of every draw in the blocks that are active, ``(T, n, side, side)``."""
     if active.float().mean() > _MOST_BLOCKS:
         planes = [
-            _in_blocks(inner(network, network.finish(seen)[0, 0]))[active]
-            for networks, seen in looks
-            for network in networks
+            _in_blocks(logits[0])[active] for last, seen in looks for logits in last.logits(seen)
         ]
         return torch.stack(planes)
     draws = [
-        (_finish_together(networks), _windows(seen, active.shape, networks[0].finish_radius))
-        for networks, seen in looks
+        (last, _windows(seen, active.shape, last.networks[0].finish_radius)) for last, seen in looks
     ]
     rows, columns = (index.split(_TOGETHER) for index in active.nonzero(as_tuple=True))
     logits = [
-        torch.cat([finish(windows[:, i, j]) for finish, windows in draws], dim=1)
+        torch.stack([one for last, windows in draws for one in last.logits(windows(i, j))])
         for i, j in zip(rows, columns, strict=True)
     ]
-    return torch.cat(logits).transpose(0, 1)
+    return torch.cat(logits, dim=1)
 
 
 def _windows(seen, n_blocks, edge):
-    """Return what each block sees, borders included: ``(n, *n_blocks, side, side)``, a view."""
+    """Return a function of rows and columns of blocks that gives what each sees, with a border."""
     # The last blocks may reach beyond the tile.
     size = [n * BLOCK_SIZE + 2 * edge for n in n_blocks]
     if size != list(seen.shape[2:]):
         seen = functional.pad(seen, (0, size[1] - seen.shape[3], 0, size[0] - seen.shape[2]))
-    side = BLOCK_SIZE + 2 * edge
-    return seen[0].unfold(1, side, BLOCK_SIZE).unfold(2, side, BLOCK_SIZE)
+    n_maps, side = seen.shape[1], BLOCK_SIZE + 2 * edge
+    # A row of a window is one piece of memory, with all its maps.
+    lines = seen[0].permute(1, 2, 0).flatten(1)
+    windows = lines.unfold(0, side, BLOCK_SIZE).unfold(1, side * n_maps, BLOCK_SIZE * n_maps)
 
+    def of(rows, columns):
+        return windows[rows, columns].unflatten(-1, (side, n_maps)).permute(0, 3, 1, 2)
 
-def _finish_together(networks):
-    """
-    Return a function of windows that gives logits of all networks, ``(n, n_networks, ny, nx)``.
-
-    Each layer is one convolution in as many groups as there are networks: for
-    a few small blocks several times faster than one network after another.
-    Nothing is padded, so the border of the windows is gone afterwards.
-    """
-    layers = []
-    for same in zip(*([*chain(*n.merge[:1]), n.head] for n in networks), strict=True):
-        weight = torch.cat([layer.weight for layer in same])
-        weight = weight.contiguous(memory_format=torch.channels_last)
-        layers.append((weight, torch.cat([layer.bias for layer in same])))
-
-    def finish(windows):
-        x = windows.transpose(0, 1).contiguous(memory_format=torch.channels_last)
-        for depth, (weight, bias) in enumerate(layers):
-            # All networks see the same features at first, then each its own.
-            groups = len(networks) if depth else 1
-            x = functional.conv2d(functional.relu(x) if depth else x, weight, bias, groups=groups)
-        return x
-
-    return finish
+    return of

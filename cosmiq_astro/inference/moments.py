@@ -48,7 +48,11 @@ def run_moments(features, temperature):
     """
     looks = list(features)
     with _in_float32(looks[0][1]):
-        each = [_moments(network, seen.float(), temperature) for (network,), seen in looks]
+        each = [
+            _moments(network, seen.float(), temperature)
+            for last, seen in looks
+            for network in last.networks
+        ]
     p, std, entropy = (torch.stack(planes) for planes in zip(*each, strict=True))
     mean = p.mean(0)
     # Var[p] = E[Var[p | network]] + Var[E[p | network]]

@@ -1,13 +1,22 @@
 """Weight draws and the loop over tiles: the sampling engine."""
 
+import copy
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import nn
 
-from cosmiq_astro.inference._draw import LAST_BLOCK, Features, Sums, by_features, inner
+from cosmiq_astro.inference._draw import (
+    LAST_BLOCK,
+    Features,
+    LastBlocks,
+    Sums,
+    by_features,
+    inner,
+)
 from cosmiq_astro.inference.adaptive import BLOCK_SIZE, run_adaptive
 from cosmiq_astro.inference.moments import run_moments
 from cosmiq_astro.inference.novelty import HitFeatures, features_of_hits
@@ -85,7 +94,7 @@ def draw_networks(network, T, *, sampling="antithetic", seed):
         before the last block; the layer is named.
     """
     if sampling == "mean":
-        return [_deterministic(network, {})]
+        return [_deterministic(network)]
     if sampling in ("moments", "adaptive") and (early := drawn_early(network)):
         raise ValueError(
             f"sampling={sampling!r} needs a model that draws weights in its last block alone "
@@ -95,15 +104,16 @@ def draw_networks(network, T, *, sampling="antithetic", seed):
     views = [network, *(_turned(network, view) for view in range(1, n_views))]
     if sampling == "moments":
         return views
+    plain = [_deterministic(view) for view in views[:T]]
     generator = torch.Generator().manual_seed(seed)
     networks, noises = [], []
     for t in range(T):
-        one = views[t % n_views]
+        view = t % n_views
         # Pairs of opposite noise are draws of one view: with two, 0 and 2, 1 and 3, 4 and 6 …
         is_opposite = sampling != "independent" and t % (2 * n_views) >= n_views
         opposite = {name: -e for name, e in noises[t - n_views].items()} if is_opposite else None
-        weights, noise = sample_weights(one, generator, noise=opposite)
-        networks.append(_deterministic(one, weights))
+        weights, noise = sample_weights(views[view], generator, noise=opposite)
+        networks.append(_with_weights(plain[view], weights))
         noises.append(noise)
     return networks
 
@@ -132,12 +142,28 @@ def _turned(network, view):
     return other.eval()
 
 
-def _deterministic(network, weights):
-    """Return a plain network with the drawn weights in place of the posteriors."""
+def _deterministic(network):
+    """Return a plain network with the means in place of the posteriors."""
     plain = empty_unet(replace(network.config, variational=())).requires_grad_(False)
-    given = network.state_dict() | weights
+    given = network.state_dict()
     plain.load_state_dict({name: given[name] for name in plain.state_dict()}, assign=True)
     return plain.eval().to(memory_format=torch.channels_last)
+
+
+def _with_weights(network, weights):
+    """Return a copy of a network with other weights; it shares what these leave as it is."""
+    shared = [*network.parameters()] + [
+        module
+        for name, module in network.named_modules()
+        if name and not any(key.startswith(f"{name}.") for key in weights)
+    ]
+    one = copy.deepcopy(network, {id(part): part for part in shared})
+    for name, weight in weights.items():
+        layer, _, part = name.rpartition(".")
+        if weight.ndim == 4:
+            weight = weight.contiguous(memory_format=torch.channels_last)
+        setattr(one.get_submodule(layer), part, nn.Parameter(weight, requires_grad=False))
+    return one
 
 
 @torch.inference_mode()
@@ -191,7 +217,8 @@ def predict(
     if sampling == "adaptive":
         planes.append(np.empty(shape, dtype=np.int32))
         grid = math.lcm(grid, BLOCK_SIZE)
-    groups = by_features(networks)
+    gather = LastBlocks.paired if sampling in ("antithetic", "adaptive") else LastBlocks
+    groups = [gather(group) for group in by_features(networks)]
     tiles = plan_tiles(shape, tile_size, halo=first.receptive_radius, grid=grid)
     hits = HitFeatures()
     for tile in progress(tiles):
@@ -240,7 +267,7 @@ def computing(device, precision):
 def _run(features, temperature):
     """Return mean, standard deviation and mean entropy of all draws, shape ``(ny, nx)``."""
     sums = Sums()
-    for networks, seen in features:
-        for network in networks:
-            sums.add(network, seen, temperature)
+    for last, seen in features:
+        for logits in last.logits(seen):
+            sums.add(logits / temperature)
     return [plane[0] for plane in sums.planes()]

@@ -6,6 +6,7 @@ import torch
 
 from cosmiq_astro import CosmicRayDetector
 from cosmiq_astro.inference import sampling
+from cosmiq_astro.inference._draw import LastBlocks
 from cosmiq_astro.inference.sampling import draw_networks, drawn_early
 from cosmiq_astro.models.layers import variational_layers
 from cosmiq_astro.models.unet import UNet
@@ -42,6 +43,28 @@ def test_layers_before_the_draws_run_once(
     np.testing.assert_allclose(found.probability, separate.probability, rtol=0, atol=1e-6)
     np.testing.assert_allclose(found.uncertainty, separate.uncertainty, rtol=0, atol=1e-6)
     assert found.uncertainty.max() > 1e-3
+
+
+@pytest.mark.parametrize("levels", [1, 3])
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_opposite_draws_share_the_work_of_their_first_layer(make_tiny, monkeypatch, levels, n):
+    model = make_tiny(variational=("merge.0.*", "head"), levels=levels)
+    for layer in variational_layers(model.network).values():
+        layer.set_posterior_sigma(relative=0.5)
+    networks = draw_networks(model.network, 2 * n, seed=1)[::2]
+    features = networks[0].features(torch.randn(3, 2, 16, 20))
+    edge, n_layers = networks[0].finish_radius, 3 if levels > 1 else 1
+    inside = slice(edge, 16 - edge), slice(edge, 20 - edge)
+    whole = [network.finish(features)[:, 0, *inside] for network in networks]
+    calls, convolve = [], torch.nn.functional.conv2d
+    monkeypatch.setattr(
+        torch.nn.functional, "conv2d", lambda *args: calls.append(1) or convolve(*args)
+    )
+    last = LastBlocks.paired(networks)
+    torch.testing.assert_close(list(last.logits(features)), whole, rtol=0, atol=1e-5)
+    assert len(calls) == {1: 1, 2: 2, 5: 4}[n] + n * (n_layers - 1)
+    part = list(last.part(2, 4).logits(features))
+    torch.testing.assert_close(part, whole[2:4], rtol=0, atol=1e-5)
 
 
 def test_two_parts_are_the_whole_network(make_tiny):
