@@ -12,8 +12,8 @@ weights.
 import acs_wfc
 
 LIMITS = """\
-Wider than acs-wfc-unet and acs-wfc-vi, it misses less than they do, and takes some four times as
-long on a CPU; figures are in the documentation, under Validation and Performance.
+Wider than acs-wfc-unet and acs-wfc-vi, it misses less than they do, and takes three to four times
+as long on a CPU; figures are in the documentation, under Validation and Performance.
 """
 
 if __name__ == "__main__":
