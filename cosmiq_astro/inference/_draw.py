@@ -89,14 +89,14 @@ class LastBlocks:
         """Return those of networks of which each two are opposite draws, but for an odd last."""
         firsts = [_layers(network)[0] for network in networks]
         steps = [_halved(*pair, -1) for pair in zip(firsts[::2], firsts[1::2], strict=False)]
-        # A pair by itself gains nothing.
-        return cls(networks, _halved(*firsts[:2], 1), steps) if len(steps) > 1 else cls(networks)
+        return cls(networks, _halved(*firsts[:2], 1), steps) if steps else cls(networks)
 
     def part(self, start, stop):
         """Return the last blocks of some of the networks."""
         networks = self.networks[start:stop]
+        # From an odd one on, two in a row are no pair.
         steps = [] if start % 2 else self.steps[start // 2 : stop // 2]
-        return LastBlocks(networks, self.mean, steps) if len(steps) > 1 else LastBlocks(networks)
+        return LastBlocks(networks, self.mean, steps)
 
     def logits(self, features):
         """
