@@ -185,7 +185,13 @@ def restore(inputs, statistics):
 
 
 def _asinh(image, statistics):
-    return np.arcsinh(image / np.float32(statistics.noise))
+    # Not for all who import this module, as it takes long.
+    import torch
+
+    # As exact in float32 as numpy.arcsinh, which takes several times as long.
+    x = torch.from_numpy(image / np.float32(statistics.noise))
+    square = x.square()
+    return torch.log1p(x.abs() + square / (1 + torch.sqrt(1 + square))).copysign_(x).numpy()
 
 
 def _anscombe(image, statistics):

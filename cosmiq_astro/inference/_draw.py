@@ -1,20 +1,19 @@
 """What networks say of a tile; shared by the ways to combine them."""
 
-from dataclasses import dataclass, field
-from itertools import chain
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch.nn import functional
 
+from cosmiq_astro.inference._features import Join, Trunk
 from cosmiq_astro.inference.uncertainty import RunningMoments
 
 __all__ = [
     "LAST_BLOCK",
-    "Features",
     "LastBlocks",
     "Sums",
     "by_features",
-    "inner",
     "probability_and_entropy",
 ]
 
@@ -22,48 +21,10 @@ LAST_BLOCK = ("merge.0.", "head")
 """How the names of its parameters begin."""
 
 
-class Features:
-    """
-    What the last blocks of networks see of a tile: its core and no more of the halo than they need.
-
-    Iterating gives the last blocks that see the same, and what they see, shape
-    ``(1, n, ny, nx)``: they look at the tile once.
-
-    Parameters
-    ----------
-    inputs : Tensor
-        Input channels of the tile, shape ``(1, n_channels, rows, columns)``.
-    crop : tuple of slice
-        Where the core is.
-    groups : list of `LastBlocks`
-        Those of networks that share their features.
-
-    Attributes
-    ----------
-    first : Tensor
-        What the first group sees.
-    """
-
-    def __init__(self, inputs, crop, groups):
-        self._inputs, self._crop, self._groups = inputs, crop, groups
-        self.first = self._of(groups[0].networks[0])
-
-    def __iter__(self):
-        yield self._groups[0], self.first
-        for group in self._groups[1:]:
-            yield group, self._of(group.networks[0])
-
-    def _of(self, network):
-        edge = network.finish_radius
-        rows, columns = (slice(part.start - edge, part.stop + edge) for part in self._crop)
-        features = network.features(self._inputs, (rows, columns))
-        return features.contiguous(memory_format=torch.channels_last)
-
-
 @dataclass(frozen=True)
 class LastBlocks:
     """
-    The last blocks of networks that see the same features.
+    The last blocks of networks that see the same.
 
     Opposite draws have the weights ``m + d`` and ``m - d``, and a convolution
     is linear in its weights: when the first layer has been applied with m,
@@ -73,72 +34,98 @@ class LastBlocks:
     ----------
     networks : list of `~cosmiq_astro.models.unet.UNet`
         Any that share all but their last block.
-    mean : tuple of Tensor or None
-        Weight and bias m of the first layer; None if there are no pairs.
-    steps : list of tuple of Tensor
-        Weight and bias d of each pair: the first two networks, the next two,
-        and so on. Networks beyond the last pair are each by themselves.
+    look : callable
+        ``look(inputs, crop)`` returns what they see of a tile, a
+        `~cosmiq_astro.inference._features.Seen`.
+    firsts : list of `~cosmiq_astro.inference._features.Join`
+        The first layer of each.
+    mean : `~cosmiq_astro.inference._features.Join` or None
+        The layer m; None if there are no pairs.
+    steps : list of `~cosmiq_astro.inference._features.Join`
+        The layer d of each pair: the first two networks, the next two, and so
+        on. Networks beyond the last pair are each by themselves.
     """
 
     networks: list
-    mean: tuple | None = None
+    look: Callable
+    firsts: list
+    mean: Join | None = None
     steps: list = field(default_factory=list)
 
     @classmethod
-    def paired(cls, networks):
-        """Return those of networks of which each two are opposite draws, but for an odd last."""
-        firsts = [_layers(network)[0] for network in networks]
+    def alone(cls, network):
+        """Return that of the only network there is."""
+        if not len(network.up):
+            return cls.of([network])
+        return cls([network], Trunk(network), [Join.after(network.up[0], network.merge[0][0])])
+
+    @classmethod
+    def of(cls, networks, *, paired=False):
+        """Return those of networks; ``paired`` if each two (not an odd last) are opposite draws."""
+        trunk = Trunk(networks[0])
+
+        def look(inputs, crop):
+            return trunk(inputs, crop).lifted()
+
+        layers = [network.merge[0][0] if len(network.up) else network.head for network in networks]
+        firsts = [Join(layer.weight, None, layer.bias) for layer in layers]
+        if not paired or len(networks) < 2:
+            return cls(networks, look, firsts)
+        mean = _halved(*firsts[:2], 1)
         steps = [_halved(*pair, -1) for pair in zip(firsts[::2], firsts[1::2], strict=False)]
-        return cls(networks, _halved(*firsts[:2], 1), steps) if steps else cls(networks)
+        return cls(networks, look, firsts, mean, steps)
 
     def part(self, start, stop):
         """Return the last blocks of some of the networks."""
-        networks = self.networks[start:stop]
         # From an odd one on, two in a row are no pair.
         steps = [] if start % 2 else self.steps[start // 2 : stop // 2]
-        return LastBlocks(networks, self.mean, steps)
+        some = slice(start, stop)
+        return replace(self, networks=self.networks[some], firsts=self.firsts[some], steps=steps)
 
-    def logits(self, features):
+    def logits(self, seen):
         """
         Yield the logits of each network in turn.
 
         Parameters
         ----------
-        features : Tensor
-            Of one or more windows, shape ``(n, n_maps, rows, columns)``.
+        seen : `~cosmiq_astro.inference._features.Seen`
+            Of one or more windows.
 
         Yields
         ------
         logits : Tensor
-            float32, away from the border of `UNet.finish_radius` pixels, shape ``(n, ny, nx)``.
+            float32, of the pixels that it is seen for, shape ``(n, ny, nx)``.
         """
-        mean = functional.conv2d(features, *self.mean) if self.steps else None
+        planes = seen.skip, seen.below
+        mean = self.mean(*planes) if self.steps else None
         for i, step in enumerate(self.steps):
-            step = functional.conv2d(features, *step)
-            yield _after_first(self.networks[2 * i], mean + step)
-            yield _after_first(self.networks[2 * i + 1], torch.sub(mean, step, out=step))
-        for network in self.networks[2 * len(self.steps) :]:
-            first = _layers(network)[0]
-            yield _after_first(network, functional.conv2d(features, first.weight, first.bias))
-
-
-def _layers(network):
-    return [*chain(*network.merge[:1]), network.head]
+            step = step(*planes)
+            yield _after_first(self.networks[2 * i], mean + step, seen.shape)
+            x = torch.sub(mean, step, out=step)
+            yield _after_first(self.networks[2 * i + 1], x, seen.shape)
+        for i in range(2 * len(self.steps), len(self.networks)):
+            yield _after_first(self.networks[i], self.firsts[i](*planes), seen.shape)
 
 
 def _halved(first, second, sign):
-    """Return half the sum of two layers' weights and biases, or half their difference."""
-    return tuple(
-        torch.add(one, other, alpha=sign).div_(2)
-        for one, other in ((first.weight, second.weight), (first.bias, second.bias))
+    """Return half the sum of two layers that are not joined, or half their difference."""
+    return Join(
+        torch.add(first.skip, second.skip, alpha=sign).div_(2),
+        None,
+        torch.add(first.bias, second.bias, alpha=sign).div_(2),
     )
 
 
-def _after_first(network, x):
+def _after_first(network, x, shape):
     """Return the logits, from what the first layer of the last block gives."""
-    for layer in _layers(network)[1:]:
-        x = functional.conv2d(functional.relu(x, inplace=True), layer.weight, layer.bias)
-    return x[:, 0].float()
+    if len(network.merge):
+        second, head = network.merge[0][1], network.head
+        x = functional.conv2d(functional.relu(x, inplace=True), second.weight, second.bias)
+        # A convolution to one map is this product, which is faster.
+        x = functional.relu(x, inplace=True).movedim(1, -1) @ head.weight.flatten() + head.bias
+    else:
+        x = x[:, 0]
+    return x[:, : shape[0], : shape[1]].float()
 
 
 def by_features(networks):
@@ -165,12 +152,6 @@ def by_features(networks):
         )
         groups.setdefault(shared, []).append(network)
     return list(groups.values())
-
-
-def inner(network, planes):
-    """Cut off the border that `UNet.finish` could not see around, shape ``(…, ny, nx)``."""
-    edge = network.finish_radius
-    return planes[..., edge : planes.shape[-2] - edge, edge : planes.shape[-1] - edge]
 
 
 def probability_and_entropy(logits):

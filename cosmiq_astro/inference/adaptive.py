@@ -7,6 +7,7 @@ be drawn by itself.
 """
 
 import math
+from dataclasses import replace
 
 import torch
 from torch.nn import functional
@@ -39,7 +40,7 @@ def run_adaptive(features, temperature):
 
     Parameters
     ----------
-    features : `~cosmiq_astro.inference._draw.Features`
+    features : `~cosmiq_astro.inference._features.Features`
         Of a tile whose core begins at a corner of the grid of blocks, for draws
         of a network that has none before its last block.
     temperature : float
@@ -129,9 +130,7 @@ def _draw(looks, active):
             _in_blocks(logits[0])[active] for last, seen in looks for logits in last.logits(seen)
         ]
         return torch.stack(planes)
-    draws = [
-        (last, _windows(seen, active.shape, last.networks[0].finish_radius)) for last, seen in looks
-    ]
+    draws = [(last, _windows(seen, active.shape)) for last, seen in looks]
     rows, columns = (index.split(_TOGETHER) for index in active.nonzero(as_tuple=True))
     logits = [
         torch.stack([one for last, windows in draws for one in last.logits(windows(i, j))])
@@ -140,18 +139,22 @@ def _draw(looks, active):
     return torch.cat(logits, dim=1)
 
 
-def _windows(seen, n_blocks, edge):
-    """Return a function of rows and columns of blocks that gives what each sees, with a border."""
+def _windows(seen, n_blocks):
+    """Return a function of rows and columns of blocks that gives what is seen for each."""
+    planes = seen.skip
     # The last blocks may reach beyond the tile.
-    size = [n * BLOCK_SIZE + 2 * edge for n in n_blocks]
-    if size != list(seen.shape[2:]):
-        seen = functional.pad(seen, (0, size[1] - seen.shape[3], 0, size[0] - seen.shape[2]))
-    n_maps, side = seen.shape[1], BLOCK_SIZE + 2 * edge
+    beyond = [
+        n * BLOCK_SIZE + 2 * seen.edge - m for n, m in zip(n_blocks, planes.shape[2:], strict=True)
+    ]
+    if any(beyond):
+        planes = functional.pad(planes, (0, beyond[1], 0, beyond[0]))
+    n_maps, side = planes.shape[1], BLOCK_SIZE + 2 * seen.edge
     # A row of a window is one piece of memory, with all its maps.
-    lines = seen[0].permute(1, 2, 0).flatten(1)
+    lines = planes[0].permute(1, 2, 0).flatten(1)
     windows = lines.unfold(0, side, BLOCK_SIZE).unfold(1, side * n_maps, BLOCK_SIZE * n_maps)
 
     def of(rows, columns):
-        return windows[rows, columns].unflatten(-1, (side, n_maps)).permute(0, 3, 1, 2)
+        window = windows[rows, columns].unflatten(-1, (side, n_maps)).permute(0, 3, 1, 2)
+        return replace(seen, skip=window, shape=(BLOCK_SIZE, BLOCK_SIZE))
 
     return of

@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from cosmiq_astro.inference._draw import inner
-
 __all__ = [
     "convolve_moments",
     "logistic_moments",
@@ -35,7 +33,7 @@ def run_moments(features, temperature):
 
     Parameters
     ----------
-    features : `~cosmiq_astro.inference._draw.Features`
+    features : `~cosmiq_astro.inference._features.Features`
         Of a tile, for variational networks that are equally likely.
     temperature : float
         Divides the logits.
@@ -46,14 +44,15 @@ def run_moments(features, temperature):
         Mean and standard deviation of the probability, and mean entropy
         (nats), each of shape ``(ny, nx)``.
     """
-    looks = list(features)
+    looks = [(last.networks, seen.skip) for last, seen in features]
     with _in_float32(looks[0][1]):
         each = [
             _moments(network, seen.float(), temperature)
-            for last, seen in looks
-            for network in last.networks
+            for networks, seen in looks
+            for network in networks
         ]
-    p, std, entropy = (torch.stack(planes) for planes in zip(*each, strict=True))
+    ny, nx = features.first.shape
+    p, std, entropy = (torch.stack(planes)[:, :ny, :nx] for planes in zip(*each, strict=True))
     mean = p.mean(0)
     # Var[p] = E[Var[p | network]] + Var[E[p | network]]
     variance = (std.square() + (p - mean).square()).mean(0)
@@ -86,8 +85,10 @@ def _logit_moments(network, seen, temperature):
         for layer in network.merge[0]:
             mean, variance = rectify_moments(*convolve_moments(layer, mean, variance))
     mean, variance = convolve_moments(network.head, mean, variance)
-    mean, variance = (inner(network, plane[0, 0]) for plane in (mean, variance))
-    return mean / temperature, variance / temperature**2
+    rows, columns = (
+        slice(network.finish_radius, n - network.finish_radius) for n in mean.shape[2:]
+    )
+    return mean[0, 0, rows, columns] / temperature, variance[0, 0, rows, columns] / temperature**2
 
 
 def convolve_moments(layer, mean, variance):

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["HitFeatures", "KnownHits", "features_of_hits", "fit_known_hits"]
+__all__ = ["HIT", "HitFeatures", "KnownHits", "describe_hits", "fit_known_hits"]
 
-_HIT = 0.5
+HIT = 0.5
+"""Probability above which a pixel is one of a hit."""
 # Of fewer pixels a mean says nothing.
 _LEAST_PIXELS = 10
 # Those of one hit are alike.
@@ -23,16 +24,14 @@ _PIXELS_PER_HIT = 3
 _QUANTILE = 0.95
 
 
-def features_of_hits(features, probability):
+def describe_hits(features):
     """
-    Return what a network's last block sees at the pixels of hits.
+    Return a description of hits, from what a network's last block sees there.
 
     Parameters
     ----------
     features : Tensor
-        Its input, shape ``(n_features, ny, nx)``.
-    probability : Tensor
-        Of the same pixels, shape ``(ny, nx)``; hits are those above 0.5.
+        Its input at the pixels whose probability is above `HIT`, shape ``(n_features, n)``.
 
     Returns
     -------
@@ -40,7 +39,7 @@ def features_of_hits(features, probability):
         Arsinh of the features, as most grow with the charge, which spans four
         decades; shape ``(n_features, n)``.
     """
-    return features[:, probability > _HIT].float().arcsinh().cpu().numpy().astype(np.float64)
+    return features.float().arcsinh().cpu().numpy().astype(np.float64)
 
 
 class HitFeatures:
@@ -60,7 +59,7 @@ class HitFeatures:
 
     def add(self, values):
         """
-        Add what `features_of_hits` returned; returns the sums.
+        Add what `describe_hits` returned; returns the sums.
 
         Parameters
         ----------
@@ -141,7 +140,7 @@ def fit_known_hits(patches, others):
     Parameters
     ----------
     patches : list of ndarray
-        Of the hit pixels of each patch, from `features_of_hits`, shape
+        Of the hit pixels of each patch, from `describe_hits`, shape
         ``(n_features, n)``; those with fewer than 10 pixels do not count.
     others : list of ndarray
         The same of other patches; the limit comes from these.

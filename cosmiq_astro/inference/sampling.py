@@ -9,17 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from cosmiq_astro.inference._draw import (
-    LAST_BLOCK,
-    Features,
-    LastBlocks,
-    Sums,
-    by_features,
-    inner,
-)
+from cosmiq_astro.inference._draw import LAST_BLOCK, LastBlocks, Sums, by_features
+from cosmiq_astro.inference._features import Features
 from cosmiq_astro.inference.adaptive import BLOCK_SIZE, run_adaptive
 from cosmiq_astro.inference.moments import run_moments
-from cosmiq_astro.inference.novelty import HitFeatures, features_of_hits
+from cosmiq_astro.inference.novelty import HIT, HitFeatures, describe_hits
 from cosmiq_astro.inference.tiling import plan_tiles
 from cosmiq_astro.models.layers import sample_weights, turn_kernels, variational_layers
 from cosmiq_astro.models.unet import empty_unet
@@ -217,8 +211,12 @@ def predict(
     if sampling == "adaptive":
         planes.append(np.empty(shape, dtype=np.int32))
         grid = math.lcm(grid, BLOCK_SIZE)
-    gather = LastBlocks.paired if sampling in ("antithetic", "adaptive") else LastBlocks
-    groups = [gather(group) for group in by_features(networks)]
+    paired = sampling in ("antithetic", "adaptive")
+    with computing(device, "float32"):
+        if len(networks) == 1:
+            groups = [LastBlocks.alone(first)]
+        else:
+            groups = [LastBlocks.of(group, paired=paired) for group in by_features(networks)]
     tiles = plan_tiles(shape, tile_size, halo=first.receptive_radius, grid=grid)
     hits = HitFeatures()
     for tile in progress(tiles):
@@ -227,7 +225,7 @@ def predict(
         with computing(device, precision):
             features = Features(inputs, tile.crop, groups)
             found = run(features, temperature)
-        hits.add(features_of_hits(inner(first, features.first[0]), found[0]))
+        hits.add(describe_hits(features.first.at(found[0] > HIT)))
         for plane, values in zip(planes, found, strict=True):
             plane[tile.write] = values.cpu().numpy()
     return Draws(*planes[:3], hits, *planes[3:])

@@ -187,7 +187,29 @@ class UNet(nn.Module):
         """
         return self.finish(self.features(x))
 
-    def features(self, x, window=None):
+    def skips(self, x):
+        """
+        Return what each level hands across: the way down.
+
+        Parameters
+        ----------
+        x : Tensor
+            As for `forward`.
+
+        Returns
+        -------
+        skips : list of Tensor
+            Shapes ``(n, maps[level], ny / 2**level, nx / 2**level)``.
+        """
+        skips = []
+        for level, block in enumerate(self.down):
+            if level:
+                x = functional.max_pool2d(x, 2)
+            x = _apply(block, x)
+            skips.append(x)
+        return skips
+
+    def features(self, x):
         """
         Return what the last block sees: the first part of `forward`.
 
@@ -195,34 +217,18 @@ class UNet(nn.Module):
         ----------
         x : Tensor
             As for `forward`.
-        window : tuple of slice, optional
-            Rows and columns that are wanted, counted in pixels of ``x``: no
-            more of the way up is computed than these need. All if None.
 
         Returns
         -------
         features : Tensor
-            Shape ``(n, 2 * hidden, ny, nx)``, or the window of it;
-            ``(n, hidden, ny, nx)`` of a network with one level.
+            Shape ``(n, 2 * hidden, ny, nx)``; ``(n, hidden, ny, nx)`` of a
+            network with one level.
         """
-        skips = []
-        for level, block in enumerate(self.down):
-            if level:
-                x = functional.max_pool2d(x, 2)
-            x = _apply(block, x)  # (n, width of the level, ny / 2**level, nx / 2**level)
-            skips.append(x)
-        if window is None:
-            window = tuple(slice(0, n) for n in skips[0].shape[2:])
-        wanted, seen = _windows_up([skip.shape[2:] for skip in skips], window)
-        x = _cut(x, wanted[-1])
+        *skips, x = self.skips(x)
         for level in reversed(range(len(self.up))):
-            below = self.up[level](x)
-            # The first pixel below is the first of four here.
-            part = _within(seen[level], [2 * axis.start for axis in wanted[level + 1]])
-            x = torch.cat([_cut(skips[level], seen[level]), _cut(below, part)], dim=1)
+            x = torch.cat([skips[level], self.up[level](x)], dim=1)
             if level:
-                start = [axis.start for axis in seen[level]]
-                x = _cut(_apply(self.merge[level], x), _within(wanted[level], start))
+                x = _apply(self.merge[level], x)
         return x
 
     def finish(self, features):
@@ -242,40 +248,6 @@ class UNet(nn.Module):
         if len(self.up):
             features = _apply(self.merge[0], features)
         return self.head(features)
-
-
-def _windows_up(shapes, window):
-    """
-    Return what each level must hand on upwards, and what it must see for it; slices per axis.
-
-    Two 3 x 3 convolutions of a level see two pixels more than they return; the last level has had
-    its own on the way down, and those of the first are not part of the features.
-    """
-    wanted, seen = [window], [window]
-    for shape in shapes[1:]:
-        half = [slice(a.start // 2, -(-a.stop // 2)) for a in seen[-1]]
-        wanted.append(half)
-        seen.append(
-            [
-                slice(max(a.start - 2, 0), min(a.stop + 2, n))
-                for a, n in zip(half, shape, strict=True)
-            ]
-        )
-    return wanted, seen
-
-
-def _within(window, start):
-    """Return a window as counted from ``start``."""
-    return [
-        slice(axis.start - first, axis.stop - first)
-        for axis, first in zip(window, start, strict=True)
-    ]
-
-
-def _cut(planes, window):
-    """Return a window of planes, shape ``(n, maps, ny, nx)``; the planes if it is all of them."""
-    rows, columns = window
-    return planes[:, :, rows, columns]
 
 
 def _apply(block, x):

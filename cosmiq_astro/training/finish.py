@@ -13,7 +13,7 @@ from cosmiq_astro.calibration import (
     negative_log_likelihood,
     tpr_at_fpr,
 )
-from cosmiq_astro.inference.novelty import features_of_hits, fit_known_hits
+from cosmiq_astro.inference.novelty import HIT, describe_hits, fit_known_hits
 from cosmiq_astro.inference.sampling import computing, draw_networks, drawn_early
 from cosmiq_astro.inference.stars import fit_known_stars, measure_stars
 from cosmiq_astro.preprocess import normalize, subtract_sky
@@ -133,7 +133,7 @@ def _look(network, channels, frames, *, n_patches, patch_size, margin, seed):
         features = network.features(_on_device_of(network, inputs[None]))
         logits = network.finish(features)[0, 0, inside, inside].cpu()
         probability = torch.sigmoid(logits) * torch.from_numpy(patch.usable)
-        hits.append(features_of_hits(features[0, :, inside, inside].cpu(), probability))
+        hits.append(describe_hits(features[0, :, inside, inside].cpu()[:, probability > HIT]))
         stars.append(measure_stars(pixels, probability.numpy(), patch.statistics.noise))
     return hits, stars
 

@@ -6,9 +6,10 @@ import torch
 
 from cosmiq_astro import CosmicRayCCDData, CosmicRayDetector, cosmicray_unet, cosmicray_vi
 from cosmiq_astro.inference.novelty import (
+    HIT,
     HitFeatures,
     KnownHits,
-    features_of_hits,
+    describe_hits,
     fit_known_hits,
 )
 from cosmiq_astro.models.checkpoint import load_model, save_model
@@ -74,9 +75,10 @@ def test_features_add_up_over_tiles():
     rng = np.random.default_rng(0)
     features = torch.from_numpy(rng.normal(size=(3, 8, 8)))
     probability = torch.from_numpy(rng.random((8, 8)))
-    whole, parts = sums(features_of_hits(features, probability)), HitFeatures()
+    is_hit = probability > HIT
+    whole, parts = sums(describe_hits(features[:, is_hit])), HitFeatures()
     for half in (slice(4), slice(4, 8)):
-        parts.add(features_of_hits(features[:, half], probability[half]))
+        parts.add(describe_hits(features[:, half][:, is_hit[half]]))
     assert parts.count == whole.count == np.count_nonzero(probability > 0.5)
     np.testing.assert_allclose(parts.total, whole.total, rtol=1e-6)
     chosen = np.arcsinh(features.numpy()[:, probability.numpy() > 0.5])

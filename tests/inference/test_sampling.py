@@ -7,6 +7,7 @@ import torch
 from cosmiq_astro import CosmicRayDetector
 from cosmiq_astro.inference import sampling
 from cosmiq_astro.inference._draw import LastBlocks
+from cosmiq_astro.inference._features import Join
 from cosmiq_astro.inference.sampling import draw_networks, drawn_early
 from cosmiq_astro.models.layers import variational_layers
 from cosmiq_astro.models.unet import UNet
@@ -31,8 +32,8 @@ def test_layers_before_the_draws_run_once(
         layer.set_posterior_sigma(relative=0.5)
     detector = CosmicRayDetector(model, device="cpu", tile_size=40)
     calls = []
-    original = UNet.features
-    monkeypatch.setattr(UNet, "features", lambda *args: calls.append(1) or original(*args))
+    original = UNet.skips
+    monkeypatch.setattr(UNet, "skips", lambda *args: calls.append(1) or original(*args))
     found = detector(frame, T=6, seed=1)
     n_tiles = 6
     assert len(calls) == n_tiles * (2 if shared else 6)
@@ -52,36 +53,23 @@ def test_opposite_draws_share_the_work_of_their_first_layer(make_tiny, monkeypat
     for layer in variational_layers(model.network).values():
         layer.set_posterior_sigma(relative=0.5)
     networks = draw_networks(model.network, 2 * n, seed=1)[::2]
-    features = networks[0].features(torch.randn(3, 2, 16, 20))
-    edge, n_layers = networks[0].finish_radius, 3 if levels > 1 else 1
-    inside = slice(edge, 16 - edge), slice(edge, 20 - edge)
-    whole = [network.finish(features)[:, 0, *inside] for network in networks]
-    calls, convolve = [], torch.nn.functional.conv2d
-    monkeypatch.setattr(
-        torch.nn.functional, "conv2d", lambda *args: calls.append(1) or convolve(*args)
+    halo = model.network.receptive_radius // 4 * 4 + 4
+    x, core = (
+        torch.randn(1, 2, 16 + 2 * halo, 20 + 2 * halo),
+        (slice(halo, 16 + halo), slice(halo, 20 + halo)),
     )
-    last = LastBlocks.paired(networks)
-    torch.testing.assert_close(list(last.logits(features)), whole, rtol=0, atol=1e-5)
-    assert len(calls) == {1: 1, 2: 2, 5: 4}[n] + n * (n_layers - 1)
-    part = list(last.part(2, 4).logits(features))
-    torch.testing.assert_close(part, whole[2:4], rtol=0, atol=1e-5)
-
-
-def test_two_parts_are_the_whole_network(make_tiny):
-    network = make_tiny().network
-    x = torch.randn(1, 2, 32, 32, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(network.finish(network.features(x)), network(x))
-
-
-@pytest.mark.parametrize("levels", [1, 2, 3])
-def test_the_last_block_needs_no_more_of_the_halo_than_it_says(make_tiny, levels):
-    network = make_tiny(levels=levels).network
-    x = torch.randn(1, 2, 32, 32, generator=torch.Generator().manual_seed(0))
-    whole = network(x)[0, 0, 8:20, 8:24]
-    edge = network.finish_radius
-    features = network.features(x)[:, :, 8 - edge : 20 + edge, 8 - edge : 24 + edge]
-    near = network.finish(features)[0, 0, edge : 12 + edge, edge : 16 + edge]
-    torch.testing.assert_close(near, whole, rtol=0, atol=1e-6)
+    whole = [network(x)[:, 0, *core] for network in networks]
+    last = LastBlocks.of(networks, paired=True)
+    seen = last.look(x, core)
+    calls, original = [], Join.__call__
+    monkeypatch.setattr(Join, "__call__", lambda *args: calls.append(1) or original(*args))
+    torch.testing.assert_close(list(last.logits(seen)), whole, rtol=0, atol=1e-5)
+    assert len(calls) == {1: 1, 2: 2, 5: 4}[n]
+    for start, stop in ((2, 4), (1, 4), (4, 5)):
+        part = list(last.part(start, stop).logits(seen))
+        torch.testing.assert_close(part, whole[start:stop], rtol=0, atol=1e-5)
+    one_by_one = list(LastBlocks.of(networks).logits(seen))
+    torch.testing.assert_close(one_by_one, whole, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3])
