@@ -177,21 +177,20 @@ class Trunk:
             For the core.
         """
         network = self._network
-        skips = network.skips(inputs)
+        skips, begins = _down(network, inputs)
         edge = network.finish_radius
         parts = _parts([slice(a.start - edge, a.stop + edge) for a in crop], len(skips))
-        x = _cut(skips[-1], parts[-1])
+        x = _cut(skips[-1], parts[-1], begins[-1])
         for level in reversed(range(1, len(network.up))):
-            x = self._joins[level - 1](_cut(skips[level], parts[level]), x)
-            second = network.merge[level][1]
-            x = functional.conv2d(functional.relu_(x), second.weight, second.bias)
+            x = self._joins[level - 1](_cut(skips[level], parts[level], begins[level]), x)
+            x = _without_padding(network.merge[level][1:], functional.relu_(x))
             # Two pixels less on each side than went in, and up to one more than is wanted.
-            begins = [axis.start + 2 for axis in parts[level]]
-            x = _cut(functional.relu_(x), map(_half, parts[level - 1], begins))
+            wanted = [_half(axis) for axis in parts[level - 1]]
+            x = _cut(x, wanted, *(axis.start + 2 for axis in parts[level]))
         shape = tuple(a.stop - a.start for a in crop)
         if not len(network.up):
             return Seen(x, None, None, edge, shape)
-        return Seen(_cut(skips[0], parts[0]), x, network.up[0], edge, shape)
+        return Seen(_cut(skips[0], parts[0], begins[0]), x, network.up[0], edge, shape)
 
 
 class Features:
@@ -245,16 +244,49 @@ def _parts(window, n_levels):
     return parts
 
 
+def _down(network, x):
+    """
+    Return the skip connections of a tile where nothing beyond it is needed, and where each begins.
+
+    The pixel of its level, alike on all sides of the tile.
+    """
+    skips, begins, begin = [], [], 0
+    for level, block in enumerate(network.down):
+        if level:
+            odd = begin % 2
+            inside = slice(odd, -odd or None)
+            x = functional.max_pool2d(x[:, :, inside, inside], 2)
+            begin = (begin + odd) // 2
+        x = _without_padding(block, x)
+        begin += len(block)
+        skips.append(x)
+        begins.append(begin)
+    return skips, begins
+
+
+def _without_padding(block, x):
+    for layer in block:
+        x = functional.relu_(functional.conv2d(x, layer.weight, layer.bias))
+    return x
+
+
 def _even(axis):
     return slice(axis.start // 2 * 2, -(-axis.stop // 2) * 2)
 
 
-def _half(axis, start=0):
-    """Return the same slice of the level below, as counted from ``start`` there."""
-    return slice(axis.start // 2 - start, axis.stop // 2 - start)
+def _half(axis):
+    """Return the same slice of the level below."""
+    return slice(axis.start // 2, axis.stop // 2)
 
 
-def _cut(planes, window):
-    """Return a window of planes, shape ``(n, maps, ny, nx)``."""
+def _cut(planes, window, top=0, left=None):
+    """Return a window of planes that begin at a pixel, shape ``(n, maps, ny, nx)``."""
     rows, columns = window
-    return _channels_last(planes[:, :, rows, columns])
+    left = top if left is None else left
+    planes = planes[:, :, _from(rows, top), _from(columns, left)]
+    return _channels_last(planes)
+
+
+def _from(axis, start):
+    """Return a slice as counted from ``start``."""
+    return slice(axis.start - start, axis.stop - start)

@@ -187,28 +187,6 @@ class UNet(nn.Module):
         """
         return self.finish(self.features(x))
 
-    def skips(self, x):
-        """
-        Return what each level hands across: the way down.
-
-        Parameters
-        ----------
-        x : Tensor
-            As for `forward`.
-
-        Returns
-        -------
-        skips : list of Tensor
-            Shapes ``(n, maps[level], ny / 2**level, nx / 2**level)``.
-        """
-        skips = []
-        for level, block in enumerate(self.down):
-            if level:
-                x = functional.max_pool2d(x, 2)
-            x = _apply(block, x)
-            skips.append(x)
-        return skips
-
     def features(self, x):
         """
         Return what the last block sees: the first part of `forward`.
@@ -224,7 +202,12 @@ class UNet(nn.Module):
             Shape ``(n, 2 * hidden, ny, nx)``; ``(n, hidden, ny, nx)`` of a
             network with one level.
         """
-        *skips, x = self.skips(x)
+        skips = []
+        for level, block in enumerate(self.down):
+            if level:
+                x = functional.max_pool2d(x, 2)
+            x = _apply(block, x)
+            skips.append(x)
         for level in reversed(range(len(self.up))):
             x = torch.cat([skips[level], self.up[level](x)], dim=1)
             if level:

@@ -7,10 +7,9 @@ import torch
 from cosmiq_astro import CosmicRayDetector
 from cosmiq_astro.inference import sampling
 from cosmiq_astro.inference._draw import LastBlocks
-from cosmiq_astro.inference._features import Join
+from cosmiq_astro.inference._features import Join, Trunk
 from cosmiq_astro.inference.sampling import draw_networks, drawn_early
 from cosmiq_astro.models.layers import variational_layers
-from cosmiq_astro.models.unet import UNet
 
 
 @pytest.mark.parametrize(
@@ -32,8 +31,8 @@ def test_layers_before_the_draws_run_once(
         layer.set_posterior_sigma(relative=0.5)
     detector = CosmicRayDetector(model, device="cpu", tile_size=40)
     calls = []
-    original = UNet.skips
-    monkeypatch.setattr(UNet, "skips", lambda *args: calls.append(1) or original(*args))
+    original = Trunk.__call__
+    monkeypatch.setattr(Trunk, "__call__", lambda *args: calls.append(1) or original(*args))
     found = detector(frame, T=6, seed=1)
     n_tiles = 6
     assert len(calls) == n_tiles * (2 if shared else 6)
