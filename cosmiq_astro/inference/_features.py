@@ -186,7 +186,7 @@ class Trunk:
             x = _without_padding(network.merge[level][1:], functional.relu_(x))
             # Two pixels less on each side than went in, and up to one more than is wanted.
             wanted = [_half(axis) for axis in parts[level - 1]]
-            x = _cut(x, wanted, *(axis.start + 2 for axis in parts[level]))
+            x = _cut(x, wanted, [axis.start + 2 for axis in parts[level]])
         shape = tuple(a.stop - a.start for a in crop)
         if not len(network.up):
             return Seen(x, None, None, edge, shape)
@@ -248,7 +248,7 @@ def _down(network, x):
     """
     Return the skip connections of a tile where nothing beyond it is needed, and where each begins.
 
-    The pixel of its level, alike on all sides of the tile.
+    That is a row and a column of its level, as many as are left out at the other end.
     """
     skips, begins, begin = [], [], 0
     for level, block in enumerate(network.down):
@@ -260,7 +260,7 @@ def _down(network, x):
         x = _without_padding(block, x)
         begin += len(block)
         skips.append(x)
-        begins.append(begin)
+        begins.append([begin, begin])
     return skips, begins
 
 
@@ -279,14 +279,10 @@ def _half(axis):
     return slice(axis.start // 2, axis.stop // 2)
 
 
-def _cut(planes, window, top=0, left=None):
-    """Return a window of planes that begin at a pixel, shape ``(n, maps, ny, nx)``."""
-    rows, columns = window
-    left = top if left is None else left
-    planes = planes[:, :, _from(rows, top), _from(columns, left)]
-    return _channels_last(planes)
-
-
-def _from(axis, start):
-    """Return a slice as counted from ``start``."""
-    return slice(axis.start - start, axis.stop - start)
+def _cut(planes, window, begins):
+    """Return a window of planes that begin at some row and column, shape ``(n, maps, ny, nx)``."""
+    rows, columns = (
+        slice(axis.start - begin, axis.stop - begin)
+        for axis, begin in zip(window, begins, strict=True)
+    )
+    return _channels_last(planes[:, :, rows, columns])

@@ -30,12 +30,13 @@ def generator(seed):
 @pytest.mark.parametrize("n_maps", [(3, 5, 2), (16, 32, 16), (4, 4, 1)])
 def test_a_join_is_the_two_convolutions(n_maps):
     n_skip, n_below, n_out = n_maps
-    torch.manual_seed(0)
-    up, layer = (
-        torch.nn.ConvTranspose2d(n_below, n_out, 2, 2),
-        torch.nn.Conv2d(n_skip + n_out, 7, 3),
-    )
-    skip, below = torch.randn(2, n_skip, 10, 14), torch.randn(2, n_below, 5, 7)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        up, layer = (
+            torch.nn.ConvTranspose2d(n_below, n_out, 2, 2),
+            torch.nn.Conv2d(n_skip + n_out, 7, 3),
+        )
+        skip, below = torch.randn(2, n_skip, 10, 14), torch.randn(2, n_below, 5, 7)
     expected = layer(torch.cat([skip, up(below)], dim=1))
     torch.testing.assert_close(Join.after(up, layer)(skip, below), expected, rtol=0, atol=1e-5)
 
