@@ -11,6 +11,7 @@ from torch import nn
 
 from cosmiq_astro.inference._draw import LAST_BLOCK, LastBlocks, Sums, by_features
 from cosmiq_astro.inference._features import Features
+from cosmiq_astro.inference._threads import map_tiles
 from cosmiq_astro.inference.adaptive import BLOCK_SIZE, run_adaptive
 from cosmiq_astro.inference.moments import run_moments
 from cosmiq_astro.inference.novelty import HIT, HitFeatures, describe_hits
@@ -218,16 +219,21 @@ def predict(
         else:
             groups = [LastBlocks.of(group, paired=paired) for group in by_features(networks)]
     tiles = plan_tiles(shape, tile_size, halo=first.receptive_radius, grid=grid)
-    hits = HitFeatures()
-    for tile in progress(tiles):
+
+    @torch.inference_mode()
+    def look(tile):
         inputs = torch.from_numpy(read(tile))[None].to(device)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         with computing(device, precision):
             features = Features(inputs, tile.crop, groups)
             found = run(features, temperature)
-        hits.add(describe_hits(features.first.at(found[0] > HIT)))
         for plane, values in zip(planes, found, strict=True):
             plane[tile.write] = values.cpu().numpy()
+        return describe_hits(features.first.at(found[0] > HIT))
+
+    hits = HitFeatures()
+    for _, described in zip(progress(tiles), map_tiles(look, tiles, device), strict=True):
+        hits.add(described)
     return Draws(*planes[:3], hits, *planes[3:])
 
 
