@@ -1,8 +1,10 @@
 """How well uncertainty, hits or stars tell an unfamiliar frame from familiar ones."""
 
 import numpy as np
+from scipy.ndimage import binary_dilation, maximum_filter
 from scipy.optimize import nnls
 from scipy.stats import rankdata
+from sklearn.covariance import LedoitWolf
 
 from cosmiq_astro.calibration import bootstrap_interval, roc_auc
 
@@ -12,20 +14,74 @@ __all__ = ["novelty_rows", "summarize"]
 ROUNDING = 1e-7
 NOVELTIES = {"novelty of the hits": "novelty", "novelty of the stars": "star_novelty"}
 AS_THEY_ARE = NOVELTIES | {"share of flagged pixels": "flagged"}
+PEAKS = {"mutual information about hits": "hits", "mutual information about stars": "stars"}
+# Fewer peaks in a frame, or familiar frames, tell too little.
+LEAST_PEAKS, LEAST_FAMILIAR = 30, 20
+# Of the pixel on top of a star, over the noise of the sky.
+STAR_SNR = 15
+# Pixels at 0, 1, sqrt 2, 2, sqrt 8, 3 and 4 pixels from a peak, with their opposites.
+RINGS = (
+    ((0, 0),),
+    ((0, 1), (1, 0)),
+    ((1, 1), (1, -1)),
+    ((0, 2), (2, 0)),
+    ((2, 2), (2, -2)),
+    ((0, 3), (3, 0)),
+    ((0, 4), (4, 0)),
+)
 
 
 def summarize(planes, threshold):
     """
     Return a frame's mean uncertainties, its novelty, and its densities of hits and of sources.
 
-    Everything comes from what a user has: the image and its maps.
+    Everything comes from what a user has: the image and its maps. The mutual information about
+    hits and about stars comes with their number and mean logarithmic height over the noise.
     """
     p = planes["probability"]
     flagged = p >= threshold
     bright = ~flagged & (planes["image"] > planes["sky"] + 5 * planes["noise"])
     means = {name: float(planes[name].mean()) for name in ("mutual_information", "entropy")}
     densities = {"flagged": flagged.mean(), "bright": bright.mean()}
-    return means | densities | {name: planes[name] for name in NOVELTIES.values()}
+    profiles = _profiles(planes, flagged) if means["mutual_information"] > ROUNDING else {}
+    return means | densities | profiles | {name: planes[name] for name in NOVELTIES.values()}
+
+
+def _profiles(planes, flagged):
+    """Return what `_profile` says of hits and stars, if there are enough of them."""
+    image, edge = planes["image"], 5
+    top = image == maximum_filter(image, 5)
+    top[:edge] = top[-edge:] = top[:, :edge] = top[:, -edge:] = False
+    height = (image - planes["sky"]) / planes["noise"]
+    alone = ~binary_dilation(flagged, np.ones((3, 3)), iterations=edge)
+    where = {"hits": top & flagged, "stars": top & alone & (height > STAR_SNR)}
+    information = np.log(np.maximum(planes["mutual_information"], 1e-9))
+    height = np.log(np.maximum(height, 1))
+    return {
+        name: (np.array([np.log(at.sum()), height[at].mean()]), _profile(information, at))
+        for name, at in where.items()
+        if at.sum() >= LEAST_PEAKS
+    }
+
+
+def _profile(information, peaks):
+    """
+    Return the mean logarithm of the mutual information in rings about peaks, and two elongations.
+
+    These are mean differences, between rows and columns and between the diagonals, in units of
+    their standard errors, by their inverse hyperbolic sine.
+    """
+    y, x = peaks.nonzero()
+
+    def at(offset):
+        dy, dx = offset
+        return (information[y + dy, x + dx] + information[y - dy, x - dx]) / 2
+
+    rings = [np.mean([at(offset) for offset in ring]) for ring in RINGS]
+    elongations = [at(one) - at(other) for one, other in (RINGS[3], RINGS[4])]
+    errors = [values.std() / np.sqrt(values.size) for values in elongations]
+    signs = [np.arcsinh(v.mean() / e) for v, e in zip(elongations, errors, strict=True)]
+    return np.array(rings + signs)
 
 
 def novelty_rows(tool, familiar, unfamiliar, *, n_resamples, seed):
@@ -35,8 +91,11 @@ def novelty_rows(tool, familiar, unfamiliar, *, n_resamples, seed):
     A mean over a frame is compared with what familiar frames of its densities
     have: a constant plus a share per flagged and per bright pixel, none of them
     negative, of least relative error. The statistic is the logarithm of the ratio; a
-    familiar frame is judged by a fit to the others. Novelties, of the frames with hits or stars
-    enough, and the share of flagged pixels are taken as they are.
+    familiar frame is judged by a fit to the others. What is about hits or stars is compared with
+    that of familiar frames of as many peaks and of their height, in a linear fit: the statistic is
+    the Mahalanobis distance, with the covariance of Ledoit & Wolf (2004, J. Multivar. Anal. 88,
+    365). Novelties and the share of flagged pixels are taken as they are. The last two are of
+    frames with hits or stars enough.
 
     Parameters
     ----------
@@ -60,6 +119,10 @@ def novelty_rows(tool, familiar, unfamiliar, *, n_resamples, seed):
                 values["mutual_information"] - values["entropy"] for values in (usual, unusual)
             ]
             pairs["mutual_information / entropy"] = ratio
+        for name, key in PEAKS.items():
+            both = [[s[key] for s in group if key in s] for group in (familiar, frames)]
+            if len(both[0]) >= LEAST_FAMILIAR and both[1]:
+                pairs[name] = [_distances_left_out(both[0]), _distances(both[1], both[0])]
         for name, key in AS_THEY_ARE.items():
             both = [np.array([s[key] for s in group]) for group in (familiar, frames)]
             if all(np.isfinite(values).any() for values in both):
@@ -86,6 +149,29 @@ def _left_out(frames, name):
     return np.concatenate(
         [_excess([f], frames[:i] + frames[i + 1 :], name) for i, f in enumerate(frames)]
     )
+
+
+def _distances(profiles, others):
+    """Return the squared Mahalanobis distances of profiles from others of the same densities."""
+    target = np.array([profile for _, profile in others])
+    shares = np.linalg.lstsq(_peaks(others), target, rcond=None)[0]
+    rest, other = (
+        np.array([profile for _, profile in group]) - _peaks(group) @ shares
+        for group in (profiles, others)
+    )
+    scale = other.std(0)
+    return LedoitWolf().fit(other / scale).mahalanobis(rest / scale)
+
+
+def _distances_left_out(profiles):
+    """Return `_distances` of each profile from all the others."""
+    return np.concatenate(
+        [_distances([p], profiles[:i] + profiles[i + 1 :]) for i, p in enumerate(profiles)]
+    )
+
+
+def _peaks(profiles):
+    return np.array([[1.0, *peaks] for peaks, _ in profiles])
 
 
 def _densities(frames):

@@ -267,9 +267,10 @@ def main():
         novelty.meta = {
             "title": "Unfamiliar exposures told from familiar ones (set a)",
             "description": "Area under the ROC of a frame's mean entropy or mutual information, at "
-            "matched densities of hits and of bright pixels, of the share of its pixels that are "
-            "flagged, and of the novelty of its hits and stars, with the share of frames above 1; "
-            "of frames with enough hits or stars.",
+            "matched densities of hits and of bright pixels, of its mutual information in rings "
+            "about hits and about stars, at matched number and height of these (30 or more), of "
+            "the share of its pixels that are flagged, and of the novelty of its hits and stars, "
+            "with the share of frames above 1; of frames with enough hits or stars.",
         }
         short["accuracy_novelty"] = novelty
     # Of real frames, stars and novelty, other settings of a model tell nothing new.

@@ -3,8 +3,8 @@ Peak memory of one ACS/WFC chip, 2048 x 4096 pixels, beside deepCR.
 
 python benchmarks/memory.py [--out DIR]
 
-Each way runs in a process of its own; what ``import torch`` takes, and the image itself, are
-subtracted.
+Each way runs in a process of its own, with PyTorch's usual threads or with eight, the most that
+have a tile each; what ``import torch`` takes, and the image itself, are subtracted.
 """
 
 import argparse
@@ -26,6 +26,7 @@ image = np.random.default_rng(1).normal(50, 8, (2048, 4096)).astype(np.float32)
 """
 OURS = """\
 import cosmiq_astro as ca
+torch.set_num_threads({threads} or torch.get_num_threads())
 ca.CosmicRayDetector({model!r}, device="cpu")(image, seed=1, readnoise=5, **{settings!r})
 """
 DEEPCR = """\
@@ -35,11 +36,19 @@ peer.clean(image, inpaint=False, **{settings!r})
 """
 END = "\nprint(peak() - before - image.nbytes / 2**20)\n"
 WAYS = {
-    "cosmicray_unet": (OURS, {"model": "acs-wfc-unet", "settings": {}}),
-    "cosmicray_vi, T=1": (OURS, {"model": "acs-wfc-vi", "settings": {"T": 1}}),
-    "cosmicray_vi, T=16": (OURS, {"model": "acs-wfc-vi", "settings": {"T": 16}}),
-    "cosmicray_vi, T=64": (OURS, {"model": "acs-wfc-vi", "settings": {"T": 64}}),
-    "cosmicray_vi, moments": (OURS, {"model": "acs-wfc-vi", "settings": {"sampling": "moments"}}),
+    name + (f", {threads} threads" if threads else ""): (
+        OURS,
+        {"model": model, "settings": settings, "threads": threads},
+    )
+    for threads in (None, 8)
+    for name, model, settings in (
+        ("cosmicray_unet", "acs-wfc-unet", {}),
+        ("cosmicray_vi, T=1", "acs-wfc-vi", {"T": 1}),
+        ("cosmicray_vi, T=16", "acs-wfc-vi", {"T": 16}),
+        ("cosmicray_vi, T=64", "acs-wfc-vi", {"T": 64}),
+        ("cosmicray_vi, moments", "acs-wfc-vi", {"sampling": "moments"}),
+    )
+} | {
     "deepCR ACS-WFC, 256-pixel segments": (
         DEEPCR,
         {"settings": {"segment": True, "patch": 256}},

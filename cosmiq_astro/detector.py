@@ -38,7 +38,8 @@ class CosmicRayDetector:
         `torch.device` knows.
     tile_size : int, optional
         Side of the tiles, pixels: 352 if None, 1024 with CUDA. The result does
-        not depend on it. Lower it when memory is short.
+        not depend on it. On a CPU a tile for each of PyTorch's threads, up to
+        eight, is in memory at a time; lower it when that is short.
     precision : {'float32', 'bfloat16'}, optional
         Of the network's convolutions; everything before and after them is
         float32. ``'float32'`` means that on a GPU too, where PyTorch would
