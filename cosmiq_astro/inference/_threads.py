@@ -39,12 +39,16 @@ def map_tiles(function, tiles, device):
     if device.type != "cpu" or n_threads == 1:
         yield from map(function, tiles)
         return
+    rounds = len(tiles) // n_threads * n_threads
     pool = _pool(n_threads, each)
     try:
-        yield from pool.map(function, tiles)
+        yield from pool.map(function, tiles[:rounds])
     finally:
         # After an error, or Ctrl-C, no tile is begun that has not been.
         pool.shutdown(cancel_futures=True)
+    # What is left is too few for all threads, unless they share the tiles.
+    if rounds < len(tiles):
+        yield from map_tiles(function, tiles[rounds:], device)
 
 
 def _share(n_threads, n_tiles):

@@ -111,27 +111,32 @@ def convolve_moments(layer, mean, variance):
     mean, variance : Tensor
         Of the output.
     """
-    output = layer(mean)
-    spread = 0.0
+    output, spread = _convolve(layer, mean, layer.weight, layer.bias), 0.0
     if hasattr(layer, "posterior_sigma"):
         sigma = layer.posterior_sigma()
         square = mean.square() if variance is None else torch.addcmul(variance, mean, mean)
-        spread = functional.conv2d(
-            square, sigma["weight"].square(), sigma["bias"].square(), padding=layer.padding
-        )
+        spread = _convolve(layer, square, sigma["weight"].square(), sigma["bias"].square())
     if variance is not None:
-        spread = spread + functional.conv2d(variance, layer.weight.square(), padding=layer.padding)
+        spread = spread + _convolve(layer, variance, layer.weight.square())
     return output, spread if torch.is_tensor(spread) else torch.zeros_like(output)
+
+
+def _convolve(layer, x, weight, bias=None):
+    if weight.shape[0] > 1 or layer.kernel_size != (1, 1):
+        return functional.conv2d(x, weight, bias, padding=layer.padding)
+    # To one map of 1 x 1 pixels, this product is faster.
+    x = x.movedim(1, -1) @ weight.flatten()
+    return (x if bias is None else x + bias)[:, None]
 
 
 def rectify_moments(mean, variance):
     """
     Mean and variance of max(x, 0) for Gaussian x.
 
-    With a = m / s, the mean is ``m Φ(a) + s φ(a)``, that of max(-x, 0) is
-    ``s φ(a) - m Φ(-a)``, and the variance ``v Φ(a)`` minus the product of the
-    two: a form that does not cancel (from Frey & Hinton 1999, Neural Comput.
-    11, 193, appendix).
+    With a = m / s, half the mean of abs(x) is ``h = s φ(a) + m erf(a / √2) / 2``. The mean is
+    ``h + m / 2``, that of max(-x, 0) is ``h - m / 2``, and the variance ``v Φ(a)`` minus the
+    product of the two: a form that does not cancel (from Frey & Hinton 1999, Neural Comput. 11,
+    193, appendix).
 
     Parameters
     ----------
@@ -143,14 +148,16 @@ def rectify_moments(mean, variance):
     mean, variance : Tensor
         Of max(x, 0).
     """
-    s = variance.clamp_min(1e-20).sqrt_()
-    # Farther out nothing changes, but for subnormal numbers, which are slow.
-    a = (mean / s).clamp_(-9, 9)
-    above = torch.erf(a / math.sqrt(2)).add_(1).mul_(0.5)
-    height = a.square_().mul_(-0.5).exp_().mul_(s).mul_(1 / math.sqrt(2 * math.pi))
-    rectified = torch.addcmul(height, mean, above).clamp_min_(0)
-    opposite = height.addcmul_(mean, above - 1).clamp_min_(0)
-    spread = above.mul_(variance).addcmul_(rectified, opposite, value=-1)
+    half, spread = mean / 2, variance / 2
+    scale = (spread + 1e-20).rsqrt_()
+    # a / sqrt 2. Farther out nothing changes, but for subnormal numbers, which are slow.
+    x = (half * scale).clamp_(-6.4, 6.4)
+    above = torch.erf(x)
+    height = x.square_().neg_().sub_(math.log(math.pi) / 2).exp_().div_(scale)
+    both = height.addcmul_(half, above)
+    rectified = torch.add(both, half, out=scale).clamp_min_(0)
+    opposite = both.sub_(half)
+    spread.addcmul_(spread, above).addcmul_(rectified, opposite, value=-1)
     return rectified, spread.clamp_min_(0)
 
 
