@@ -1,10 +1,11 @@
 """
-Arithmetic and memory traffic per pixel of the bundled networks, against the machine's limits.
+Arithmetic and memory traffic per pixel of the baseline, against the machine's limits.
 
 python benchmarks/roofline.py [--out DIR]
 
 The limits are measured: a matrix product for arithmetic, a copy larger than the caches for memory.
-Traffic counts what each layer reads and writes, as if no cache kept anything between two layers.
+The layers are those of one tile, its halo included, as detection computes them. Traffic counts
+what each reads and writes, as if no cache kept anything between two of them.
 """
 
 import argparse
@@ -15,41 +16,56 @@ from pathlib import Path
 import torch
 from _machine import describe, scene, write
 from astropy.table import Table
-from torch import nn
+from torch.overrides import TorchFunctionMode
 
 import cosmiq_astro as ca
+from cosmiq_astro.inference._draw import LastBlocks
+from cosmiq_astro.inference.tiling import plan_tiles
 
 FLOAT = 4  # bytes
 
 
-def count_layers(network, tile):
-    """Return (name, operations, bytes) of each convolution, per pixel of the tile."""
-    rows = []
+class Layers(TorchFunctionMode):
+    """
+    What the layers do that run in a block of code.
 
-    def hook(name):
-        def count(layer, inputs, output):
-            x = inputs[0]
-            per_output = layer.weight[0].numel()
-            if layer.transposed:
-                per_output = layer.in_channels  # each output pixel sees one of the inputs
-            operations = 2 * output.numel() * per_output
-            rows.append(
-                (name, operations / tile**2, FLOAT * (x.numel() + output.numel()) / tile**2)
-            )
+    Attributes
+    ----------
+    found : list of tuple
+        A description, and numbers of operations and of bytes read and written.
+    """
 
-        return count
+    def __init__(self):
+        super().__init__()
+        self.found = []
 
-    layers = [
-        (name, module)
-        for name, module in network.named_modules()
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
-    ]
-    handles = [layer.register_forward_hook(hook(name)) for name, layer in layers]
-    with torch.inference_mode():
-        network(torch.zeros(1, len(network.config.channels), tile, tile))
-    for handle in handles:
-        handle.remove()
-    return rows
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if function.__name__ == "conv2d":
+            x, weight = args[:2]
+            n_out, n_in, side = weight.shape[:3]
+            what = f"{n_in} to {n_out} maps, {side} x {side}"
+        elif function.__name__ in ("matmul", "__matmul__"):
+            x, weight = args
+            n_in, what = x.shape[-1], f"{x.shape[-1]} to 1 map"
+        else:
+            return result
+        size = "{} x {}".format(*result.shape[2:] if result.ndim == 4 else result.shape[1:])
+        per_output = weight[0].numel() if weight.ndim == 4 else n_in
+        moved = FLOAT * (x.numel() + result.numel())
+        self.found.append((f"{what}, {size}", 2 * result.numel() * per_output, moved))
+        return result
+
+
+def count_layers(network, tile_size):
+    """Return (description, operations, bytes) of each layer, per pixel of a tile's core."""
+    grid, halo = network.grid, network.receptive_radius
+    tile = plan_tiles((tile_size, tile_size), tile_size, halo=halo, grid=grid)[0]
+    inputs = torch.zeros(1, len(network.config.channels), tile.rows.size, tile.columns.size)
+    alone = LastBlocks.alone(network)
+    with torch.inference_mode(), Layers() as layers:
+        list(alone.logits(alone.look(inputs, tile.crop)))
+    return [(what, flop / tile_size**2, moved / tile_size**2) for what, flop, moved in layers.found]
 
 
 def best(function, repeats=7):
@@ -79,7 +95,7 @@ def main():
     detector = ca.CosmicRayDetector("acs-wfc-unet", device="cpu")
     operations, traffic = limits()
     rows = []
-    for name, flop, moved in count_layers(detector.model.network, 256):
+    for name, flop, moved in count_layers(detector.model.network, detector.tile_size):
         rows.append(
             {
                 "layer": name,
@@ -91,16 +107,14 @@ def main():
         )
     image = scene((1024, 1024))
     measured = best(lambda: detector(image, readnoise=5), 5) / image.size * 1e9
-    tiles = detector.tile_size
-    halo = -(-detector.model.network.receptive_radius // 4) * 4
     table = Table(rows=rows)
     total = sum(row["least_ms_by_arithmetic"] for row in rows)
     table.meta |= {
-        "title": "Least time per megapixel of each layer of the baseline",
+        "title": "Least time per megapixel of each layer of the baseline, in tiles of "
+        f"{detector.tile_size} pixels",
         "arithmetic_limit": f"{operations / 1e9:.0f} GFLOP/s, a product of 2048 x 2048 matrices",
         "memory_limit": f"{traffic / 1e9:.1f} GB/s, a copy of 512 MiB",
         "sum_by_arithmetic": f"{total:.0f} ms per megapixel",
-        "halo": f"{(tiles + 2 * halo) ** 2 / tiles**2:.2f} x as many pixels in tiles of {tiles}",
         "measured": f"{measured:.0f} ms per megapixel",
         **describe(),
         "command": "python benchmarks/roofline.py --out DIR",

@@ -65,7 +65,8 @@ def _pool(n_threads, each):
     the first time after it. Those are to find what they would have found, so a thread that
     has seen it sets it again once the pool has begun; the caller's own number is never touched.
     """
-    ready = threading.Barrier(n_threads + 1)
+    # If not all of them can begin, this is an error, and no wait without end.
+    ready = threading.Barrier(n_threads + 1, timeout=60)
 
     def begin():
         torch.get_num_threads()  # Now it has been used here, and what is set next holds.
@@ -76,13 +77,13 @@ def _pool(n_threads, each):
 
     def start():
         usual = torch.get_num_threads()
-        for _ in range(n_threads):
-            pool.submit(int)
-        ready.wait()
-        torch.set_num_threads(usual)
+        try:
+            for _ in range(n_threads):
+                pool.submit(int)
+            ready.wait()
+        finally:
+            torch.set_num_threads(usual)
 
-    with _lock:
-        starter = threading.Thread(target=start)
-        starter.start()
-        starter.join()
+    with _lock, ThreadPoolExecutor(1) as starter:
+        starter.submit(start).result()
     return pool

@@ -68,8 +68,8 @@ def test_no_more_threads_than_there_are(n_threads, n_tiles):
     side_by_side, each = _threads._share(n_threads, n_tiles)
     assert 1 <= side_by_side <= min(n_tiles, 8)
     assert side_by_side * each <= n_threads
-    # What is left over is less than one more for each.
-    assert n_threads - side_by_side * each < each + side_by_side
+    # What is left over is less than another tile would have.
+    assert n_threads - side_by_side * each < each
 
 
 def test_the_number_of_threads_is_left_as_it_was():
