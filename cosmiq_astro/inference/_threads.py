@@ -8,7 +8,7 @@ import torch
 
 __all__ = ["map_tiles"]
 
-# Each has the features of a tile in memory, some 100 MiB.
+# Each has the features of a tile in memory, 50 to 80 MiB of the default models.
 _MOST_THREADS = 8
 _lock = threading.Lock()
 
