@@ -62,14 +62,13 @@ def test_tiles_share_the_threads(n_tiles, n_side_by_side, each):
     assert [n for _, n in found] == each
 
 
-@pytest.mark.parametrize("n_threads", range(1, 70))
 @pytest.mark.parametrize("n_tiles", [1, 2, 5, 8, 100])
-def test_no_more_threads_than_there_are(n_threads, n_tiles):
-    side_by_side, each = _threads._share(n_threads, n_tiles)
-    assert 1 <= side_by_side <= min(n_tiles, 8)
-    assert side_by_side * each <= n_threads
-    # What is left over is less than another tile would have.
-    assert n_threads - side_by_side * each < each
+def test_no_more_threads_than_there_are(n_tiles):
+    for n_threads in range(1, 70):
+        side_by_side, each = _threads._share(n_threads, n_tiles)
+        assert 1 <= side_by_side <= min(n_tiles, 8)
+        # What is left over is less than another tile would have.
+        assert 0 <= n_threads - side_by_side * each < each
 
 
 def test_the_number_of_threads_is_left_as_it_was():
