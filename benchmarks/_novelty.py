@@ -1,7 +1,10 @@
 """How well uncertainty, hits or stars tell an unfamiliar frame from familiar ones."""
 
+from functools import partial
+
 import numpy as np
-from scipy.ndimage import binary_dilation, maximum_filter
+from photutils.detection import find_peaks
+from scipy.ndimage import binary_dilation
 from scipy.optimize import nnls
 from scipy.stats import rankdata
 from sklearn.covariance import LedoitWolf
@@ -49,29 +52,31 @@ def summarize(planes, threshold):
 
 def _profiles(planes, flagged):
     """Return what `_profile` says of hits and stars, if there are enough of them."""
-    image, edge = planes["image"], 5
-    top = image == maximum_filter(image, 5)
-    top[:edge] = top[-edge:] = top[:, :edge] = top[:, -edge:] = False
-    height = (image - planes["sky"]) / planes["noise"]
+    edge = 5
+    peaks = find_peaks(planes["image"], -np.inf, box_size=5, border_width=edge)
+    y, x = peaks["y_peak"], peaks["x_peak"]
+    height = (planes["image"][y, x] - planes["sky"]) / planes["noise"]
     alone = ~binary_dilation(flagged, np.ones((3, 3)), iterations=edge)
-    where = {"hits": top & flagged, "stars": top & alone & (height > STAR_SNR)}
+    where = {"hits": flagged[y, x], "stars": alone[y, x] & (height > STAR_SNR)}
     information = np.log(np.maximum(planes["mutual_information"], 1e-9))
     height = np.log(np.maximum(height, 1))
     return {
-        name: (np.array([np.log(at.sum()), height[at].mean()]), _profile(information, at))
+        name: (
+            np.array([np.log(at.sum()), height[at].mean()]),
+            _profile(information, y[at], x[at]),
+        )
         for name, at in where.items()
         if at.sum() >= LEAST_PEAKS
     }
 
 
-def _profile(information, peaks):
+def _profile(information, y, x):
     """
     Return the mean logarithm of the mutual information in rings about peaks, and two elongations.
 
     These are mean differences, between rows and columns and between the diagonals, in units of
     their standard errors, by their inverse hyperbolic sine.
     """
-    y, x = peaks.nonzero()
 
     def at(offset):
         dy, dx = offset
@@ -109,7 +114,7 @@ def novelty_rows(tool, familiar, unfamiliar, *, n_resamples, seed):
     names = ("entropy", "mutual_information")
     if min(s["mutual_information"] for s in familiar) <= ROUNDING:
         names = ("entropy",)
-    usual = {name: _left_out(familiar, name) for name in names}
+    usual = {name: _left_out(familiar, partial(_excess, name=name)) for name in names}
     rows = []
     for kind, frames in unfamiliar.items():
         unusual = {name: _excess(frames, familiar, name) for name in names}
@@ -122,7 +127,7 @@ def novelty_rows(tool, familiar, unfamiliar, *, n_resamples, seed):
         for name, key in PEAKS.items():
             both = [[s[key] for s in group if key in s] for group in (familiar, frames)]
             if len(both[0]) >= LEAST_FAMILIAR and both[1]:
-                pairs[name] = [_distances_left_out(both[0]), _distances(both[1], both[0])]
+                pairs[name] = [_left_out(both[0], _distances), _distances(both[1], both[0])]
         for name, key in AS_THEY_ARE.items():
             both = [np.array([s[key] for s in group]) for group in (familiar, frames)]
             if all(np.isfinite(values).any() for values in both):
@@ -144,10 +149,10 @@ def _excess(frames, others, name):
     return np.log([s[name] for s in frames] / (_densities(frames) @ shares))
 
 
-def _left_out(frames, name):
-    """Return `_excess` of each frame over all the others."""
+def _left_out(frames, compare):
+    """Return the comparison of each frame with all the others."""
     return np.concatenate(
-        [_excess([f], frames[:i] + frames[i + 1 :], name) for i, f in enumerate(frames)]
+        [compare([f], frames[:i] + frames[i + 1 :]) for i, f in enumerate(frames)]
     )
 
 
@@ -161,13 +166,6 @@ def _distances(profiles, others):
     )
     scale = other.std(0)
     return LedoitWolf().fit(other / scale).mahalanobis(rest / scale)
-
-
-def _distances_left_out(profiles):
-    """Return `_distances` of each profile from all the others."""
-    return np.concatenate(
-        [_distances([p], profiles[:i] + profiles[i + 1 :]) for i, p in enumerate(profiles)]
-    )
 
 
 def _peaks(profiles):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch.nn import functional
 
-from cosmiq_astro.inference._features import Join, Trunk
+from cosmiq_astro.inference._features import Join, Trunk, to_one_map
 from cosmiq_astro.inference.uncertainty import RunningMoments
 
 __all__ = [
@@ -121,8 +121,7 @@ def _after_first(network, x, shape):
     if len(network.merge):
         second, head = network.merge[0][1], network.head
         x = functional.conv2d(functional.relu(x, inplace=True), second.weight, second.bias)
-        # A convolution to one map is this product, which is faster.
-        x = functional.relu(x, inplace=True).movedim(1, -1) @ head.weight.flatten() + head.bias
+        x = to_one_map(functional.relu(x, inplace=True), head.weight, head.bias)
     else:
         x = x[:, 0]
     return x[:, : shape[0], : shape[1]].float()

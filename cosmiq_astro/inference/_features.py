@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Features", "Join", "Seen", "Trunk"]
+__all__ = ["Features", "Join", "Seen", "Trunk", "to_one_map"]
 
 
 class Join(NamedTuple):
@@ -223,6 +223,27 @@ class Features:
         yield self._groups[0], self.first
         for group in self._groups[1:]:
             yield group, group.look(self._inputs, self._crop)
+
+
+def to_one_map(x, weight, bias):
+    """
+    Convolve to one map, a pixel at a time: as a product with a vector, which is faster.
+
+    Parameters
+    ----------
+    x : Tensor
+        Shape ``(n, n_maps, ny, nx)``.
+    weight : Tensor
+        Of the convolution, shape ``(1, n_maps, 1, 1)``.
+    bias : Tensor or float
+        Of one element.
+
+    Returns
+    -------
+    x : Tensor
+        Shape ``(n, ny, nx)``.
+    """
+    return x.movedim(1, -1) @ weight.flatten() + bias
 
 
 def _channels_last(tensor):

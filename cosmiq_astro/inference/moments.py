@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from cosmiq_astro.inference._features import to_one_map
+
 __all__ = [
     "convolve_moments",
     "logistic_moments",
@@ -122,11 +124,9 @@ def convolve_moments(layer, mean, variance):
 
 
 def _convolve(layer, x, weight, bias=None):
-    if weight.shape[0] > 1 or layer.kernel_size != (1, 1):
-        return functional.conv2d(x, weight, bias, padding=layer.padding)
-    # To one map of 1 x 1 pixels, this product is faster.
-    x = x.movedim(1, -1) @ weight.flatten()
-    return (x if bias is None else x + bias)[:, None]
+    if weight.shape[0] == 1 and layer.kernel_size == (1, 1):
+        return to_one_map(x, weight, 0.0 if bias is None else bias)[:, None]
+    return functional.conv2d(x, weight, bias, padding=layer.padding)
 
 
 def rectify_moments(mean, variance):

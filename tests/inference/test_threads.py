@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -128,20 +129,11 @@ def test_maps_do_not_depend_on_the_number_of_threads(tiny_vi, frame):
         np.testing.assert_allclose(one, four, atol=1e-6)
 
 
-def test_a_detector_may_be_called_in_several_threads(tiny_vi, frame):
-    detector = ca.CosmicRayDetector(tiny_vi, device="cpu", tile_size=16)
-    expected = detector(frame, T=4, seed=2).probability
-    found = {}
+def test_several_threads_may_have_tiles_at_a_time():
+    def work(_):
+        return list(map_tiles(lambda tile: (tile, torch.get_num_threads()), list(range(8)), CPU))
 
-    def call(i):
-        found[i] = detector(frame, T=4, seed=2).probability
-
-    threads = [threading.Thread(target=call, args=(i,)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(found) == [0, 1, 2, 3]
-    for probability in found.values():
-        np.testing.assert_allclose(probability, expected, atol=1e-6)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(work, range(20)))
+    assert all([tile for tile, _ in tiles] == list(range(8)) for tiles in found)
     assert threads_of_a_new_thread() == 4
