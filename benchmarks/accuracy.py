@@ -23,9 +23,10 @@ temperature), ``@bfloat16`` or ``@transposed`` (of frames transposed); ``A+B`` i
 The score called 'known scene' is (image - expected) / noise.
 
 Writes accuracy_<set>.ecsv, accuracy_<set>_differences.ecsv (each model against
-the first one), accuracy_photometry.ecsv (stars of set a, magnitudes before and
-after cleaning) and accuracy_novelty.ecsv. Intervals (95 %) come from frames
-drawn with replacement, where a row has five or more.
+the first one, and variational ones against the baseline of their family),
+accuracy_photometry.ecsv (stars of set a, magnitudes before and after cleaning)
+and accuracy_novelty.ecsv. Intervals (95 %) come from frames drawn with
+replacement, where a row has five or more.
 """
 
 import argparse
@@ -119,17 +120,25 @@ def score_rows(name, counts, specs, *, n_resamples, platt=None, calibrated=True)
     return rows
 
 
+def pairs_of(names):
+    """Return which models are compared: each with the first, and with the baseline of its own."""
+    first, *others = names
+    own = [(name.partition("-vi@")[0] + "-unet", name) for name in others if "-vi@" in name]
+    return [(first, name) for name in others] + [pair for pair in own if pair[0] in others]
+
+
 def difference_rows(run, models, specs, n_resamples):
-    """Return the differences of each model from the first one, with paired intervals."""
+    """Return the differences of the models that are compared, with paired intervals."""
     rows, groups = [], groups_of(specs)
-    stacks = [np.stack([c.histogram for c in run.counts(m, specs)]) for m in models]
-    for model, stack in list(zip(models, stacks, strict=True))[1:]:
+    stacks = {m.name: np.stack([c.histogram for c in run.counts(m, specs)]) for m in models}
+    for first, second in pairs_of([m.name for m in models]):
         for group, index in groups.items():
             if len(index) < LEAST_FRAMES:
                 continue
-            pairs = paired_bootstrap(stacks[0][index], stack[index], n_resamples, SEED)
-            common = {"first": models[0].name, "second": model.name, "group": group}
-            rows += [common | {"score": score} | values for score, values in pairs.items()]
+            one, two = stacks[first][index], stacks[second][index]
+            differences = paired_bootstrap(one, two, n_resamples, SEED)
+            common = {"first": first, "second": second, "group": group}
+            rows += [common | {"score": score} | values for score, values in differences.items()]
     return rows
 
 

@@ -6,7 +6,8 @@ python recipes/acs_wfc_large.py --data DIR --work DIR [--init NAME] [--stage une
 
 Twice the feature maps of acs-wfc-unet, on the scenes of recipes/acs_wfc.py. Version 2
 began from version 1 (--init acs-wfc-large-unet, as it was in commit 9dcf0a7), and that from random
-weights.
+weights. Version 3 of the variational model is version 2 with the means set back to the weights of
+the baseline, which is still version 2.
 """
 
 import acs_wfc
@@ -19,9 +20,10 @@ as long on a CPU; figures are in the documentation, under Validation and Perform
 if __name__ == "__main__":
     acs_wfc.train_family(
         "acs-wfc-large",
-        "2",
+        "3",
         recipe="acs_wfc_large.py",
         limits=LIMITS,
         hidden=32,
         views=4,
+        keep_means=False,
     )

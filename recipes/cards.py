@@ -54,7 +54,7 @@ Widths and elongations are those of 95 % of 512 patches.
 TURNED = {2: "", 4: ", every other two see it turned by half a turn"}
 
 
-def model_card(model, result, scores, settings, texts, *, start, sigma_scale):
+def model_card(model, result, scores, settings, texts, *, start, sigma_scale, keep_means):
     """
     Fill in the card.
 
@@ -75,6 +75,8 @@ def model_card(model, result, scores, settings, texts, *, start, sigma_scale):
         Model that the baseline began from.
     sigma_scale : float
         Factor on the standard deviations after training.
+    keep_means : bool
+        Whether the means are those of training, or the weights of the baseline.
     """
     network = model.network
     is_vi = model.method == "vi"
@@ -87,6 +89,8 @@ def model_card(model, result, scores, settings, texts, *, start, sigma_scale):
             "the last block, the layers before it as they were; standard\ndeviations began as "
             f"25 % of the weights and were multiplied by {sigma_scale} in the end"
         )
+        if not keep_means:
+            how += ", and the means\nset back to the weights of the baseline"
     else:
         how = f"Begun from {texts['start'] if start else 'random weights'};\n{epochs}"
     return CARD.format(

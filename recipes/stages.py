@@ -48,6 +48,7 @@ def run(
     hidden=16,
     growth=2,
     views=2,
+    keep_means=True,
     batch_size=4,
     learning_rate=1e-3,
 ):
@@ -76,6 +77,9 @@ def run(
         baseline does not go on from a model.
     views : {2, 4}
         In which the variational model looks at an image, see `UNetConfig`.
+    keep_means : bool
+        Whether the variational model keeps the means that training led to: if not, they are the
+        weights of the baseline, and only the standard deviations are learned.
     batch_size : int
         Patches of 192 x 192 pixels per step of the baseline.
     learning_rate : float
@@ -131,6 +135,8 @@ def run(
         network = result.model.network.to(arguments.device)
         if method == "vi":
             network.config = dataclasses.replace(network.config, views=views)
+            if not keep_means:
+                network.load_state_dict(init.network.state_dict(), strict=False)
         scale_sigma(network, SIGMA_SCALE)
         model, scores = calibrate(result.model, validation)
         model.network.cpu()
@@ -147,6 +153,7 @@ def run(
             texts,
             start=arguments.init,
             sigma_scale=SIGMA_SCALE,
+            keep_means=keep_means,
         )
         save_model(model, arguments.work / name, card=card, overwrite=True)
         print(scores)
