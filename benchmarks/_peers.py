@@ -12,7 +12,7 @@ from scipy.special import expit
 from cosmiq_astro.calibration import tpr_at_fpr
 from cosmiq_astro.detector import CosmicRayDetector
 from cosmiq_astro.inference.uncertainty import binary_entropy
-from cosmiq_astro.models.checkpoint import load_model
+from cosmiq_astro.models.model import load_model
 
 __all__ = ["Tool", "deepcr", "make_peers", "model_tool", "reference"]
 

@@ -32,8 +32,8 @@ from tqdm import tqdm
 
 from cosmiq_astro.calibration import negative_log_likelihood
 from cosmiq_astro.detector import CosmicRayDetector
-from cosmiq_astro.models.checkpoint import load_model
 from cosmiq_astro.models.layers import turn_kernels
+from cosmiq_astro.models.model import load_model
 from cosmiq_astro.models.unet import empty_unet
 from cosmiq_astro.training._batches import prepare_batches
 from cosmiq_astro.training.losses import masked_cross_entropy

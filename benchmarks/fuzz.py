@@ -253,9 +253,9 @@ def tiny_model():
     """Return a small untrained variational model; its weights do not matter."""
     import torch
 
-    from cosmiq_astro.inference.novelty import KnownHits
-    from cosmiq_astro.inference.stars import KnownStars
-    from cosmiq_astro.models.checkpoint import Model
+    from cosmiq_astro.familiarity.hits import KnownHits
+    from cosmiq_astro.familiarity.stars import KnownStars
+    from cosmiq_astro.models.model import Model
     from cosmiq_astro.models.unet import UNetConfig, empty_unet, initialize_weights
 
     config = UNetConfig(hidden=4, levels=3, variational=("*",))
@@ -271,7 +271,7 @@ def tiny_model():
 
 def work(connection, seed, start, stop, kind):
     """Try inputs one after the other, and send what came of each."""
-    from cosmiq_astro.models.checkpoint import save_model
+    from cosmiq_astro.models.model import save_model
 
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGPROF, _stop)

@@ -19,8 +19,8 @@ from astropy.table import Table
 from torch.overrides import TorchFunctionMode
 
 import cosmiq_astro as ca
-from cosmiq_astro.inference._draw import LastBlocks
 from cosmiq_astro.inference.tiling import plan_tiles
+from cosmiq_astro.models.fast_draws import LastBlocks
 
 FLOAT = 4  # bytes
 

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from astropy.table import Table
 
+from cosmiq_astro.batch import detect_files
 from cosmiq_astro.simulate import simulate_hst_file
-from cosmiq_astro.survey import detect_files
 
 JOBS = 2
 DISTINCT = 3

@@ -18,16 +18,16 @@ except ImportError:  # a source tree that was never built
 _LAZY = {
     "CosmicRayCCDData": "cosmiq_astro.nddata",
     "CosmicRayDetector": "cosmiq_astro.detector",
-    "CosmicRayMaps": "cosmiq_astro.maps",
+    "CosmicRayMaps": "cosmiq_astro.detector",
     "cosmicray_unet": "cosmiq_astro.cosmicray",
     "cosmicray_vi": "cosmiq_astro.cosmicray",
     "list_models": "cosmiq_astro.models.registry",
-    "load_model": "cosmiq_astro.models.checkpoint",
+    "load_model": "cosmiq_astro.models.model",
     "load_sample": "cosmiq_astro.data",
 }
 _MODULES = (
-    *("calibration", "catalog", "cleaning", "data", "hst", "plots", "simulate", "survey"),
-    "training",
+    *("batch", "calibration", "catalog", "cleaning", "data", "hit_rates", "hst", "plots"),
+    *("simulate", "survey", "training"),
 )
 
 __all__ = [*sorted(_LAZY), "__version__"]

@@ -5,9 +5,9 @@ from numbers import Real
 import numpy as np
 
 from cosmiq_astro._exposure import check_uncertainty, coerce, seconds_of
-from cosmiq_astro._unfamiliar import warn_of_novelty, warn_of_ranges
 from cosmiq_astro.cleaning import CLEAN_METHODS, clean_pixels, grow_mask
 from cosmiq_astro.detector import CosmicRayDetector
+from cosmiq_astro.familiarity.warn import warn_of_novelty, warn_of_ranges
 from cosmiq_astro.units import electrons_per_unit, to_electrons
 
 __all__ = ["cosmicray_unet", "cosmicray_vi"]

@@ -1,6 +1,7 @@
 """`CosmicRayDetector`: configure once, then call on as many images as there are."""
 
 import copy
+from dataclasses import dataclass, field
 
 import numpy as np
 from tqdm import tqdm
@@ -12,17 +13,78 @@ from cosmiq_astro._inputs import (
     check_seed,
     choose_device,
 )
+from cosmiq_astro.familiarity.stars import StarShape, measure_stars
 from cosmiq_astro.inference.sampling import SAMPLING, draw_networks, predict
-from cosmiq_astro.inference.stars import measure_stars
 from cosmiq_astro.inference.uncertainty import binary_entropy, mutual_information
-from cosmiq_astro.maps import CosmicRayMaps
-from cosmiq_astro.models.checkpoint import Model, load_model
-from cosmiq_astro.preprocess import estimate_statistics, normalize, subtract_sky
+from cosmiq_astro.models.model import Model, load_model
+from cosmiq_astro.preprocess import ImageStatistics, estimate_statistics, normalize, subtract_sky
 
-__all__ = ["CosmicRayDetector"]
+__all__ = ["CosmicRayDetector", "CosmicRayMaps"]
 
 # The caches of a processor hold tiles of this size; a GPU wants more to do at a time.
 _TILE_SIZE, _TILE_SIZE_OF_GPU = 352, 1024
+
+
+@dataclass(frozen=True)
+class CosmicRayMaps:
+    """
+    What a detector says of an image.
+
+    Attributes
+    ----------
+    probability : ndarray of float32
+        Probability of a cosmic ray, mean over the draws, recalibrated where
+        the model says so, in [0, 1]; NaN where the image was not finite.
+    uncertainty : ndarray of float32
+        Standard deviation (ddof 0) of the probability over the draws; 0 for
+        a single pass.
+    entropy : ndarray of float32
+        Entropy of ``probability``, nats, in [0, ln 2].
+    mutual_information : ndarray of float32
+        Entropy of the draws' mean, before any recalibration, minus the mean
+        entropy of the draws, nats, not negative.
+    usable : ndarray of bool
+        True for pixels that were finite and not masked.
+    T : int
+        Number of passes made.
+    sampling : str
+        How the weights were drawn.
+    precision : str
+        Of the convolutions.
+    seed : int
+        The seed used; giving it again repeats the maps.
+    statistics : `~cosmiq_astro.preprocess.ImageStatistics`
+        Sky and noise that the image was normalised with, electron.
+    stars : `~cosmiq_astro.familiarity.stars.StarShape`
+        Width and elongation of the sharpest stars.
+    n_draws : ndarray of int32 or None
+        Draws that each pixel had, where the sampling is ``'adaptive'``.
+    novelty : float
+        How far the hits lie from those that the model knows, 1 being what 5 %
+        of its validation images exceed
+        (`~cosmiq_astro.familiarity.hits.KnownHits`). NaN where there are
+        fewer than 10 pixels with a probability above 0.5, or the model knows
+        none.
+    star_novelty : float
+        How rare such stars are among those that the model knows; above 1,
+        rarer than 95 % of them (`~cosmiq_astro.familiarity.stars.KnownStars`).
+        NaN where there are fewer than 10 stars, or the model knows none.
+    """
+
+    probability: np.ndarray = field(repr=False)
+    uncertainty: np.ndarray = field(repr=False)
+    entropy: np.ndarray = field(repr=False)
+    mutual_information: np.ndarray = field(repr=False)
+    usable: np.ndarray = field(repr=False)
+    T: int
+    sampling: str
+    precision: str
+    seed: int
+    statistics: ImageStatistics
+    stars: StarShape
+    n_draws: np.ndarray | None = field(default=None, repr=False)
+    novelty: float = float("nan")
+    star_novelty: float = float("nan")
 
 
 class CosmicRayDetector:
@@ -31,7 +93,7 @@ class CosmicRayDetector:
 
     Parameters
     ----------
-    model : str, path-like or `~cosmiq_astro.models.checkpoint.Model`, optional
+    model : str, path-like or `~cosmiq_astro.models.model.Model`, optional
         A bundled model's name, a model folder, or a loaded model.
     device : str, optional
         ``'auto'`` takes CUDA, then MPS, then the CPU; or any name that

@@ -23,7 +23,7 @@ from cosmiq_astro.calibration import (
     negative_log_likelihood,
     tpr_at_fpr,
 )
-from cosmiq_astro.models.checkpoint import save_model
+from cosmiq_astro.models.model import save_model
 from cosmiq_astro.simulate import Footprints
 from cosmiq_astro.training import (
     InjectionDataset,

@@ -8,8 +8,8 @@ from pathlib import Path
 import cards
 import torch
 
-from cosmiq_astro.models.checkpoint import save_model
 from cosmiq_astro.models.layers import inverse_softplus, variational_layers
+from cosmiq_astro.models.model import save_model
 from cosmiq_astro.training import TrainingResult, calibrate, train
 
 # The variational model goes on from the baseline: weights are drawn in the last block alone, since

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cosmiq_astro.models.checkpoint import Model
+from cosmiq_astro.models.model import Model
 from cosmiq_astro.models.unet import UNetConfig, empty_unet, initialize_weights
 
 

@@ -10,18 +10,18 @@ import pytest
 # Each layer may import from itself and from those above it. The longest matching name counts.
 LAYERS = [
     [
-        "_version", "_fits_sizes", "_files", "_windows", "units", "preprocess", "cleaning",
-        "nddata", "maps", "plots", "simulate", "inference.novelty", "inference.stars",
+        "_version", "_fits_sizes", "_io", "_windows", "units", "preprocess", "cleaning",
+        "nddata", "plots", "simulate", "familiarity.hits", "familiarity.stars",
         "inference.tiling", "inference.uncertainty", "calibration", "models.registry",
     ],
     ["models"],
     ["inference"],
     ["detector", "_inputs"],
     [
-        "training", "cosmicray", "_exposure", "_result", "_unfamiliar", "hst", "catalog", "_hits",
+        "training", "cosmicray", "_exposure", "_result", "familiarity", "hst", "catalog", "_hits",
         "data",
     ],
-    ["survey"],
+    ["survey", "batch", "hit_rates"],
     ["cli"],
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

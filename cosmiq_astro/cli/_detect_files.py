@@ -7,13 +7,12 @@ import traceback
 
 from tqdm import tqdm
 
-from cosmiq_astro._files import written_whole
+from cosmiq_astro._io import written_whole
+from cosmiq_astro.batch import find_outcome, outcomes_table, run_survey
 from cosmiq_astro.cli import _report
 from cosmiq_astro.cli._errors import describe, with_advice
 from cosmiq_astro.cli._terminal import print_error, print_warning
 from cosmiq_astro.hst import plan_file, read_chip
-from cosmiq_astro.survey import outcomes_table, run_survey
-from cosmiq_astro.survey.files import find_outcome
 from cosmiq_astro.survey.urls import local_files
 
 __all__ = ["detect_files", "draw"]
@@ -189,7 +188,7 @@ def draw(file, picture, *, overwrite=False):
     """
     from matplotlib.figure import Figure
 
-    from cosmiq_astro._files import written_whole
+    from cosmiq_astro._io import written_whole
     from cosmiq_astro.plots import plot_detection
 
     # Not a pyplot figure: there may be no display.

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from cosmiq_astro._files import written_whole
+from cosmiq_astro._io import written_whole
 from cosmiq_astro.hst import find_chips
 from cosmiq_astro.simulate import simulate_hst_file
 

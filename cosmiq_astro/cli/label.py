@@ -120,7 +120,7 @@ def _write(args, names, labels):
     import numpy as np
     from astropy.io import fits
 
-    from cosmiq_astro._files import written_whole
+    from cosmiq_astro._io import written_whole
 
     args.output.mkdir(parents=True, exist_ok=True)
     for name, image, mask, ignore in zip(

@@ -151,7 +151,7 @@ def run(args):
         raise FileExistsError(f"{args.output} holds a model; give --overwrite to replace it")
     import torch
 
-    from cosmiq_astro.models.checkpoint import save_model
+    from cosmiq_astro.models.model import save_model
     from cosmiq_astro.training import calibrate, model_card, train
 
     training, validation = _datasets(args)

@@ -10,7 +10,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, FITSFixedWarning, WcsError
 
-from cosmiq_astro._files import readable
+from cosmiq_astro._io import readable
 from cosmiq_astro.hst.headers import merged_header, unit_of, wcs_cards
 from cosmiq_astro.hst.instruments import identify
 from cosmiq_astro.hst.waivered import as_extensions

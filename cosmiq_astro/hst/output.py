@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from astropy.io import fits
 
-from cosmiq_astro._files import readable, written_whole
+from cosmiq_astro._io import readable, written_whole
 from cosmiq_astro.hst.headers import wcs_cards
 from cosmiq_astro.nddata import PLANES
 

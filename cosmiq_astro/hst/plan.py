@@ -6,7 +6,7 @@ from pathlib import Path
 from astropy import units as u
 from astropy.io import fits
 
-from cosmiq_astro._files import readable
+from cosmiq_astro._io import readable
 from cosmiq_astro.hst.chips import Chip, find_chips
 from cosmiq_astro.hst.headers import merged_header, number, unit_of
 from cosmiq_astro.hst.instruments import (

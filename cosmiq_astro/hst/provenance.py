@@ -37,7 +37,7 @@ def digest_settings(model, settings):
 
     Parameters
     ----------
-    model : `~cosmiq_astro.models.checkpoint.Model`
+    model : `~cosmiq_astro.models.model.Model`
         Its name and the digest of its weights enter.
     settings : dict
         Settings of `~cosmiq_astro.hst.detect_file`; collections in any order.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from astropy.io import fits
 
-from cosmiq_astro._files import readable
+from cosmiq_astro._io import readable
 
 __all__ = ["as_extensions", "is_waivered"]
 

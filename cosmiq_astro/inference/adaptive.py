@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch.nn import functional
 
-from cosmiq_astro.inference._draw import Sums, probability_and_entropy
+from cosmiq_astro.models.fast_draws import Sums, probability_and_entropy
 
 __all__ = ["BLOCK_SIZE", "NEGLIGIBLE", "TOLERANCE", "run_adaptive"]
 
@@ -40,7 +40,7 @@ def run_adaptive(features, temperature):
 
     Parameters
     ----------
-    features : `~cosmiq_astro.inference._features.Features`
+    features : `~cosmiq_astro.models.fast_unet.Features`
         Of a tile whose core begins at a corner of the grid of blocks, for draws
         of a network that has none before its last block.
     temperature : float

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from cosmiq_astro.inference._features import to_one_map
+from cosmiq_astro.models.fast_unet import to_one_map
 
 __all__ = [
     "convolve_moments",
@@ -35,7 +35,7 @@ def run_moments(features, temperature):
 
     Parameters
     ----------
-    features : `~cosmiq_astro.inference._features.Features`
+    features : `~cosmiq_astro.models.fast_unet.Features`
         Of a tile, for variational networks that are equally likely.
     temperature : float
         Divides the logits.

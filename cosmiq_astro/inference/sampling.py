@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from cosmiq_astro.inference._draw import LAST_BLOCK, LastBlocks, Sums, by_features
-from cosmiq_astro.inference._features import Features
-from cosmiq_astro.inference._threads import map_tiles
+from cosmiq_astro.familiarity.hits import HIT, HitFeatures, describe_hits
 from cosmiq_astro.inference.adaptive import BLOCK_SIZE, run_adaptive
 from cosmiq_astro.inference.moments import run_moments
-from cosmiq_astro.inference.novelty import HIT, HitFeatures, describe_hits
+from cosmiq_astro.inference.parallel import map_tiles
 from cosmiq_astro.inference.tiling import plan_tiles
+from cosmiq_astro.models.fast_draws import LAST_BLOCK, LastBlocks, Sums, by_features
+from cosmiq_astro.models.fast_unet import Features
 from cosmiq_astro.models.layers import sample_weights, turn_kernels, variational_layers
 from cosmiq_astro.models.unet import empty_unet
 
@@ -38,7 +38,7 @@ class Draws:
         Standard deviation (ddof 0) of the probability over the draws.
     mean_entropy : ndarray of float32
         Mean over the draws of the entropy of each, nats.
-    hits : `~cosmiq_astro.inference.novelty.HitFeatures`
+    hits : `~cosmiq_astro.familiarity.hits.HitFeatures`
         What the first network sees at the hits.
     n_draws : ndarray of int32 or None
         How many draws each pixel had; None where all had as many.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from cosmiq_astro.models.checkpoint import Model, check_weights
+from cosmiq_astro.models.model import Model, check_weights
 from cosmiq_astro.models.unet import UNetConfig, empty_unet
 
 __all__ = ["load_deepcr"]
@@ -46,7 +46,7 @@ def load_deepcr(path, *, scale=1.0):
 
     Returns
     -------
-    model : `~cosmiq_astro.models.checkpoint.Model`
+    model : `~cosmiq_astro.models.model.Model`
         With a threshold of 0.5 and a temperature of 1: neither was fitted.
         `~cosmiq_astro.training.calibrate` fits them.
 

@@ -7,7 +7,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from cosmiq_astro._files import written_whole
+from cosmiq_astro._io import written_whole
 from cosmiq_astro.simulate._cameras import CAMERAS, image_header, primary_header
 from cosmiq_astro.simulate.cosmic_rays import simulate_cosmic_rays
 from cosmiq_astro.simulate.detector import (

@@ -3,13 +3,7 @@
 import importlib
 
 _LAZY = {
-    "Outcome": "cosmiq_astro.survey.files",
     "detect_array": "cosmiq_astro.survey.arrays",
-    "detect_files": "cosmiq_astro.survey.files",
-    "hit_rates": "cosmiq_astro.survey.rates",
-    "outcomes_table": "cosmiq_astro.survey.files",
-    "plot_hit_rates": "cosmiq_astro.survey.rates",
-    "run_survey": "cosmiq_astro.survey.files",
 }
 
 __all__ = sorted(_LAZY)

@@ -9,7 +9,7 @@ _LAZY = {
     "PairedDataset": "cosmiq_astro.training.datasets",
     "SimulatedDataset": "cosmiq_astro.training.simulated",
     "TrainingResult": "cosmiq_astro.training.loop",
-    "calibrate": "cosmiq_astro.training.finish",
+    "calibrate": "cosmiq_astro.training.calibrate",
     "label_exposures": "cosmiq_astro.training.labels",
     "model_card": "cosmiq_astro.training.card",
     "train": "cosmiq_astro.training.loop",

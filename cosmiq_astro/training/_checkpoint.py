@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from cosmiq_astro._files import written_whole
+from cosmiq_astro._io import written_whole
 from cosmiq_astro.training._schedule import Settings
 
 __all__ = ["State", "read_checkpoint", "resume", "write_checkpoint"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cosmiq_astro._files import written_whole
+from cosmiq_astro._io import written_whole
 from cosmiq_astro.training.datasets import make_batch
 
 __all__ = ["write_examples"]

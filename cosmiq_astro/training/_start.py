@@ -6,8 +6,8 @@ from fnmatch import fnmatchcase
 import torch
 from torch import nn
 
-from cosmiq_astro.models.checkpoint import Model, load_model
 from cosmiq_astro.models.layers import variational_layers
+from cosmiq_astro.models.model import Model, load_model
 from cosmiq_astro.models.unet import UNetConfig, empty_unet, initialize_weights
 
 __all__ = ["freeze_layers", "start_network"]

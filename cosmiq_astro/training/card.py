@@ -61,7 +61,7 @@ def model_card(model, history, scores, *, data, limits=_LIMITS):
 
     Parameters
     ----------
-    model : `~cosmiq_astro.models.checkpoint.Model`
+    model : `~cosmiq_astro.models.model.Model`
         From `~cosmiq_astro.training.calibrate`.
     history : `~astropy.table.Table`
         Of the `~cosmiq_astro.training.TrainingResult`.
@@ -76,7 +76,7 @@ def model_card(model, history, scores, *, data, limits=_LIMITS):
     Returns
     -------
     card : str
-        Markdown, for `~cosmiq_astro.models.checkpoint.save_model`.
+        Markdown, for `~cosmiq_astro.models.model.save_model`.
     """
     config, row = model.network.config, scores[0]
     is_vi = model.method == "vi"

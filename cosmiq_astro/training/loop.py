@@ -10,7 +10,7 @@ import torch
 from astropy.table import Table
 from lightning_fabric import Fabric
 
-from cosmiq_astro.models.checkpoint import Model
+from cosmiq_astro.models.model import Model
 from cosmiq_astro.models.unet import UNetConfig, empty_unet
 from cosmiq_astro.training._checkpoint import State, read_checkpoint, resume, write_checkpoint
 from cosmiq_astro.training._epoch import count_steps, train_epoch, training_batches, validate
@@ -30,7 +30,7 @@ class TrainingResult:
 
     Attributes
     ----------
-    model : `~cosmiq_astro.models.checkpoint.Model`
+    model : `~cosmiq_astro.models.model.Model`
         The network of the best epoch by validation loss.
     history : `~astropy.table.Table`
         One row per epoch: ``epoch``, ``train_loss``, ``val_loss`` (nats per

@@ -9,7 +9,7 @@ from astropy.io import fits
 from cosmiq_astro.cleaning import CLEAN_METHODS
 from cosmiq_astro.cli import detect as command
 from cosmiq_astro.cli.main import build_parser, main
-from cosmiq_astro.models.checkpoint import save_model
+from cosmiq_astro.models.model import save_model
 
 
 @pytest.fixture(scope="session")
@@ -129,7 +129,7 @@ def test_unforeseen_errors_are_named(make_file, run, monkeypatch, capsys):
     def fail(*args, **kwargs):
         raise RuntimeError("no such kernel")
 
-    monkeypatch.setattr("cosmiq_astro.survey.files.detect_file", fail)
+    monkeypatch.setattr("cosmiq_astro.batch.detect_file", fail)
     file = make_file()
     assert run(file) == 1
     assert capsys.readouterr().err == f"cosmiq-astro: error: {file}: RuntimeError: no such kernel\n"

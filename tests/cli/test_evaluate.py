@@ -10,7 +10,7 @@ from cosmiq_astro.calibration import brier_score, negative_log_likelihood
 from cosmiq_astro.cli import evaluate as command
 from cosmiq_astro.cli.main import build_parser, main
 from cosmiq_astro.hst import read_chip
-from cosmiq_astro.models.checkpoint import save_model
+from cosmiq_astro.models.model import save_model
 from cosmiq_astro.simulate import FIELDS
 
 

@@ -175,7 +175,7 @@ def test_one_seed_for_all_chips_is_chosen_and_kept(make_file, make_image, detect
 
 
 def test_baseline_by_folder(make_file, tiny_unet, tmp_path):
-    from cosmiq_astro.models.checkpoint import save_model
+    from cosmiq_astro.models.model import save_model
 
     folder = save_model(tiny_unet, tmp_path / "model", card="A test.")
     result = detect_file(make_file(), model=folder, T=5)

@@ -6,9 +6,9 @@ import torch
 
 from cosmiq_astro import CosmicRayDetector
 from cosmiq_astro.inference import sampling
-from cosmiq_astro.inference._draw import LastBlocks
-from cosmiq_astro.inference._features import Join, Trunk
 from cosmiq_astro.inference.sampling import draw_networks, drawn_early
+from cosmiq_astro.models.fast_draws import LastBlocks
+from cosmiq_astro.models.fast_unet import Join, Trunk
 from cosmiq_astro.models.layers import variational_layers
 
 

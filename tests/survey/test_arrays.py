@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from cosmiq_astro import CosmicRayDetector
-from cosmiq_astro.models.checkpoint import save_model
+from cosmiq_astro.models.model import save_model
 from cosmiq_astro.survey import arrays, detect_array
 
 

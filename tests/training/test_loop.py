@@ -14,8 +14,8 @@ from lightning_fabric.loggers import CSVLogger
 from matplotlib import image
 
 from cosmiq_astro import CosmicRayDetector, load_model
-from cosmiq_astro.models.checkpoint import save_model
 from cosmiq_astro.models.layers import kl_divergence, variational_layers
+from cosmiq_astro.models.model import save_model
 from cosmiq_astro.simulate import cosmic_ray_footprints
 from cosmiq_astro.training import (
     InjectionDataset,

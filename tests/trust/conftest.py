@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from cosmiq_astro.models.checkpoint import save_model
+from cosmiq_astro.models.model import save_model
 
 
 @pytest.fixture(scope="session")

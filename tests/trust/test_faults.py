@@ -20,7 +20,7 @@ from astropy.io import fits
 
 from cosmiq_astro.cli.main import main
 from cosmiq_astro.hst import detect_file, read_chip
-from cosmiq_astro.models.checkpoint import load_model, save_model
+from cosmiq_astro.models.model import load_model, save_model
 
 # COSMIQ_TEST_KILLS=50 for a release.
 N_KILLS = int(os.environ.get("COSMIQ_TEST_KILLS", "10"))
@@ -32,7 +32,7 @@ SHAPE = (60, 80)
 _PROGRAM = """
 import json, os, signal, sys, time
 from cosmiq_astro.hst import detect_file
-from cosmiq_astro.models.checkpoint import load_model, save_model
+from cosmiq_astro.models.model import load_model, save_model
 source, target, folder, bundle = json.loads(sys.argv[1])
 model = load_model(folder)
 settings = dict(model=model, T=1, device="cpu", overwrite=True, seed=0)

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cosmiq_astro.cli.main import main
-from cosmiq_astro.models.checkpoint import load_model
+from cosmiq_astro.models.model import load_model
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch.nn import functional
 
-from cosmiq_astro.inference._features import Join, Trunk, to_one_map
 from cosmiq_astro.inference.uncertainty import RunningMoments
+from cosmiq_astro.models.fast_unet import Join, Trunk, to_one_map
 
 __all__ = [
     "LAST_BLOCK",
@@ -36,12 +36,12 @@ class LastBlocks:
         Any that share all but their last block.
     look : callable
         ``look(inputs, crop)`` returns what they see of a tile, a
-        `~cosmiq_astro.inference._features.Seen`.
-    firsts : list of `~cosmiq_astro.inference._features.Join`
+        `~cosmiq_astro.models.fast_unet.Seen`.
+    firsts : list of `~cosmiq_astro.models.fast_unet.Join`
         The first layer of each.
-    mean : `~cosmiq_astro.inference._features.Join` or None
+    mean : `~cosmiq_astro.models.fast_unet.Join` or None
         The layer m; None if there are no pairs.
-    steps : list of `~cosmiq_astro.inference._features.Join`
+    steps : list of `~cosmiq_astro.models.fast_unet.Join`
         The layer d of each pair: the first two networks, the next two, and so
         on. Networks beyond the last pair are each by themselves.
     """
@@ -88,7 +88,7 @@ class LastBlocks:
 
         Parameters
         ----------
-        seen : `~cosmiq_astro.inference._features.Seen`
+        seen : `~cosmiq_astro.models.fast_unet.Seen`
             Of one or more windows.
 
         Yields

@@ -206,7 +206,7 @@ class Features:
         Input channels of the tile, shape ``(1, n_channels, rows, columns)``.
     crop : tuple of slice
         Where the core is.
-    groups : list of `~cosmiq_astro.inference._draw.LastBlocks`
+    groups : list of `~cosmiq_astro.models.fast_draws.LastBlocks`
         Those of networks that share their trunk.
 
     Attributes

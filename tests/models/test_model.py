@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cosmiq_astro.calibration import BetaCalibration, IsotonicCalibration, TemperatureScaling
-from cosmiq_astro.models.checkpoint import load_model, save_model
+from cosmiq_astro.models.model import load_model, save_model
 from cosmiq_astro.models.registry import list_models
 
 

@@ -13,9 +13,9 @@ from cosmiq_astro.calibration import (
     negative_log_likelihood,
     tpr_at_fpr,
 )
-from cosmiq_astro.inference.novelty import HIT, describe_hits, fit_known_hits
+from cosmiq_astro.familiarity.hits import HIT, describe_hits, fit_known_hits
+from cosmiq_astro.familiarity.stars import fit_known_stars, measure_stars
 from cosmiq_astro.inference.sampling import computing, draw_networks, drawn_early
-from cosmiq_astro.inference.stars import fit_known_stars, measure_stars
 from cosmiq_astro.preprocess import normalize, subtract_sky
 from cosmiq_astro.training.datasets import make_batch
 
@@ -45,7 +45,7 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
 
     Parameters
     ----------
-    model : `~cosmiq_astro.models.checkpoint.Model`
+    model : `~cosmiq_astro.models.model.Model`
         A trained model; its network is used where it is, on CPU or GPU.
     validation : dataset
         Two frames or more that the model was not trained on.
@@ -58,7 +58,7 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
 
     Returns
     -------
-    model : `~cosmiq_astro.models.checkpoint.Model`
+    model : `~cosmiq_astro.models.model.Model`
         The same network with ``temperature``, ``threshold``, ``known_hits``
         and ``known_stars`` set.
     scores : `~astropy.table.QTable`

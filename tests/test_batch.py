@@ -11,9 +11,8 @@ import pytest
 from astropy.io import fits
 from astropy.table import QTable
 
-from cosmiq_astro.models.checkpoint import save_model
-from cosmiq_astro.survey import Outcome, detect_files, run_survey
-from cosmiq_astro.survey.files import _distribute
+from cosmiq_astro.batch import Outcome, _distribute, detect_files, run_survey
+from cosmiq_astro.models.model import save_model
 from cosmiq_astro.survey.urls import local_files, name_output
 
 

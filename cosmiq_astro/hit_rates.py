@@ -42,7 +42,7 @@ def hit_rates(files):
     >>> from pathlib import Path
     >>> from cosmiq_astro.data import sample_path
     >>> from cosmiq_astro.hst import detect_file
-    >>> from cosmiq_astro.survey import hit_rates
+    >>> from cosmiq_astro.hit_rates import hit_rates
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = Path(folder) / "sample_crvi.fits"
     ...     result = detect_file(sample_path(), file, model="acs-wfc-unet")

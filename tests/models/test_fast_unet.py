@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from cosmiq_astro.inference._draw import LastBlocks
-from cosmiq_astro.inference._features import Join, Trunk
+from cosmiq_astro.models.fast_draws import LastBlocks
+from cosmiq_astro.models.fast_unet import Join, Trunk
 
 
 @pytest.fixture

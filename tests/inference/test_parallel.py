@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import cosmiq_astro as ca
-from cosmiq_astro.inference import _threads
-from cosmiq_astro.inference._threads import map_tiles
+from cosmiq_astro.inference import parallel as _threads
+from cosmiq_astro.inference.parallel import map_tiles
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from astropy import units as u
 from astropy.table import QTable
 
-from cosmiq_astro._files import remove_temporaries, written_whole
+from cosmiq_astro._io import remove_temporaries, written_whole
 from cosmiq_astro.hst import detect_file
 from cosmiq_astro.hst.detect import digest_of
 from cosmiq_astro.hst.provenance import digest_file, find_finished
@@ -91,7 +91,7 @@ def detect_files(files, folder=None, *, table=None, **options):
     --------
     >>> import tempfile
     >>> from cosmiq_astro.data import sample_path
-    >>> from cosmiq_astro.survey import detect_files
+    >>> from cosmiq_astro.batch import detect_files
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     first = detect_files([sample_path()], folder, model="acs-wfc-unet")
     ...     again = detect_files([sample_path()], folder, model="acs-wfc-unet", resume=True)
@@ -265,7 +265,7 @@ def _recorded(task):
 @functools.lru_cache(maxsize=2)
 def _model(name):
     """Load a model once in each process."""
-    from cosmiq_astro.models.checkpoint import load_model
+    from cosmiq_astro.models.model import load_model
 
     return load_model(name)
 

@@ -5,8 +5,8 @@ import pytest
 from astropy.utils.exceptions import AstropyUserWarning
 
 from cosmiq_astro import CosmicRayCCDData, CosmicRayDetector, cosmicray_unet, load_model
-from cosmiq_astro.inference.stars import KnownStars, StarShape, fit_known_stars, measure_stars
-from cosmiq_astro.models.checkpoint import save_model
+from cosmiq_astro.familiarity.stars import KnownStars, StarShape, fit_known_stars, measure_stars
+from cosmiq_astro.models.model import save_model
 
 SIGMA = 2.3548
 
@@ -83,7 +83,7 @@ def test_no_number_can_break_it():
 def test_the_share_of_bright_pixels_looked_at_changes_little(monkeypatch):
     image = make_field(2.5, n=300)
     every = measure_stars(image, np.zeros(image.shape), 5.0)
-    monkeypatch.setattr("cosmiq_astro.inference.stars._MOST_PIXELS", 500)
+    monkeypatch.setattr("cosmiq_astro.familiarity.stars._MOST_PIXELS", 500)
     some = measure_stars(image, np.zeros(image.shape), 5.0)
     assert some.n_stars < every.n_stars
     assert some.fwhm == pytest.approx(every.fwhm, rel=0.1)

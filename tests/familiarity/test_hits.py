@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from cosmiq_astro import CosmicRayCCDData, CosmicRayDetector, cosmicray_unet, cosmicray_vi
-from cosmiq_astro.inference.novelty import (
+from cosmiq_astro.familiarity.hits import (
     HIT,
     HitFeatures,
     KnownHits,
     describe_hits,
     fit_known_hits,
 )
-from cosmiq_astro.models.checkpoint import load_model, save_model
+from cosmiq_astro.models.model import load_model, save_model
 
 
 def make_patches(n, *, offset=0.0, n_pixels=60, seed=0, n_features=4):

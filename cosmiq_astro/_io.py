@@ -32,7 +32,7 @@ def readable(path):
 
     Examples
     --------
-    >>> from cosmiq_astro._files import readable
+    >>> from cosmiq_astro._io import readable
     >>> with readable("a.fits"):
     ...     {}["NAXIS1"]
     Traceback (most recent call last):
@@ -83,7 +83,7 @@ def written_whole(path, *, overwrite=False):
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from cosmiq_astro._files import written_whole
+    >>> from cosmiq_astro._io import written_whole
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with written_whole(Path(folder) / "a.txt") as temporary:
     ...         _ = temporary.write_text("whole")

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from cosmiq_astro._files import written_whole
+from cosmiq_astro._io import written_whole
 
 
 def test_nothing_is_there_before_the_end(tmp_path):

@@ -3,7 +3,7 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 
-from cosmiq_astro.survey import hit_rates, plot_hit_rates
+from cosmiq_astro.hit_rates import hit_rates, plot_hit_rates
 
 
 @pytest.fixture

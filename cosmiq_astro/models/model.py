@@ -10,9 +10,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from cosmiq_astro._files import written_whole
-from cosmiq_astro.inference.novelty import KnownHits
-from cosmiq_astro.inference.stars import KnownStars
+from cosmiq_astro._io import written_whole
+from cosmiq_astro.familiarity.hits import KnownHits
+from cosmiq_astro.familiarity.stars import KnownStars
 from cosmiq_astro.models.registry import find_model
 from cosmiq_astro.models.unet import UNet, UNetConfig, empty_unet
 
@@ -59,9 +59,9 @@ class Model:
         Lowest and highest value that it was trained on, of ``exposure_time``
         (seconds) and ``readnoise`` (electron), where these are known. Outside
         them a detection warns.
-    known_hits : `~cosmiq_astro.inference.novelty.KnownHits` or None
+    known_hits : `~cosmiq_astro.familiarity.hits.KnownHits` or None
         What hits look like to the network, by which it tells unfamiliar ones.
-    known_stars : `~cosmiq_astro.inference.stars.KnownStars` or None
+    known_stars : `~cosmiq_astro.familiarity.stars.KnownStars` or None
         Shape of the stars that it was trained on.
     """
 

@@ -1,0 +1,1 @@
+"""Is this exposure like what the model was trained on?"""
