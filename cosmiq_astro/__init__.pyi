@@ -9,7 +9,6 @@ from cosmiq_astro import hit_rates as hit_rates
 from cosmiq_astro import hst as hst
 from cosmiq_astro import plots as plots
 from cosmiq_astro import simulate as simulate
-from cosmiq_astro import survey as survey
 from cosmiq_astro import training as training
 from cosmiq_astro.cosmicray import cosmicray_unet as cosmicray_unet
 from cosmiq_astro.cosmicray import cosmicray_vi as cosmicray_vi

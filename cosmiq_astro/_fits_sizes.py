@@ -1,7 +1,9 @@
 """Sizes that a FITS header declares, looked at before astropy, which some keep busy for ever."""
 
+import bz2
 import functools
 import gzip
+import lzma
 import math
 import re
 import zlib
@@ -12,6 +14,9 @@ __all__ = ["check_sizes"]
 _BLOCK = 2880
 _CARD = 80
 _LONGEST = 100_000  # cards; where there are more, this is no header
+_MOST_HDUS = 2000
+_UNPACK = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_MOST_UNPACKED = 2**32  # bytes
 _SIZE = re.compile(rb"(BITPIX|Z?NAXIS\d{0,3}|PCOUNT|GCOUNT|TFIELDS) *= *([-+]?\d+) *(?:/.*)?")
 _KIND = re.compile(rb"(SIMPLE  = *T|XTENSION= *'[^']*') *(?:/.*)?")
 # The FITS standard (4.0, sections 4.4.1.1 and 7.2.1) allows no more axes and columns.
@@ -21,17 +26,17 @@ _BITPIX = (8, 16, 32, 64, -32, -64)
 
 def check_sizes(path):
     """
-    Refuse a file whose headers declare more axes or columns than FITS has, or make no sense.
+    Refuse a file whose headers declare more than FITS or this package allows, or make no sense.
 
-    astropy would loop over thousands of millions of axes, go back to where it
+    A small file must not cost much: there may be 2000 HDUs, and 4 GiB in a
+    compressed file. And astropy would loop over thousands of millions of axes, go back to where it
     was after a part of negative size, and, in a gzipped file, after any header
     that it does not understand.
 
     Parameters
     ----------
     path : path-like
-        A file, gzipped or not. Of one that is none, or is compressed in
-        another way, nothing is said.
+        A file, compressed or not. Of one that is none nothing is said.
 
     Raises
     ------
@@ -46,29 +51,39 @@ def check_sizes(path):
 
 @functools.lru_cache(maxsize=64)
 def _check(path, size, changed):
-    """Look through all headers: once, since a gzipped file is unpacked for it."""
+    """Look through all headers: once, since a compressed file is unpacked for it."""
     with path.open("rb") as file:
-        is_gzipped = file.read(2) == b"\x1f\x8b"
+        start = file.read(6)
+    unpack = next((_UNPACK[magic] for magic in _UNPACK if start.startswith(magic)), open)
     try:
-        with (gzip.open if is_gzipped else open)(path, "rb") as file:
-            headers = iter(functools.partial(_read_header, file), None)
-            for number, cards in enumerate(headers):
+        with unpack(path, "rb") as file:
+            for number in range(_MOST_HDUS):
+                cards = _read_header(file)
+                if not cards:
+                    return
                 sizes = _sizes(cards)
                 _refuse(path, number, cards, sizes)
+                end = file.tell() + _data_size(sizes)
+                if unpack is not open and end > _MOST_UNPACKED:
+                    raise ValueError(
+                        f"{path} declares {end} bytes when unpacked; a compressed file may have "
+                        f"{_MOST_UNPACKED}: unpack it, if that is meant"
+                    )
                 # More than any file has is for whoever reads the pixels to complain of.
-                file.seek(min(_data_size(sizes), 2**60), 1)
-    except (OSError, EOFError, zlib.error):
-        return  # a damaged gzip file, which is for them too
+                file.seek(min(end, 2**60))
+            raise ValueError(f"{path} has {_MOST_HDUS} HDUs or more: split it")
+    except (OSError, EOFError, zlib.error, lzma.LZMAError):
+        return  # a damaged compressed file, which is for them too
 
 
 def _read_header(file):
-    """Return the cards up to the next END; None where there is none."""
+    """Return the cards up to the next END, or as many as no header has; None at the end."""
     cards = []
     while len(cards) < _LONGEST and len(block := file.read(_BLOCK)) == _BLOCK:
         cards += [block[at : at + _CARD].rstrip() for at in range(0, _BLOCK, _CARD)]
         if b"END" in cards[-_BLOCK // _CARD :]:
             return cards
-    return None
+    return cards if len(cards) >= _LONGEST else None
 
 
 def _sizes(cards):

@@ -1,16 +1,28 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, in runs whose files are known before they begin."""
 
 import contextlib
 import os
-import re
-import secrets
+import shutil
+import stat
+import tempfile
+import time
 from pathlib import Path
 
 from cosmiq_astro._fits_sizes import check_sizes
 
-__all__ = ["readable", "remove_temporaries", "written_whole"]
+__all__ = [
+    "atomic_write",
+    "check_run",
+    "printable",
+    "read_bounded",
+    "readable",
+    "refuse_existing",
+    "remove_leftovers",
+    "temporary_folder",
+]
 
-_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(.+)")
+_PREFIX = ".cosmiq_astro-"
+_DAY = 86400  # seconds
 
 
 @contextlib.contextmanager
@@ -52,14 +64,127 @@ def readable(path):
         ) from error
 
 
+def printable(text):
+    """
+    Write out what a terminal would obey, and what no encoding has.
+
+    Parameters
+    ----------
+    text : object
+        A file's name, say, which may hold anything.
+
+    Returns
+    -------
+    text : str
+        On one line, with escapes in place of control characters and of bytes
+        that are not UTF-8.
+
+    Examples
+    --------
+    >>> from cosmiq_astro._io import printable
+    >>> print(printable("a\\nb\\x1b[2J.fits"))
+    a\\nb\\x1b[2J.fits
+    """
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text)
+    )
+
+
+def read_bounded(path, most):
+    """
+    Read a file that must not be large.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    most : int
+        Bytes that it may have.
+
+    Returns
+    -------
+    content : bytes
+        All of it.
+
+    Raises
+    ------
+    ValueError
+        If it is larger, or is no regular file: a device need not end, and a
+        pipe need not begin.
+    """
+    state = os.stat(path)
+    if not stat.S_ISREG(state.st_mode):
+        raise ValueError(f"{path} is not a regular file")
+    if state.st_size > most:
+        raise ValueError(f"{path} has {state.st_size} bytes; more than {most} are not read")
+    with open(path, "rb") as file:
+        return file.read(most)
+
+
+def check_run(rows=(), others=(), *, overwrite=False, in_place=False):
+    """
+    Refuse a run that would write over its inputs, or write one file twice.
+
+    Every writer of files calls this before the first one is opened. Names
+    are compared by the files that they lead to: through links, and as
+    devices and inodes.
+
+    Parameters
+    ----------
+    rows : sequence of tuple
+        Inputs and outputs, two sequences of path-like, for each piece of
+        work. Whether an output is there already is left to `atomic_write`,
+        so that it concerns its own row only.
+    others : sequence of path-like
+        Outputs of the run as a whole: tables, plots.
+    overwrite : bool, optional
+        Whether ``others`` may be there already.
+    in_place : bool, optional
+        Whether an output may be an input of its own row.
+
+    Raises
+    ------
+    ValueError
+        If an output is an input, is the output of another row, or is there
+        and no regular file.
+    FileExistsError
+        If one of ``others`` is there and ``overwrite`` is False.
+    FileNotFoundError
+        If the directory of one of ``others`` is missing.
+    """
+    inputs = {_identity(path): path for given, _ in rows for path in given}
+    written = {}
+    for given, outputs in [*rows, *(((), [path]) for path in others)]:
+        own = {_identity(path) for path in given} if in_place else set()
+        for path in outputs:
+            _refuse_special(path)
+            key = _identity(path)
+            source = given[0] if given else path
+            if key in written:
+                raise ValueError(
+                    f"{written[key]} and {source} would be written to the same file, {path}"
+                )
+            if key in inputs and key not in own:
+                raise ValueError(
+                    f"{path} is the input itself; set in_place to replace it"
+                    if inputs[key] in given
+                    else f"{path} would replace {inputs[key]}, which is an input too: name another"
+                )
+            written[key] = source
+    for path in others:
+        refuse_existing(path, overwrite)
+        if not os.path.isdir(folder := os.path.dirname(os.path.abspath(path))):
+            raise FileNotFoundError(f"{path} cannot be written: there is no directory {folder}")
+
+
 @contextlib.contextmanager
-def written_whole(path, *, overwrite=False):
+def atomic_write(path, *, overwrite=False):
     """
     Give a temporary name to write to, and move it to its place when all went well.
 
-    The temporary file lies in the directory of ``path`` and ends like it
-    (``.fits.gz`` makes astropy compress). If the block raises, it is
-    removed, and ``path`` is as it was before.
+    The temporary file has the name of ``path``, in a hidden directory
+    beside it. If the block raises, both are removed, and ``path`` is as it
+    was before.
 
     Parameters
     ----------
@@ -77,53 +202,126 @@ def written_whole(path, *, overwrite=False):
     ------
     FileExistsError
         If ``path`` exists, before or after the block, and ``overwrite`` is
-        False.
+        False. Of two writers at once, one succeeds.
+    ValueError
+        If ``path`` exists and is no regular file.
 
     Examples
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from cosmiq_astro._io import written_whole
+    >>> from cosmiq_astro._io import atomic_write
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with written_whole(Path(folder) / "a.txt") as temporary:
+    ...     with atomic_write(Path(folder) / "a.txt") as temporary:
     ...         _ = temporary.write_text("whole")
     ...     (Path(folder) / "a.txt").read_text()
     'whole'
     """
     target = Path(os.path.realpath(path))
-    _refuse_existing(target, overwrite)
-    temporary = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
-    try:
+    _refuse_special(target)
+    refuse_existing(target, overwrite)
+    with temporary_folder(target.parent) as folder:
+        temporary = folder / target.name
         yield temporary
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())
-        _refuse_existing(target, overwrite)
+        if not overwrite:
+            _move_to_free(temporary, target)
+            return
+        _refuse_special(target)
         if target.exists():
             temporary.chmod(target.stat().st_mode)
         temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
-def remove_temporaries(paths):
+@contextlib.contextmanager
+def temporary_folder(where=None):
     """
-    Remove what `written_whole` left beside files when its process was killed.
+    Make a directory for the time of a block, under a name that `remove_leftovers` knows.
 
     Parameters
     ----------
-    paths : iterable of path-like
-        Files that nobody is writing any more.
+    where : path-like, optional
+        The directory that it is made in; the system's for temporary files if
+        None.
+
+    Yields
+    ------
+    folder : `~pathlib.Path`
+        The directory.
     """
-    targets = {Path(os.path.realpath(path)) for path in paths}
-    for folder in {target.parent for target in targets}:
-        for path in folder.iterdir():
-            match = _TEMPORARY.fullmatch(path.name)
-            if match and folder / match[1] in targets:
-                path.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(
+        dir=where, prefix=_PREFIX, ignore_cleanup_errors=True
+    ) as folder:
+        yield Path(folder)
 
 
-def _refuse_existing(target, overwrite):
-    if target.exists() and not overwrite:
+def remove_leftovers(folders):
+    """
+    Remove what killed processes have left behind, if it is older than a day.
+
+    Parameters
+    ----------
+    folders : iterable of path-like
+        Where `temporary_folder` was used; they need not exist.
+    """
+    for folder in {os.path.realpath(folder) for folder in folders}:
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.name.startswith(_PREFIX) or not entry.is_dir(follow_symlinks=False):
+                    continue
+                state = entry.stat(follow_symlinks=False)
+                is_mine = not hasattr(os, "getuid") or state.st_uid == os.getuid()
+                if is_mine and time.time() - state.st_mtime > _DAY:
+                    shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _identity(path):
+    """Return what two names of one file have in common, whether it exists or not."""
+    path = os.path.realpath(path)
+    missing = []
+    while not os.path.exists(path) and os.path.dirname(path) != path:
+        path, name = os.path.split(path)
+        missing.append(name)
+    state = os.stat(path)
+    return state.st_dev, state.st_ino, *missing
+
+
+def _refuse_special(path):
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError(f"{path} is there and not a regular file; name another file")
+
+
+def refuse_existing(path, overwrite):
+    """
+    Refuse a name that is taken.
+
+    Parameters
+    ----------
+    path : path-like
+        An output.
+    overwrite : bool
+        Whether it may be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        If it exists and may not be replaced.
+    """
+    if not overwrite and os.path.exists(path):
         raise FileExistsError(
-            f"{target} exists already; set overwrite to replace it, or name another file"
+            f"{path} exists already; set overwrite to replace it, or name another file"
         )
+
+
+def _move_to_free(temporary, target):
+    """Move a file where none may be, in one step where the file system can."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        refuse_existing(target, overwrite=False)
+        raise
+    except OSError:
+        # A file system without hard links.
+        refuse_existing(target, overwrite=False)
+        temporary.replace(target)

@@ -1,25 +1,32 @@
 """Thousands of files: one a task, here or on a cluster, and none twice."""
 
-import functools
+import contextlib
 import os
+import tempfile
 import traceback
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 from astropy import units as u
-from astropy.table import QTable
+from astropy.table import QTable, vstack
+from astropy.utils.exceptions import AstropyUserWarning
 
-from cosmiq_astro._io import remove_temporaries, written_whole
-from cosmiq_astro.hst import detect_file
-from cosmiq_astro.hst.detect import digest_of
-from cosmiq_astro.hst.provenance import digest_file, find_finished
-from cosmiq_astro.survey.urls import is_url, local_files, name_output
+from cosmiq_astro import _workers
+from cosmiq_astro._io import atomic_write, check_run, printable, remove_leftovers
+from cosmiq_astro.hst.detect import detect_file, digest_of
+from cosmiq_astro.hst.plan import file_names, output_name
+from cosmiq_astro.hst.provenance import digest_file, find_finished, is_complete
+from cosmiq_astro.models.model import Model, load_model
 
-__all__ = ["Outcome", "detect_files", "find_outcome", "outcomes_table", "run_survey"]
+__all__ = ["Outcome", "check_pairs", "detect_files", "find_outcome"]
 
 _RATE = u.cm**-2 / u.s
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_COLUMNS = {
+    **{"file_in": str, "status": str, "file_out": str, "n_pixels_flagged": int, "n_hits": int},
+    **{"hit_rate": float, "seconds": float, "error": str, "notes": str},
+}
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,8 @@ class Outcome:
     notes : tuple of str
         Warnings.
     result : `~cosmiq_astro.hst.FileResult` or None
-        What was found, of a file that is ``'ok'``.
+        What was found, of a file that is ``'ok'``; None if its worker died
+        after it was written.
     n_pixels_flagged, n_hits : int
         0 if it failed.
     hit_rate : float
@@ -60,253 +68,207 @@ class Outcome:
     seconds: float = 0.0
 
 
-def detect_files(files, folder=None, *, table=None, **options):
+@dataclass(frozen=True)
+class _Task:
+    """A file to be worked on, under names that hold in any directory; ``shown`` are the user's."""
+
+    file_in: str
+    file_out: str
+    shown: tuple
+    before: tuple | None
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is done to every file; ``settings`` holds the model itself, never its name."""
+
+    settings: dict
+    resume: bool
+
+    def __call__(self, task):
+        """Work on one file; whatever goes wrong is an outcome, and so is what is warned of."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            try:
+                outcome = self._detect(task)
+            except Exception as error:
+                expected = isinstance(error, (OSError, ValueError, TypeError))
+                text = str(error) if expected else f"{type(error).__name__}: {error}"
+                outcome = Outcome(*task.shown, "failed", text, traceback.format_exc())
+        notes = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning))
+        return replace(outcome, notes=tuple(notes))
+
+    def _detect(self, task):
+        # A worker may die after its file is written and before it says so: whoever is given the
+        # file next finds it done.
+        is_new = _stamp(task.file_out) != task.before
+        if self.resume or is_new:
+            done = find_outcome(task.file_in, task.file_out, self.settings)
+            if done is not None:
+                file_in, file_out = task.shown
+                status = "ok" if is_new else "skipped"
+                return replace(done, file_in=file_in, file_out=file_out, status=status)
+        file_out = None if self.settings.get("in_place") else task.file_out
+        result = detect_file(task.file_in, file_out, **self.settings)
+        rate = result.hit_rate
+        return Outcome(
+            *task.shown,
+            "ok",
+            result=replace(result, file_in=Path(task.shown[0]), file_out=Path(task.shown[1])),
+            n_pixels_flagged=result.n_pixels_flagged,
+            n_hits=result.n_hits,
+            hit_rate=float("nan") if rate is None else rate.to_value(_RATE),
+            seconds=result.seconds,
+        )
+
+
+def detect_files(
+    files,
+    outputs=None,
+    *,
+    settings=None,
+    jobs=1,
+    resume=False,
+    table=None,
+    report=None,
+    scheduler=None,
+    security=None,
+    insecure_scheduler=False,
+):
     """
     Find the cosmic rays in many files; one bad file does not stop the rest.
 
     Parameters
     ----------
-    files : sequence of str or path-like
-        Inputs, see `~cosmiq_astro.hst.detect_file`; URLs such as
-        ``s3://bucket/j8bt06nyq_flt.fits`` are fetched through fsspec.
-    folder : str or path-like, optional
-        Directory or URL of the outputs; beside each input if None.
+    files : sequence of path-like
+        Inputs, see `~cosmiq_astro.hst.detect_file`.
+    outputs : path-like or sequence of path-like, optional
+        Directory of the outputs, or a name for each; beside each input if
+        None.
+    settings : dict, optional
+        Keyword arguments of `~cosmiq_astro.hst.detect_file`, the same for
+        all files: ``model``, ``T``, ``in_place``, ``overwrite`` and so on.
+    jobs : int, optional
+        Processes on this machine. Each takes its share of the cores, and
+        memory of its own: lower it where that runs out. One works in this
+        process.
+    resume : bool, optional
+        Whether to skip outputs that are whole and were made from the same
+        input, by its SHA-256, with the same model, settings and version.
     table : path-like, optional
-        Where to write the table returned, as ECSV, also when interrupted.
-    **options
-        As for `run_survey`: ``jobs``, ``scheduler``, ``resume``, and settings
-        of `~cosmiq_astro.hst.detect_file`.
+        Where to write what came of each file, as ECSV, also when interrupted.
+        With ``resume`` a table of an earlier run may be there: the rows of
+        files that are not in this run are kept.
+    report : callable, optional
+        Called with each `Outcome` as soon as it is known.
+    scheduler : str, optional
+        Address of a dask scheduler, ``tls://host:8786``, instead of ``jobs``.
+        Its workers must see the files by the same absolute names. Whoever
+        reaches a scheduler, or runs one of its workers, can run code in this
+        process too.
+    security : `distributed.Security`, optional
+        Certificates for ``scheduler``; those of dask's configuration if None.
+    insecure_scheduler : bool, optional
+        Whether a scheduler without TLS may be used: only where nobody else
+        reaches it.
 
     Returns
     -------
     outcomes : `~astropy.table.QTable`
-        One row per file, see `outcomes_table`.
+        One row per file, by ``file_in``: ``status`` (``'ok'``, ``'skipped'``
+        or ``'failed'``), ``file_out``, ``n_pixels_flagged``, ``n_hits``,
+        ``hit_rate`` (cm⁻² s⁻¹), ``seconds``, ``error`` and ``notes``, what was
+        warned of. Control characters in names are written as escapes.
 
     Raises
     ------
+    FileExistsError
+        If ``table`` exists and may not be replaced.
+    ImportError
+        If there is no dask, but ``scheduler``.
+    RuntimeError
+        If a worker process cannot start.
     ValueError
-        If two inputs would have the same output, or a setting is wrong.
+        If an output would replace an input or another output, or a setting
+        is wrong.
 
     Examples
     --------
     >>> import tempfile
     >>> from cosmiq_astro.data import sample_path
     >>> from cosmiq_astro.batch import detect_files
+    >>> settings = {"model": "acs-wfc-unet"}
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     first = detect_files([sample_path()], folder, model="acs-wfc-unet")
-    ...     again = detect_files([sample_path()], folder, model="acs-wfc-unet", resume=True)
+    ...     first = detect_files([sample_path()], folder, settings=settings)
+    ...     again = detect_files([sample_path()], folder, settings=settings, resume=True)
     >>> print(first["status"][0], again["status"][0], again["n_hits"][0] == first["n_hits"][0])
     ok skipped True
     """
-    in_place = options.get("in_place", False)
-    pairs = [(file, None if in_place else name_output(file, folder)) for file in files]
+    settings = _checked(settings or {})
+    if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
+        raise ValueError(f"jobs must be a positive integer, got {jobs!r}")
+    if scheduler is not None and jobs > 1:
+        raise ValueError("give jobs or scheduler, not both")
+    pairs = _pair(files, outputs, settings.get("in_place", False))
+    earlier = _read_earlier(table) if resume and table is not None else None
+    overwrite = settings.get("overwrite", False) or earlier is not None
+    others = [] if table is None else [table]
+    check_pairs(pairs, others, overwrite=overwrite, in_place=settings.get("in_place", False))
+    remove_leftovers([tempfile.gettempdir(), *(file_out.parent for _, file_out in pairs)])
+    work = _Work(settings, resume)
+    tasks = [_task(*pair) for pair in pairs]
+    if scheduler is not None:
+        run = _workers.on_cluster(work, tasks, scheduler, security, insecure=insecure_scheduler)
+    elif jobs > 1:
+        run = _workers.in_processes(work, tasks, jobs)
+    else:
+        run = ((task, work(task)) for task in tasks)
+    # The name is taken, and known to be writable, before the work.
+    _save(table, _tabulate([]), earlier, overwrite=overwrite)
     outcomes = []
     try:
-        outcomes.extend(run_survey(pairs, **options))
+        with contextlib.closing(run):
+            for task, outcome in run:
+                if isinstance(outcome, str):
+                    outcome = Outcome(*task.shown, "failed", outcome)
+                outcomes.append(outcome)
+                if report is not None:
+                    report(outcome)
     finally:
-        found = outcomes_table(outcomes)
-        if table is not None:
-            with written_whole(table, overwrite=True) as temporary:
-                found.write(temporary, format="ascii.ecsv")
+        found = _tabulate(outcomes)
+        _save(table, found, earlier, overwrite=True)
+    if report is None:
+        for outcome in outcomes:
+            for note in outcome.notes:
+                warnings.warn(f"{outcome.file_in}: {note}", AstropyUserWarning, stacklevel=2)
     return found
 
 
-def outcomes_table(outcomes):
+def check_pairs(pairs, others=(), *, overwrite, in_place):
     """
-    Put outcomes into a table.
-
-    Parameters
-    ----------
-    outcomes : sequence of `Outcome`
-        In any order.
-
-    Returns
-    -------
-    table : `~astropy.table.QTable`
-        Columns ``file_in``, ``status``, ``file_out``, ``n_pixels_flagged``,
-        ``n_hits``, ``hit_rate`` (cm⁻² s⁻¹), ``seconds``, ``error``; sorted by
-        ``file_in``.
-    """
-    names = {"file_in": str, "status": str, "file_out": str, "n_pixels_flagged": int}
-    names |= {"n_hits": int, "hit_rate": float, "seconds": float, "error": str}
-    ordered = sorted(outcomes, key=lambda outcome: outcome.file_in)
-    columns = {name: [getattr(o, name) for o in ordered] for name in names}
-    table = QTable(list(columns.values()), names=list(columns), dtype=list(names.values()))
-    table["hit_rate"] = table["hit_rate"] * _RATE
-    table["seconds"] = table["seconds"] * u.s
-    return table
-
-
-def run_survey(pairs, *, jobs=1, scheduler=None, resume=False, **settings):
-    """
-    Work on files, and give what came of each as soon as it is known.
+    Refuse a run that would write over its inputs, or write one file twice.
 
     Parameters
     ----------
     pairs : sequence of tuple
-        Input and output of each; no output (None) with ``in_place``.
-    jobs : int, optional
-        Processes on this machine, by `dask.distributed`; 1 works in this
-        process. A script that asks for more needs the guard ``if __name__ ==
-        "__main__":``.
-    scheduler : str, optional
-        Address of a dask scheduler, ``tcp://host:8786``, instead of ``jobs``.
-        Its workers must see the files, or the URLs, by the same names.
-    resume : bool, optional
-        Whether to skip outputs that were made from the same input, by its
-        SHA-256, with the same model, settings and version.
-    **settings
-        As for `~cosmiq_astro.hst.detect_file`. A model is given by its name
-        or folder.
-
-    Yields
-    ------
-    outcome : `Outcome`
-        In the order in which they end. An error in one file, or a worker that
-        dies of it, is an outcome too.
-
-    Raises
-    ------
-    ImportError
-        If there is no dask.
-    ValueError
-        If two inputs have one output, or a setting is wrong.
+        Input and output of each file.
+    others : sequence of path-like
+        What else is written.
+    overwrite, in_place : bool
+        As for `~cosmiq_astro._io.check_run`, which raises what this does.
     """
-    if not isinstance(jobs, int) or jobs < 1:
-        raise ValueError(f"jobs must be a positive integer, got {jobs!r}")
-    if scheduler is not None and jobs > 1:
-        raise ValueError("give jobs or scheduler, not both")
-    pairs = [(file_in, file_out) for file_in, file_out in pairs]
-    _refuse_collisions(pairs)
-    if settings.get("in_place") and any(is_url(file_in) for file_in, _ in pairs):
-        raise ValueError("a URL cannot be replaced in place: give another output")
-    tasks = {pair: _task(pair, resume=resume, settings=settings) for pair in pairs}
-    if jobs == 1 and scheduler is None:
-        yield from (task() for task in tasks.values())
-    else:
-        yield from _distribute(tasks, jobs, scheduler)
+    rows = [file_names(Path(file_in), Path(file_out)) for file_in, file_out in pairs]
+    check_run(rows, others, overwrite=overwrite, in_place=in_place)
 
 
-def _task(pair, *, resume, settings):
-    """Return the work on one file, to be called without arguments."""
-    output = _names(pair)[1]
-    # A worker may die after its file is written and before it says so: whoever is given the file
-    # next finds it done. An output that was there before is an error, unless resume was asked for.
-    is_new = not is_url(output) and not os.path.exists(output)
-    return functools.partial(_detect_one, pair, resume=resume or is_new, settings=settings)
-
-
-def _refuse_collisions(pairs):
-    taken = {}
-    for file_in, file_out in pairs:
-        name = str(file_in if file_out is None else file_out)
-        name = name if is_url(name) else os.path.realpath(name)
-        other = taken.setdefault(name, file_in)
-        if other is not file_in:
-            raise ValueError(f"{other} and {file_in} would be written to the same file")
-
-
-def _distribute(tasks, jobs, scheduler):
-    """Hand the files out to the workers, one a task; ``tasks`` has the work by pair of names."""
-    try:
-        import dask
-        from distributed import Client, LocalCluster, as_completed
-    except ImportError as error:
-        raise ImportError(
-            "jobs and scheduler need dask: pip install 'cosmiq_astro[dask]'"
-        ) from error
-    pending = {}
-    cluster = None
-    if scheduler is None:
-        # In the workers alone, before they load torch: no more threads than cores. And without
-        # dask's own MALLOC_TRIM_THRESHOLD_, which makes each file take a quarter longer.
-        n_threads = str(max(1, (os.cpu_count() or 1) // jobs))
-        environment = dict.fromkeys(_THREADS, n_threads)
-        with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}):
-            cluster = LocalCluster(
-                n_workers=min(jobs, max(len(tasks), 1)),
-                threads_per_worker=1,
-                memory_limit=0,
-                dashboard_address=None,
-            )
-    try:
-        with Client(cluster or scheduler) as client:
-            for pair, task in tasks.items():
-                pending[client.submit(_recorded, task, pure=False)] = pair
-            for future in as_completed(list(pending)):
-                pair = pending.pop(future)
-                error = future.exception()
-                if error is None:
-                    yield future.result()
-                else:
-                    reason = f"the worker died: {error}".splitlines()[0]
-                    yield Outcome(*_names(pair), "failed", error=reason)
-    finally:
-        if cluster is not None:
-            cluster.close()
-            outputs = (_names(pair)[1] for pair in tasks)
-            remove_temporaries(output for output in outputs if not is_url(output))
-
-
-def _names(pair):
-    file_in, file_out = pair
-    return str(file_in), str(file_in if file_out is None else file_out)
-
-
-def _recorded(task):
-    """Work on a file in another process, whose warnings nobody would see."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        outcome = task()
-    notes = tuple(str(w.message) for w in caught if issubclass(w.category, UserWarning))
-    return replace(outcome, notes=notes)
-
-
-@functools.lru_cache(maxsize=2)
-def _model(name):
-    """Load a model once in each process."""
-    from cosmiq_astro.models.model import load_model
-
-    return load_model(name)
-
-
-def _detect_one(pair, *, resume, settings):
-    """Work on one file; whatever goes wrong is an outcome."""
-    names = _names(pair)
-    try:
-        model = _model(str(settings.get("model", "acs-wfc-vi")))
-        given = settings | {"model": model}
-        if resume:
-            done = find_outcome(pair, given)
-            if done is not None:
-                return done
-        with local_files(*pair, overwrite=settings.get("overwrite", False)) as near:
-            result = detect_file(*near, **given)
-    except Exception as error:
-        expected = isinstance(error, (OSError, ValueError, TypeError))
-        text = str(error) if expected else f"{type(error).__name__}: {error}"
-        return Outcome(*names, "failed", error=text, traceback=traceback.format_exc())
-    rate = result.hit_rate
-    return Outcome(
-        *names,
-        "ok",
-        # Not the names of temporary copies.
-        result=replace(result, file_in=names[0], file_out=names[1]),
-        n_pixels_flagged=result.n_pixels_flagged,
-        n_hits=result.n_hits,
-        hit_rate=float("nan") if rate is None else rate.to_value(_RATE),
-        seconds=result.seconds,
-    )
-
-
-def find_outcome(pair, settings):
+def find_outcome(file_in, file_out, settings):
     """
     Look whether a file needs no work, since its output is there already.
 
     Parameters
     ----------
-    pair : tuple
-        Input and output, as for `run_survey`.
+    file_in, file_out : path-like
+        Input and output.
     settings : dict
         Settings of `~cosmiq_astro.hst.detect_file`, with the model loaded.
 
@@ -314,26 +276,92 @@ def find_outcome(pair, settings):
     -------
     outcome : `Outcome` or None
         ``'skipped'``, with the counts of the output; None if there is no
-        output, or one made from another input or in another way.
+        output, or one that is not whole, or was made from another input or
+        in another way.
     """
-    file_in, file_out = _names(pair)
-    options = {"use_fsspec": True} if is_url(file_out) else {}
-    source = None
-    if file_out != file_in:
-        if not is_url(file_out) and not Path(file_out).exists():
-            return None
-        with local_files(file_in) as (near, _):
-            source = digest_file(near)
-    key = digest_of(settings)
-    headers = find_finished(file_out, source=source, settings=key, **options)
+    file_in, file_out = Path(file_in), Path(file_out)
+    if not file_out.exists():
+        return None
+    source = None if settings.get("in_place") else digest_file(file_in)
+    headers = find_finished(file_out, source=source, settings=digest_of(settings))
     if not headers:
+        return None
+    copies = file_names(file_in, file_out)[1][1:] if headers[0]["CRVIDQ"] else []
+    if not all(is_complete(path) for path in copies):
         return None
     rates = [header["CRVIRATE"] for header in headers if "CRVIRATE" in header]
     return Outcome(
-        file_in,
-        file_out,
+        str(file_in),
+        str(file_out),
         "skipped",
         n_pixels_flagged=sum(header["CRVINPIX"] for header in headers),
         n_hits=sum(header["CRVINHIT"] for header in headers),
         hit_rate=sum(rates) / len(rates) if rates else float("nan"),
     )
+
+
+def _checked(settings):
+    """Return settings with the model loaded: all files get this one, whatever becomes of it."""
+    unknown = set(settings) - set(detect_file.__kwdefaults__)
+    if unknown:
+        raise ValueError(f"settings has {sorted(unknown)}, which detect_file does not know")
+    model = settings.get("model", detect_file.__kwdefaults__["model"])
+    return settings | {"model": model if isinstance(model, Model) else load_model(model)}
+
+
+def _pair(files, outputs, in_place):
+    files = [Path(file) for file in files]
+    if in_place:
+        if outputs is not None:
+            raise ValueError("set in_place or give outputs, not both")
+        return list(zip(files, files, strict=True))
+    if outputs is None or isinstance(outputs, (str, os.PathLike)):
+        return [(file, output_name(file, outputs)) for file in files]
+    return list(zip(files, map(Path, outputs), strict=True))
+
+
+def _task(file_in, file_out):
+    names = os.path.abspath(file_in), os.path.abspath(file_out)
+    return _Task(*names, (str(file_in), str(file_out)), _stamp(file_out))
+
+
+def _stamp(path):
+    """Return what changes when a file is replaced; None if there is none."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return None
+    return state.st_ino, state.st_mtime_ns, state.st_size
+
+
+def _tabulate(outcomes):
+    def cell(outcome, name):
+        value = getattr(outcome, name)
+        value = "; ".join(value) if isinstance(value, tuple) else value
+        return printable(value) if isinstance(value, str) else value
+
+    ordered = sorted(outcomes, key=lambda outcome: outcome.file_in)
+    columns = [[cell(outcome, name) for outcome in ordered] for name in _COLUMNS]
+    table = QTable(columns, names=list(_COLUMNS), dtype=list(_COLUMNS.values()))
+    table["hit_rate"] = table["hit_rate"] * _RATE
+    table["seconds"] = table["seconds"] * u.s
+    return table
+
+
+def _read_earlier(table):
+    """Return the table of an earlier run; None if there is nothing, or something else."""
+    with contextlib.suppress(Exception):
+        earlier = QTable.read(table, format="ascii.ecsv")
+        return earlier if earlier.colnames == list(_COLUMNS) else None
+    return None
+
+
+def _save(table, found, earlier, *, overwrite):
+    """Write a table, with the rows of an earlier one for files that it does not have."""
+    if table is None:
+        return
+    if earlier is not None:
+        found = vstack([found, earlier[~np.isin(earlier["file_in"], found["file_in"])]])
+        found.sort("file_in")
+    with atomic_write(table, overwrite=overwrite) as temporary:
+        found.write(temporary, format="ascii.ecsv")

@@ -21,7 +21,7 @@ LAYERS = [
         "training", "cosmicray", "_exposure", "_result", "familiarity", "hst", "catalog", "_hits",
         "data",
     ],
-    ["survey", "batch", "hit_rates"],
+    ["_workers", "batch", "hit_rates"],
     ["cli"],
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -2,12 +2,12 @@ import os
 
 import pytest
 
-from cosmiq_astro._io import written_whole
+from cosmiq_astro._io import atomic_write
 
 
 def test_nothing_is_there_before_the_end(tmp_path):
     path = tmp_path / "a.fits.gz"
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         assert temporary.parent == tmp_path
         assert temporary.name.endswith(".fits.gz")
         temporary.write_text("whole")
@@ -21,7 +21,7 @@ def test_failure_leaves_the_old_file(tmp_path):
     path.write_text("old")
 
     def fail_halfway():
-        with written_whole(path, overwrite=True) as temporary:
+        with atomic_write(path, overwrite=True) as temporary:
             temporary.write_text("half")
             raise RuntimeError("disk full")
 
@@ -35,9 +35,9 @@ def test_existing_file_is_kept_unless_asked(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
     message = r"a\.txt exists already; set overwrite"
-    with pytest.raises(FileExistsError, match=message), written_whole(path):
+    with pytest.raises(FileExistsError, match=message), atomic_write(path):
         pytest.fail("the block must not be entered")
-    with written_whole(path, overwrite=True) as temporary:
+    with atomic_write(path, overwrite=True) as temporary:
         temporary.write_text("new")
     assert path.read_text() == "new"
 
@@ -46,7 +46,7 @@ def test_file_that_appears_meanwhile_is_kept(tmp_path):
     path = tmp_path / "a.txt"
 
     def be_overtaken():
-        with written_whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("new")
             path.write_text("of another process")
 
@@ -61,7 +61,7 @@ def test_links_and_permissions_survive(tmp_path):
     real.chmod(0o640)
     link = tmp_path / "link.txt"
     link.symlink_to(real)
-    with written_whole(link, overwrite=True) as temporary:
+    with atomic_write(link, overwrite=True) as temporary:
         temporary.write_text("new")
     assert link.is_symlink()
     assert real.read_text() == "new"

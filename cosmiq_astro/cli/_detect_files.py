@@ -2,23 +2,28 @@
 
 import importlib.util
 import json
+import os
 import sys
 import traceback
+from dataclasses import replace
+from pathlib import Path
 
 from tqdm import tqdm
 
-from cosmiq_astro._io import written_whole
-from cosmiq_astro.batch import find_outcome, outcomes_table, run_survey
+from cosmiq_astro import batch
+from cosmiq_astro._io import atomic_write, check_run, printable
 from cosmiq_astro.cli import _report
 from cosmiq_astro.cli._errors import describe, with_advice
-from cosmiq_astro.cli._terminal import print_error, print_warning
+from cosmiq_astro.cli._terminal import print_error, print_output, print_warning
+from cosmiq_astro.data import sample_path
 from cosmiq_astro.hst import plan_file, read_chip
-from cosmiq_astro.survey.urls import local_files
+from cosmiq_astro.hst.plan import PLAN_SETTINGS, output_name
+from cosmiq_astro.models.model import load_model
 
 __all__ = ["detect_files", "draw"]
 
 
-def detect_files(args, files):
+def detect_files(args):
     """
     Detect the cosmic rays in files, or say what would be done; one bad file does not stop the rest.
 
@@ -26,8 +31,6 @@ def detect_files(args, files):
     ----------
     args : `argparse.Namespace`
         Parsed arguments.
-    files : list of tuple
-        Input and output name of each; no output name if it is the input.
 
     Returns
     -------
@@ -36,77 +39,100 @@ def detect_files(args, files):
     """
     if args.sample and importlib.util.find_spec("matplotlib") is None:
         raise ImportError("--sample draws with matplotlib: pip install 'cosmiq_astro[plot]'")
-    if args.dry_run:
-        model = _load_for_resume(args)
-        n_failed = sum(not _plan(args, names, model) for names in files)
-    else:
-        n_failed = _detect(args, files)
+    files = [sample_path()] if args.sample else args.files
+    outputs = [_output(args, file) for file in files]
+    others = [path for path in (args.table, _picture(args, outputs)) if path is not None]
+    pairs = list(zip(files, outputs, strict=True))
+    try:
+        batch.check_pairs(pairs, overwrite=args.overwrite, in_place=args.in_place)
+    except ValueError as error:
+        args.usage_error(str(error))
+    n_failed = _plan(args, pairs) if args.dry_run else _detect(args, files, outputs, others)
     if n_failed and len(files) > 1:
         print(f"cosmiq-astro: {n_failed} of {len(files)} files failed", file=sys.stderr)
     return 1 if n_failed else 0
 
 
-def _load_for_resume(args):
-    """Return the model, None where it is not needed to tell what is done already."""
-    from cosmiq_astro import load_model
+def _output(args, file):
+    """Name the output of a file; ``-o`` is a directory if it is one or if there are many files."""
+    if args.in_place:
+        return file
+    if args.output is None:
+        return output_name(file, Path.cwd() if args.sample else None)
+    if len(args.files) > 1 or args.output.endswith((os.sep, "/")) or Path(args.output).is_dir():
+        return output_name(file, args.output)
+    return Path(args.output)
 
-    return load_model(args.model) if args.resume else None
+
+def _picture(args, outputs):
+    return outputs[0].with_suffix(".png") if args.sample else None
 
 
-def _plan(args, names, model):
-    """Say what would be done with a file, and return whether it can be done."""
-    file_in, file_out = names
-    try:
-        if model is not None:
-            settings = _detection_settings(args) | _image_settings(args) | {"model": model}
-            done = find_outcome(names, settings)
+def _settings(args):
+    """Return what `cosmiq_astro.hst.detect_file` is called with."""
+    names = ("model", "T", "threshold", "sampling", "seed", "mask_growth", "clean", "dq_ignore")
+    names += ("planes", "device", "tile_size", "precision", "in_place", "dq_bit", "gain")
+    names += ("readnoise", "satlevel", "exposure_time", "overwrite")
+    return {name: getattr(args, name) for name in names} | {"extver": args.ext}
+
+
+def _plan(args, pairs):
+    """Say what would be done with the files, and return with how many of them nothing can be."""
+    settings = _settings(args)
+    if args.resume:
+        settings["model"] = load_model(args.model)
+    n_failed = 0
+    for file_in, file_out in pairs:
+        try:
+            done = batch.find_outcome(file_in, file_out, settings) if args.resume else None
             if done is not None:
                 _say_skipped(args, done)
-                return True
-        with local_files(file_in) as (near, _):
-            plan = plan_file(near, file_out, **_image_settings(args))
-    except Exception as error:
-        if args.debug:
-            traceback.print_exc()
-        _say_failed(args, file_in, describe(error))
-        return False
-    _say(args, _report.plan_facts(plan), _report.plan_text(plan))
-    return True
+                continue
+            given = {name: settings[name] for name in PLAN_SETTINGS}
+            plan = plan_file(file_in, None if args.in_place else file_out, **given)
+            _say(args, _report.plan_facts(plan), _report.plan_text(_shown(plan)))
+        except Exception as error:
+            if args.debug:
+                traceback.print_exc()
+            _say_failed(args, file_in, describe(error, args))
+            n_failed += 1
+    return n_failed
 
 
-def _detect(args, files):
+def _detect(args, files, outputs, others):
     """Work on the files, say what came of each, and return how many failed."""
-    from cosmiq_astro import load_model
-
-    # Without a model there is no need to look at any file.
-    load_model(args.model)
-    picture = files[0][1].with_suffix(".png") if args.sample else None
-    if picture is not None and picture.exists() and not args.overwrite:
-        raise FileExistsError(f"{picture} exists already; set overwrite to replace it")
     show = sys.stderr.isatty() and not args.quiet
-    run = run_survey(
-        files,
-        jobs=args.jobs,
-        scheduler=args.scheduler,
-        resume=args.resume,
-        progress_bar=show and len(files) == 1,
-        **_detection_settings(args),
-        **_image_settings(args),
-    )
-    outcomes = []
-    try:
-        for outcome in tqdm(run, total=len(files), disable=not show or len(files) == 1):
-            outcomes.append(outcome)
+    picture = _picture(args, outputs)
+    if picture is not None:
+        check_run(others=others, overwrite=args.overwrite)
+    with tqdm(total=len(files), disable=not show or len(files) == 1) as bar:
+
+        def report(outcome):
             _tell(args, outcome)
-    finally:
-        if args.table is not None:
-            with written_whole(args.table, overwrite=True) as temporary:
-                outcomes_table(outcomes).write(temporary, format="ascii.ecsv")
-    if picture is not None and outcomes[0].status != "failed":
-        draw(files[0][1], picture, overwrite=args.overwrite)
+            bar.update()
+
+        outcomes = batch.detect_files(
+            files,
+            None if args.in_place else outputs,
+            settings=_settings(args) | {"progress_bar": show and len(files) == 1},
+            jobs=args.jobs,
+            resume=args.resume,
+            table=args.table,
+            report=report,
+            scheduler=args.scheduler,
+            insecure_scheduler=args.insecure_scheduler,
+        )
+    if picture is not None and outcomes["status"][0] != "failed":
+        draw(outputs[0], picture, overwrite=args.overwrite)
         if not (args.quiet or args.json):
-            print(f"{picture}: image, mask, probability, entropy")
-    return sum(outcome.status == "failed" for outcome in outcomes)
+            print_output(f"{picture}: image, mask, probability, entropy")
+    return int((outcomes["status"] == "failed").sum())
+
+
+def _shown(named):
+    """Return a plan or a result whose names can be printed."""
+    names = {name: printable(getattr(named, name)) for name in ("file_in", "file_out")}
+    return replace(named, **names)
 
 
 def _tell(args, outcome):
@@ -117,60 +143,36 @@ def _tell(args, outcome):
         if outcome.status == "failed":
             if args.debug:
                 print(outcome.traceback, file=sys.stderr, end="")
-            _say_failed(args, outcome.file_in, with_advice(outcome.error))
+            _say_failed(args, outcome.file_in, with_advice(outcome.error, args))
         elif outcome.status == "skipped":
             _say_skipped(args, outcome)
+        elif outcome.result is None:
+            facts = {name: getattr(outcome, name) for name in ("file_in", "status", "file_out")}
+            counts = f"{outcome.n_pixels_flagged} pixels flagged, {outcome.n_hits} hits"
+            _say(args, facts, f"{printable(outcome.file_in)}: {counts} -> {outcome.file_out}")
         else:
-            text = _report.result_text(outcome.result, chips=args.verbose)
+            text = _report.result_text(_shown(outcome.result), chips=args.verbose)
             _say(args, _report.result_facts(outcome.result), text)
 
 
 def _say(args, facts, text):
     if args.json:
-        print(json.dumps(facts), flush=True)
+        print_output(json.dumps(facts))
     elif not args.quiet:
-        print(text, flush=True)
+        print_output(text)
 
 
 def _say_skipped(args, outcome):
     facts = {"file_in": outcome.file_in, "status": "skipped", "file_out": outcome.file_out}
-    _say(args, facts, f"{outcome.file_in}: skipped, {outcome.file_out} is up to date")
+    names = printable(outcome.file_in), printable(outcome.file_out)
+    _say(args, facts, "{}: skipped, {} is up to date".format(*names))
 
 
 def _say_failed(args, file_in, message):
     if args.json:
-        print(json.dumps({"file_in": str(file_in), "status": "failed", "error": message}))
+        facts = {"file_in": str(file_in), "status": "failed", "error": message}
+        print_output(json.dumps(facts))
     print_error(f"{file_in}: {message}")
-
-
-def _detection_settings(args):
-    return {
-        "model": args.model,
-        "T": args.T,
-        "threshold": args.threshold,
-        "sampling": args.sampling,
-        "seed": args.seed,
-        "mask_growth": args.mask_growth,
-        "clean": args.clean,
-        "dq_ignore": args.dq_ignore,
-        "planes": args.planes,
-        "device": args.device,
-        "tile_size": args.tile_size,
-        "precision": args.precision,
-    }
-
-
-def _image_settings(args):
-    return {
-        "in_place": args.in_place,
-        "extver": args.ext,
-        "dq_bit": args.dq_bit,
-        "gain": args.gain,
-        "readnoise": args.readnoise,
-        "satlevel": args.satlevel,
-        "exposure_time": args.exposure_time,
-        "overwrite": args.overwrite,
-    }
 
 
 def draw(file, picture, *, overwrite=False):
@@ -188,11 +190,10 @@ def draw(file, picture, *, overwrite=False):
     """
     from matplotlib.figure import Figure
 
-    from cosmiq_astro._io import written_whole
     from cosmiq_astro.plots import plot_detection
 
     # Not a pyplot figure: there may be no display.
     figure = Figure(figsize=(11, 10), layout="compressed")
     plot_detection(read_chip(file), axes=figure.subplots(2, 2, sharex=True, sharey=True))
-    with written_whole(picture, overwrite=overwrite) as temporary:
+    with atomic_write(picture, overwrite=overwrite) as temporary:
         figure.savefig(temporary, dpi=150)

@@ -7,13 +7,12 @@ __all__ = ["EXPECTED", "describe", "with_advice"]
 EXPECTED = (OSError, ValueError, TypeError, ImportError)
 """Errors whose message is meant for the user; any other is named by its type."""
 
-_NO_MEMORY = re.compile(
-    "MemoryError|OutOfMemory|out of memory|not enough memory|can't allocate|unable to allocate",
-    re.IGNORECASE,
-)
+# What PyTorch says, whose memory grows with the tiles, and what numpy and Python do.
+_NO_ROOM_FOR_TILES = re.compile("OutOfMemory|out of memory|not enough memory|can't allocate")
+_NO_MEMORY = re.compile("MemoryError|Unable to allocate")
 
 
-def describe(error):
+def describe(error, args=None):
     """
     Return one line for the user.
 
@@ -21,6 +20,8 @@ def describe(error):
     ----------
     error : Exception
         What was raised.
+    args : `argparse.Namespace`, optional
+        As for `with_advice`.
 
     Returns
     -------
@@ -29,10 +30,10 @@ def describe(error):
         advice if memory ran out.
     """
     text = str(error) if isinstance(error, EXPECTED) else f"{type(error).__name__}: {error}"
-    return with_advice(text)
+    return with_advice(text, args)
 
 
-def with_advice(text):
+def with_advice(text, args=None):
     """
     Add what can be done to a message that says that memory ran out.
 
@@ -40,15 +41,21 @@ def with_advice(text):
     ----------
     text : str
         A message.
+    args : `argparse.Namespace`, optional
+        Of the command: only options that it has are named, and only those
+        that can help.
 
     Returns
     -------
     text : str
         The message, with advice or as it was.
     """
-    if not _NO_MEMORY.search(text):
+    in_network = _NO_ROOM_FOR_TILES.search(text)
+    if not in_network and not _NO_MEMORY.search(text):
         return text
-    return (
-        f"memory ran out ({text.splitlines()[0]}): lower --tile-size (tile_size in Python; 352 by "
-        "default, 1024 with CUDA) and --jobs"
-    )
+    names = ("tile_size", "batch_size", "patch_size") if in_network else ()
+    helpful = [f"--{name.replace('_', '-')}" for name in names if hasattr(args, name)]
+    if getattr(args, "jobs", 1) > 1:
+        helpful.append("--jobs")
+    advice = f"lower {' or '.join(helpful)}" if helpful else "the data need more than there is"
+    return f"memory ran out ({text.splitlines()[0]}): {advice}"

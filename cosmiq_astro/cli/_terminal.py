@@ -1,35 +1,63 @@
-"""What goes to the standard error: one line each, coloured on a terminal only."""
+"""What goes to the terminal: nothing that it would obey, and colours only where they show."""
 
 import os
+import re
 import sys
 
-__all__ = ["print_error", "print_warning"]
+from cosmiq_astro._io import printable
+
+__all__ = ["forget_output", "print_error", "print_output", "print_warning"]
 
 _RED, _YELLOW = "31", "33"
 
 
+def print_output(text):
+    """
+    Print lines that somebody may read; the work goes on if nobody does any more.
+
+    Parameters
+    ----------
+    text : str
+        One line or several.
+    """
+    try:
+        print("\n".join(map(printable, text.split("\n"))), flush=True)
+    except BrokenPipeError:
+        forget_output()
+        print_warning("nobody reads the output any more; the work goes on without it")
+
+
+def forget_output():
+    """Let all that is still to be printed go nowhere, once a pipe's reader has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def print_error(message):
     """
-    Print an error.
+    Print an error, on one line.
 
     Parameters
     ----------
     message : object
         What went wrong.
     """
-    print(f"cosmiq-astro: {_painted('error:', _RED)} {message}", file=sys.stderr)
+    print(f"cosmiq-astro: {_painted('error:', _RED)} {_one_line(message)}", file=sys.stderr)
 
 
 def print_warning(message):
     """
-    Print a warning.
+    Print a warning, on one line.
 
     Parameters
     ----------
     message : object
         What to be wary of.
     """
-    print(f"{_painted('warning:', _YELLOW)} {message}", file=sys.stderr)
+    print(f"{_painted('warning:', _YELLOW)} {_one_line(message)}", file=sys.stderr)
+
+
+def _one_line(message):
+    return printable(re.sub(r"\s*\n\s*", " ", str(message)))
 
 
 def _painted(word, colour):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from cosmiq_astro._io import written_whole
+from cosmiq_astro._io import atomic_write
 from cosmiq_astro.hst import find_chips
 from cosmiq_astro.simulate import simulate_hst_file
 
@@ -139,7 +139,7 @@ def write_frame(file, *, field, overwrite, **settings):
         _append_truth(made, truth, field)
         # The image comes last: where it is, all of it is.
         for path in sorted(Path(folder).iterdir(), key=lambda path: path == made):
-            with written_whole(file.with_name(path.name), overwrite=overwrite) as temporary:
+            with atomic_write(file.with_name(path.name), overwrite=overwrite) as temporary:
                 path.rename(temporary)
     return truth
 

@@ -4,8 +4,6 @@ import argparse
 import os
 from pathlib import Path
 
-from cosmiq_astro.survey.urls import is_url, name_output
-
 __all__ = ["add_parser", "run"]
 
 _EPILOG = """\
@@ -50,8 +48,7 @@ def add_parser(commands):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "files", nargs="*", type=_file, metavar="FILE", help="FITS files, or their URLs"
-    )
+"files", nargs="*", type=Path, metavar="FILE", help="FITS files")
     parser.add_argument(
         "--sample", action="store_true", help="take the bundled exposure, and draw a PNG too"
     )
@@ -97,9 +94,16 @@ def _add_output(group):
 
 
 def _add_survey(group):
-    group.add_argument("--jobs", type=int, default=1, metavar="N", help="processes, by dask (1)")
+    group.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (1)")
     group.add_argument(
-        "--scheduler", metavar="ADDRESS", help="of a dask cluster, as in tcp://host:8786"
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of a dask cluster, as in tls://host:8786; its owner can run code here",
+    )
+    group.add_argument(
+        "--insecure-scheduler",
+        action="store_true",
+        help="allow one without TLS: whoever reaches it can run code here",
     )
     group.add_argument(
         "--resume",
@@ -171,10 +175,6 @@ def _add_image(group):
     group.add_argument("--exposure-time", type=float, metavar="SECONDS", help="for rates")
 
 
-def _file(text):
-    return text if is_url(text) else Path(text)
-
-
 def _planes(text):
     names = () if text == "none" else tuple(text.split(","))
     if not set(names) <= {"prob", "std", "ent", "mi", "draws"}:
@@ -226,39 +226,14 @@ def run(args):
     code : int
         1 if any file failed, else 0.
     """
-    from cosmiq_astro.cli._detect_files import detect_files
-
-    return detect_files(args, _check_usage(args))
-
-
-def _check_usage(args):
-    """Return input and output of every file; None lets the output be named after the input."""
     if args.sample == bool(args.files):
         args.usage_error("give FITS files, or --sample without any")
-    if args.sample:
-        if args.in_place:
-            args.usage_error("the sample cannot be replaced: leave out --in-place")
-        from cosmiq_astro.data import sample_path
-
-        return [(sample_path(), _output(args, sample_path(), Path.cwd()))]
+    if args.sample and args.in_place:
+        args.usage_error("the sample cannot be replaced: leave out --in-place")
+    if args.in_place and args.output is not None:
+        args.usage_error("give --output or --in-place, not both")
     if args.scheduler is not None and args.jobs > 1:
         args.usage_error("give --jobs or --scheduler, not both")
-    files = [(file, _output(args, file, None)) for file in args.files]
-    taken = {}
-    for file, output in files:
-        name = str(output or file)
-        other = taken.setdefault(name if is_url(name) else Path(name).resolve(), file)
-        if other is not file:
-            args.usage_error(f"{other} and {file} would be written to the same file")
-    return files
+    from cosmiq_astro.cli._detect_files import detect_files
 
-
-def _output(args, file, folder):
-    """Name the output of a file; ``-o`` is a directory if it is one or if there are many files."""
-    if args.in_place:
-        return None
-    if args.output is None:
-        return name_output(file, folder)
-    if len(args.files) > 1 or args.output.endswith((os.sep, "/")) or Path(args.output).is_dir():
-        return name_output(file, args.output)
-    return _file(args.output)
+    return detect_files(args)

@@ -91,13 +91,13 @@ def run(args):
         args.usage_error("give two or more exposures of one field")
     if len(set(names)) < len(names):
         args.usage_error("two of the files have the same name")
+    from cosmiq_astro._io import check_run
     from cosmiq_astro.hst import read_chip
     from cosmiq_astro.training import label_exposures
 
     planned = [args.output / f"{n}{end}.fits" for n in names for end in ("", "_mask", "_ignore")]
-    existing = [str(path) for path in planned if path.exists()]
-    if existing and not args.overwrite:
-        raise FileExistsError(f"{existing[0]} exists already; give --overwrite to replace it")
+    args.output.mkdir(parents=True, exist_ok=True)
+    check_run([(args.files, [])], planned, overwrite=args.overwrite)
     labels = label_exposures(
         [read_chip(file, args.ext) for file in args.files],
         readnoise=args.readnoise,
@@ -120,9 +120,8 @@ def _write(args, names, labels):
     import numpy as np
     from astropy.io import fits
 
-    from cosmiq_astro._io import written_whole
+    from cosmiq_astro._io import atomic_write
 
-    args.output.mkdir(parents=True, exist_ok=True)
     for name, image, mask, ignore in zip(
         names, labels.images, labels.masks, labels.ignore, strict=True
     ):
@@ -131,5 +130,5 @@ def _write(args, names, labels):
         planes |= {"_mask": (mask.astype(np.uint8), None), "_ignore": (ignore.astype("u1"), None)}
         for end, (data, cards) in planes.items():
             path = args.output / f"{name}{end}.fits"
-            with written_whole(path, overwrite=args.overwrite) as temporary:
+            with atomic_write(path, overwrite=args.overwrite) as temporary:
                 fits.PrimaryHDU(data, cards).writeto(temporary)

@@ -3,18 +3,19 @@
 import argparse
 import contextlib
 import logging
+import shlex
 import sys
 import warnings
 
 import cosmiq_astro
 from cosmiq_astro.cli import detect, evaluate, label, models, simulate, train
-from cosmiq_astro.cli._config import apply_config, find_config
 from cosmiq_astro.cli._errors import describe
-from cosmiq_astro.cli._terminal import print_error, print_warning
+from cosmiq_astro._io import printable
+from cosmiq_astro.cli._terminal import forget_output, print_error, print_warning
 
 __all__ = ["build_parser", "main"]
 
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_UNREAD = 1, 2, 130, 141
 
 _DESCRIPTION = """\
 Find the cosmic rays in single CCD exposures, with a probability and an
@@ -28,8 +29,14 @@ examples:
   cosmiq-astro train pairs/ -o mycam          a model for another camera
   cosmiq-astro simulate -o frames/            exposures whose cosmic rays are known
   cosmiq-astro models                         what can be given to --model
+  cosmiq-astro detect *.fits @night.txt       options from a file, as they are written here
 
 exit codes: 0 all went well, 1 a file failed, 2 wrong usage, 130 interrupted"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def convert_arg_line_to_args(self, arg_line):
+        return shlex.split(arg_line, comments=True)
 
 
 class _PrintCompletion(argparse.Action):
@@ -44,22 +51,18 @@ class _PrintCompletion(argparse.Action):
         parser.exit()
 
 
-def build_parser(config=None):
+def build_parser():
     """
     Make the parser of the command and its subcommands.
-
-    Parameters
-    ----------
-    config : path-like, optional
-        A TOML file with other defaults.
 
     Returns
     -------
     parser : `argparse.ArgumentParser`
         Parsed arguments have ``run``, the function to call with them.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="cosmiq-astro",
+        fromfile_prefix_chars="@",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -76,12 +79,9 @@ def build_parser(config=None):
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in (detect, evaluate, label, train, simulate, models):
         group = module.add_parser(commands).add_argument_group("messages")
-        group.add_argument("--config", metavar="FILE", help="options from a TOML file")
         group.add_argument("-v", "--verbose", action="store_true", help="say more")
         group.add_argument("-q", "--quiet", action="store_true", help="print errors only")
         group.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    if config is not None:
-        apply_config(config, commands.choices)
     return parser
 
 
@@ -98,14 +98,13 @@ def main(argv=None):
     -------
     code : int
         0 if all went well, 1 if a file failed, 2 for wrong usage, 130 if
-        interrupted.
+        interrupted, 141 if nobody read what was printed.
     """
     try:
-        parser = build_parser(find_config(argv))
-    except (OSError, ValueError) as error:
-        print_error(error)
+        args = build_parser().parse_args(argv)
+    except (ValueError, RecursionError) as error:
+        print_error(f"a file of options (@FILE) cannot be read: {error}")
         return EXIT_USAGE
-    args = parser.parse_args(argv)
     try:
         with _messages(args):
             return args.run(args)
@@ -113,14 +112,14 @@ def main(argv=None):
         print("cosmiq-astro: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of a pipe has seen enough; Python must not complain when it flushes.
-        sys.stderr.close()
-        return EXIT_OK
+        # As a shell counts what dies of it, without Python's complaint when it flushes.
+        forget_output()
+        return EXIT_UNREAD
     except Exception as error:
         # The last place where an error can become a sentence; --debug shows where it came from.
         if args.debug:
             raise
-        print_error(describe(error))
+        print_error(describe(error, args))
         return EXIT_FAILED
 
 
@@ -132,7 +131,7 @@ def _messages(args):
 
     logger = logging.getLogger("cosmiq_astro")
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_PlainFormatter("%(message)s"))
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.ERROR if args.quiet else logging.INFO if args.verbose else "WARNING")
@@ -144,6 +143,11 @@ def _messages(args):
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+
+
+class _PlainFormatter(logging.Formatter):
+    def format(self, record):
+        return printable(super().format(record))
 
 
 def _print_warning(message, category, filename, lineno, file=None, line=None):

@@ -4,6 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from cosmiq_astro._io import atomic_write, check_run
+from cosmiq_astro.models.registry import MODEL_FILES
+
 __all__ = ["add_parser", "run"]
 
 _EPILOG = """\
@@ -147,8 +150,10 @@ def run(args):
     code : int
         0.
     """
-    if (args.output / "config.json").exists() and not args.overwrite:
-        raise FileExistsError(f"{args.output} holds a model; give --overwrite to replace it")
+    history = args.output / "history.ecsv"
+    args.output.mkdir(parents=True, exist_ok=True)
+    files = [*(args.output / name for name in MODEL_FILES), history]
+    check_run(others=files, overwrite=args.overwrite)
     import torch
 
     from cosmiq_astro.models.model import save_model
@@ -198,7 +203,8 @@ def run(args):
     )
     card = model_card(model, result.history, scores, data=data)
     save_model(model, args.output, card=card, overwrite=args.overwrite)
-    result.history.write(args.output / "history.ecsv", overwrite=True)
+    with atomic_write(history, overwrite=args.overwrite) as temporary:
+        result.history.write(temporary)
     checkpoint.unlink()
     if not args.quiet:
         print("\n".join(scores.pformat(max_lines=-1, max_width=-1)))

@@ -246,17 +246,6 @@ def digest_of(settings):
 
 def _write(plan, detections, *, overwrite):
     # The image comes last: where it is, the file with its data quality is too.
-    if detections[0].chip.dq_file is not None and plan.chips[0].dq_bit:
-        write_dq_file(plan.file_in, _dq_output(plan), detections, overwrite=overwrite)
+    if plan.dq_out is not None:
+        write_dq_file(plan.file_in, plan.dq_out, detections, overwrite=overwrite)
     write_detections(plan.file_in, plan.file_out, detections, overwrite=overwrite)
-
-
-def _dq_output(plan):
-    """Name the copy of WFPC2's data-quality file after that of the image."""
-    if plan.file_out == plan.file_in:
-        return plan.chips[0].chip.dq_file
-    name = plan.file_out.name
-    for image, quality in (("_c0m", "_c1m"), ("_c0f", "_c1f")):
-        if image in name:
-            return plan.file_out.with_name(name.replace(image, quality))
-    return plan.file_out.with_name(f"{plan.file_out.stem}_c1m.fits")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from astropy.io import fits
 
-from cosmiq_astro._io import readable, written_whole
+from cosmiq_astro._io import readable, atomic_write
 from cosmiq_astro.hst.headers import wcs_cards
 from cosmiq_astro.nddata import PLANES
 
@@ -78,7 +78,7 @@ def write_detections(file_in, file_out, detections, *, overwrite=False):
     """
     with ExitStack() as stack:
         # The context that renames the file comes first, so that its input is closed by then.
-        temporary = stack.enter_context(written_whole(file_out, overwrite=overwrite))
+        temporary = stack.enter_context(atomic_write(file_out, overwrite=overwrite))
         pixels = stack.enter_context(fits.open(file_in))
         stored = stack.enter_context(
             fits.open(file_in, disable_image_compression=True, do_not_scale_image_data=True)
@@ -103,7 +103,7 @@ def write_dq_file(file_in, file_out, detections, *, overwrite=False):
         Whether ``file_out`` may be replaced.
     """
     with ExitStack() as stack:
-        temporary = stack.enter_context(written_whole(file_out, overwrite=overwrite))
+        temporary = stack.enter_context(atomic_write(file_out, overwrite=overwrite))
         pixels = stack.enter_context(fits.open(file_in))
         dq_file = detections[0].chip.dq_file
         stack.enter_context(readable(dq_file))
@@ -117,6 +117,8 @@ def write_dq_file(file_in, file_out, detections, *, overwrite=False):
 
 
 def _write(hdus, path):
+    # By this card a file that was cut between two HDUs is known.
+    hdus[0].header["NEXTEND"] = len(hdus) - 1
     # Old headers break rules that do not hinder reading; they are copied, not judged.
     hdus.writeto(path, checksum=True, output_verify="silentfix+ignore")
     # A header of the input that lies about the size of its data hides all that comes after it.
@@ -149,8 +151,6 @@ def _assemble(pixels, stored, detections):
         if hdu.name in _COMPANIONS or any(hdu is out[d.chip.sci] for d in detections)
     )
     kept[last + 1 : last + 1] = _new_hdus(pixels, detections)
-    if "NEXTEND" in kept[0].header:
-        kept[0].header["NEXTEND"] = len(kept) - 1
     return fits.HDUList(kept)
 
 
@@ -166,13 +166,15 @@ def _flagged(pixels, dq, detection):
     if earlier:
         flags[pixels["CRVIMASK", chip.extver].data != 0] &= ~flags.dtype.type(earlier_bit)
     if bit:
+        if bit > np.iinfo(flags.dtype).max:
+            flags = flags.astype(np.int16)
         flags[detection.planes["CRVIMASK"]] |= flags.dtype.type(bit)
-    return _with_data(dq, flags)
+    return _with_data(dq, flags, flags.dtype)
 
 
-def _with_data(hdu, data, *, primary=False):
-    """Return an HDU like another one, with other pixels of the same type."""
-    old = hdu.data.dtype
+def _with_data(hdu, data, dtype=None, *, primary=False):
+    """Return an HDU like another one, with other pixels, of the same type unless one is given."""
+    old = hdu.data.dtype if dtype is None else dtype
     if old.kind in "iu" and data.dtype.kind == "f":
         limits = np.iinfo(old)
         data = np.clip(np.rint(data), limits.min, limits.max)

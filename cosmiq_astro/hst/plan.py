@@ -1,12 +1,14 @@
 """What a detection on a file would do, found out from the headers alone."""
 
+import math
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from astropy import units as u
 from astropy.io import fits
 
-from cosmiq_astro._io import readable
+from cosmiq_astro._io import check_run, readable, refuse_existing
 from cosmiq_astro.hst.chips import Chip, find_chips
 from cosmiq_astro.hst.headers import merged_header, number, unit_of
 from cosmiq_astro.hst.instruments import (
@@ -20,12 +22,28 @@ from cosmiq_astro.hst.instruments import (
 )
 from cosmiq_astro.hst.waivered import as_extensions
 
-__all__ = ["PLAN_SETTINGS", "ChipPlan", "FilePlan", "output_name", "plan_file"]
+__all__ = [
+    "PLAN_SETTINGS",
+    "ChipPlan",
+    "FilePlan",
+    "file_names",
+    "output_name",
+    "plan_file",
+]
 
 PLAN_SETTINGS = (
     "in_place", "extver", "dq_bit", "gain", "readnoise", "satlevel", "exposure_time", "overwrite",
 )  # fmt: skip
 """Settings of `detect_file` that decide on the plan."""
+
+_MOST_CHIPS = 256
+# What a camera can have: electron per adu, electron, electron, seconds. A bias frame has 0 s.
+_BELIEVED = {
+    "gain": (1e-3, 1e4),
+    "readnoise": (0, 1e5),
+    "satlevel": (1, 1e12),
+    "exposure_time": (0, 1e8),
+}
 
 
 @dataclass(frozen=True)
@@ -69,6 +87,9 @@ class FilePlan:
     ----------
     file_in, file_out : `~pathlib.Path`
         Input and output.
+    dq_out : `~pathlib.Path` or None
+        Where the copy of WFPC2's data-quality file goes; None if none is
+        written.
     instrument : `Instrument`
         The camera.
     chips : tuple of `ChipPlan`
@@ -79,6 +100,7 @@ class FilePlan:
 
     file_in: Path
     file_out: Path
+    dq_out: Path | None
     instrument: Instrument
     chips: tuple
     notes: tuple
@@ -118,9 +140,24 @@ def plan_file(
     ValueError
         If the file or a setting cannot be used.
     """
+    if in_place and file_out is not None:
+        raise ValueError(f"set in_place or give file_out={str(file_out)!r}, not both")
     file_in = Path(file_in)
-    file_out = _output_name(file_in, file_out, in_place, overwrite)
-    given = Readout(gain, readnoise, satlevel)
+    file_out = file_in if in_place else Path(output_name(file_in) if file_out is None else file_out)
+    inputs, outputs = file_names(file_in, file_out)
+    check_run([(inputs, outputs)], in_place=in_place)
+    for path in outputs:
+        refuse_existing(path, overwrite or in_place)
+    given = {
+        "gain": gain,
+        "readnoise": readnoise,
+        "satlevel": satlevel,
+        "exposure_time": exposure_time,
+    }
+    for name, value in given.items():
+        if value is not None and not _is_believed(name, value):
+            low, high = _BELIEVED[name]
+            raise ValueError(f"{name} must be in [{low:g}, {high:g}], got {value!r}")
     with as_extensions(file_in) as near, readable(file_in), fits.open(near) as hdus:
         if in_place and near != file_in:
             raise ValueError(
@@ -129,17 +166,45 @@ def plan_file(
         chips = [c for c in find_chips(near, hdus) if extver is None or c.extver in extver]
         if not chips:
             raise ValueError(f"{file_in} has none of the chips asked for, extver {extver!r}")
+        _refuse_odd_numbers(file_in, chips)
         headers = [merged_header(hdus[chip.sci].header, hdus[0].header) for chip in chips]
         instrument = identify(headers[0])
         dq_bit = _check_bit(dq_bit, instrument, chips[0].is_hst)
         for chip in chips:
             _refuse_processed(file_in, hdus, chip, overwrite)
+        notes = list(_notes(headers[0], instrument, dq_bit)) if chips[0].is_hst else []
         plans = tuple(
-            _plan_chip(hdus, chip, header, given, exposure_time, dq_bit)
+            _plan_chip(hdus, chip, header, given, dq_bit, notes)
             for chip, header in zip(chips, headers, strict=True)
         )
-    notes = _notes(headers[0], instrument, dq_bit) if chips[0].is_hst else ()
-    return FilePlan(file_in, file_out, instrument, plans, notes)
+    has_dq_out = chips[0].dq_file is not None and plans[0].dq_bit and len(outputs) > 1
+    dq_out = outputs[1] if has_dq_out else None
+    return FilePlan(file_in, file_out, dq_out, instrument, plans, tuple(dict.fromkeys(notes)))
+
+
+def file_names(file_in, file_out):
+    """
+    Name all files that a detection reads and writes.
+
+    Parameters
+    ----------
+    file_in, file_out : `~pathlib.Path`
+        Input and output.
+
+    Returns
+    -------
+    inputs, outputs : list of `~pathlib.Path`
+        The files given; where WFPC2's data-quality file lies beside the
+        input, that file and its copy come second.
+    """
+    for image, quality in (("_c0m", "_c1m"), ("_c0f", "_c1f")):
+        beside = file_in.with_name(file_in.name.replace(image, quality))
+        if beside != file_in and beside.is_file():
+            name = file_out.name.replace("_c0m", "_c1m").replace("_c0f", "_c1f")
+            if name == file_out.name:
+                name = f"{file_out.stem}_c1m.fits"
+            return [file_in, beside], [file_out, file_out.with_name(name)]
+    return [file_in], [file_out]
 
 
 def output_name(file_in, folder=None):
@@ -161,24 +226,19 @@ def output_name(file_in, folder=None):
     file_in = Path(file_in)
     stem = file_in.name
     for ending in (".gz", ".fz", ".fits", ".fit", ".fts"):
-        stem = stem.removesuffix(ending)
+        if stem.lower().endswith(ending):
+            stem = stem[: -len(ending)]
     return (file_in.parent if folder is None else Path(folder)) / f"{stem}_crvi.fits"
 
 
-def _output_name(file_in, file_out, in_place, overwrite):
-    if in_place:
-        if file_out is not None:
-            raise ValueError(f"set in_place or give file_out={str(file_out)!r}, not both")
-        return file_in
-    file_out = output_name(file_in) if file_out is None else Path(file_out)
-    if file_out.exists():
-        if file_out.samefile(file_in):
-            raise ValueError(f"{file_out} is the input itself; set in_place to replace it")
-        if not overwrite:
-            raise FileExistsError(
-                f"{file_out} exists already; set overwrite to replace it, or name another file"
-            )
-    return file_out
+def _refuse_odd_numbers(file_in, chips):
+    extver, count = Counter(chip.extver for chip in chips).most_common(1)[0]
+    if count > 1:
+        raise ValueError(f"{file_in} has {count} chips of extver {extver}: give each its own EXTVER")
+    if len(chips) > _MOST_CHIPS:
+        raise ValueError(
+            f"{file_in} has {len(chips)} chips, more than {_MOST_CHIPS}: name some of them (extver)"
+        )
 
 
 def _refuse_processed(file_in, hdus, chip, overwrite):
@@ -196,21 +256,24 @@ def _refuse_processed(file_in, hdus, chip, overwrite):
         )
 
 
-def _plan_chip(hdus, chip, header, given, exposure_time, dq_bit):
+def _plan_chip(hdus, chip, header, given, dq_bit, notes):
     hdu = hdus[chip.sci]
     if len(hdu.shape) != 2:
         raise ValueError(f"SCI,{chip.extver} has shape {hdu.shape}; it must have two dimensions")
     unit = unit_of(hdu.header)
-    known = readout(header)
+    known = {**vars(readout(header)), "exposure_time": _exposure_time(header, unit, notes)}
+    for name, value in known.items():
+        if given[name] is None and value is not None and not _is_believed(name, value):
+            notes.append(f"the headers' {name} of {value:g} cannot be, and is not used: give it")
+            known[name] = None
     needs_gain = u.adu in unit.bases
-    gain = known.gain if needs_gain and given.gain is None else given.gain
+    known |= {name: value for name, value in given.items() if value is not None}
+    gain = known["gain"] if needs_gain else given["gain"]
     if needs_gain and gain is None:
         raise ValueError(
             f"the image is in {unit} and its headers do not tell the gain: give gain, in electrons "
             f"per {u.adu} (1 if the pixels are electrons)"
         )
-    if exposure_time is None:
-        exposure_time = number(header, "EXPTIME")
     instrument = identify(header)
     area = None
     if instrument.pixel_size is not None and not is_drizzled(header):
@@ -221,15 +284,29 @@ def _plan_chip(hdus, chip, header, given, exposure_time, dq_bit):
         chip=chip,
         shape=hdu.shape,
         unit=unit,
-        readout=Readout(
-            gain,
-            known.readnoise if given.readnoise is None else given.readnoise,
-            known.satlevel if given.satlevel is None else given.satlevel,
-        ),
-        exposure_time=exposure_time,
+        readout=Readout(gain, known["readnoise"], known["satlevel"]),
+        exposure_time=known["exposure_time"],
         pixel_area=area,
         dq_bit=dq_bit if has_dq else None,
     )
+
+
+def _exposure_time(header, unit, notes):
+    """Return EXPTIME; one that is no number is an error only where it is needed."""
+    try:
+        return number(header, "EXPTIME")
+    except ValueError as error:
+        if u.s in unit.bases:
+            raise
+        notes.append(f"{error}: there is no hit rate")
+        return None
+
+
+def _is_believed(name, value):
+    """Tell whether a camera can have such a value."""
+    low, high = _BELIEVED[name]
+    value = getattr(value, "value", value)
+    return not isinstance(value, (int, float)) or (math.isfinite(value) and low <= value <= high)
 
 
 def _check_bit(dq_bit, instrument, is_hst):

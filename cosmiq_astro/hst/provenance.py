@@ -1,14 +1,16 @@
 """What an output was made from, and how: two digests in its header, to know it again."""
 
+import contextlib
 import hashlib
 import json
+import warnings
 from pathlib import Path
 
 from astropy.io import fits
 
 import cosmiq_astro
 
-__all__ = ["digest_file", "digest_settings", "find_finished"]
+__all__ = ["digest_file", "digest_model", "digest_settings", "find_finished", "is_complete"]
 
 _LENGTH = 16
 
@@ -31,6 +33,30 @@ def digest_file(path):
         return hashlib.file_digest(file, "sha256").hexdigest()[:_LENGTH]
 
 
+def digest_model(model):
+    """
+    Return a digest of all that a model's probabilities and mask depend on.
+
+    Parameters
+    ----------
+    model : `~cosmiq_astro.models.model.Model`
+        Loaded from anywhere, or never saved.
+
+    Returns
+    -------
+    digest : str
+        Hexadecimal, of 64 digits.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in model.network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    recalibration = model.recalibration and model.recalibration.to_dict()
+    facts = [model.network.config.as_dict(), model.threshold, model.temperature, recalibration]
+    digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
+    return digest.hexdigest()
+
+
 def digest_settings(model, settings):
     """
     Return a digest of all that the result depends on but the input.
@@ -38,7 +64,7 @@ def digest_settings(model, settings):
     Parameters
     ----------
     model : `~cosmiq_astro.models.model.Model`
-        Its name and the digest of its weights enter.
+        Its name and `digest_model` enter.
     settings : dict
         Settings of `~cosmiq_astro.hst.detect_file`; collections in any order.
 
@@ -51,14 +77,31 @@ def digest_settings(model, settings):
         name: sorted(value) if isinstance(value, (list, tuple, set, frozenset)) else value
         for name, value in settings.items()
     }
-    facts = [cosmiq_astro.__version__, model.name, model.sha256, model.threshold, plain]
+    facts = [cosmiq_astro.__version__, model.name, digest_model(model), plain]
     text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]
 
 
-def find_finished(file_out, *, source, settings, **options):
+def is_complete(path):
     """
-    Look whether an output is there already, made from the same input in the same way.
+    Tell whether every HDU of a file is there as it was written, by its checksums.
+
+    Parameters
+    ----------
+    path : path-like
+        A file whose HDUs all have ``CHECKSUM`` and ``DATASUM``.
+
+    Returns
+    -------
+    complete : bool
+        False also if it is missing or cannot be read.
+    """
+    return bool(_inspect(path, _is_whole))
+
+
+def find_finished(file_out, *, source, settings):
+    """
+    Look whether an output is there already, whole, made from the same input in the same way.
 
     Parameters
     ----------
@@ -68,8 +111,6 @@ def find_finished(file_out, *, source, settings, **options):
         From `digest_file`; None if the output has replaced the input.
     settings : str
         From `digest_settings`.
-    **options
-        For `astropy.io.fits.open`.
 
     Returns
     -------
@@ -77,13 +118,27 @@ def find_finished(file_out, *, source, settings, **options):
         Of the images that were searched; empty if the output is another one
         or cannot be read.
     """
-    try:
-        with fits.open(file_out, **options) as hdus:
-            headers = [hdu.header for hdu in hdus if "CRVIKEY" in hdu.header]
-    except OSError:
-        return []
+    headers = _inspect(
+        file_out, lambda hdus: [hdu.header for hdu in hdus if "CRVIKEY" in hdu.header]
+    )
     same = all(
         header["CRVIKEY"] == settings and source in (None, header.get("CRVISRC"))
-        for header in headers
+        for header in headers or ()
     )
-    return headers if same else []
+    return headers if headers and same and is_complete(file_out) else []
+
+
+def _is_whole(hdus):
+    return hdus[0].header.get("NEXTEND") == len(hdus) - 1 and all(
+        hdu.verify_datasum() == 1 == hdu.verify_checksum() for hdu in hdus
+    )
+
+
+def _inspect(path, look):
+    """Return what a function finds in a file as it is stored; None if it cannot be read."""
+    # Not only OSError: a cut file raises, or warns of, whatever its reader meets first.
+    with contextlib.suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with fits.open(path, disable_image_compression=True, lazy_load_hdus=False) as hdus:
+            return look(hdus)
+    return None

@@ -2,12 +2,11 @@
 
 import contextlib
 import re
-import tempfile
 from pathlib import Path
 
 from astropy.io import fits
 
-from cosmiq_astro._io import readable
+from cosmiq_astro._io import readable, temporary_folder
 
 __all__ = ["as_extensions", "is_waivered"]
 
@@ -59,10 +58,10 @@ def as_extensions(path):
     if not waivered:
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="cosmiq_astro-") as folder:
+    with temporary_folder() as folder:
         for kind in ("_c1", "_c0"):
             file = path.with_name(path.name.replace("_c0f", f"{kind}f"))
-            near = Path(folder, file.name.replace(f"{kind}f", f"{kind}m").removesuffix(".gz"))
+            near = folder / file.name.replace(f"{kind}f", f"{kind}m").removesuffix(".gz")
             if file.is_file():
                 with readable(file), fits.open(file) as hdus:
                     _unpack(hdus).writeto(near, output_verify="silentfix+ignore", overwrite=True)

@@ -5,11 +5,13 @@ import io
 import pickle
 import re
 import struct
+import zipfile
 from pathlib import Path
 
 import torch
 
-from cosmiq_astro.models.model import Model, check_weights
+from cosmiq_astro._io import read_bounded
+from cosmiq_astro.models.model import LARGEST_FILE, Model, check_weights
 from cosmiq_astro.models.unet import UNetConfig, empty_unet
 
 __all__ = ["load_deepcr"]
@@ -19,7 +21,7 @@ _BATCH_NORM_EPSILON = 1e-5
 # What `torch.load` and `_convert` raise on files that are something else, or damaged.
 _UNREADABLE = (
     AssertionError, AttributeError, EOFError, LookupError, OverflowError, RuntimeError, TypeError,
-    ValueError, pickle.UnpicklingError, struct.error,
+    ValueError, pickle.UnpicklingError, struct.error, zipfile.BadZipFile,
 )  # fmt: skip
 
 
@@ -70,9 +72,11 @@ def load_deepcr(path, *, scale=1.0):
     if not scale > 0:
         raise ValueError(f"scale must be positive, got {scale!r}")
     path = Path(path)
-    content = path.read_bytes()
+    content = read_bounded(path, LARGEST_FILE)
     try:
+        _refuse_compressed(content)
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        _refuse_expanded(state, len(content))
         names = [name.removeprefix("module.") for name in state]
         given = {n: v.double() for n, v in zip(names, state.values(), strict=True)}
         weights, config = _convert(given)
@@ -87,12 +91,28 @@ def load_deepcr(path, *, scale=1.0):
         raise ValueError(f"{path} is of a network that is not deepCR's: {error}") from error
     check_weights(path, state)
     return Model(
-        name=f"deepCR {path.stem}",
+        name=f"deepCR {ascii(path.stem)[1:-1]}",
         version="1",
         instrument="as the checkpoint",
         network=network.eval().requires_grad_(False).to(memory_format=torch.channels_last),
         sha256=hashlib.sha256(content).hexdigest(),
     )
+
+
+def _refuse_compressed(content):
+    """Refuse an archive with parts that would grow when they are read: torch writes none."""
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            size = sum(part.file_size for part in archive.infolist())
+        if size > len(content):
+            raise ValueError(f"its parts have {size} bytes, the file only {len(content)}")
+
+
+def _refuse_expanded(state, size):
+    """Refuse tensors that have more values than the file, as strides of 0 give them."""
+    n_bytes = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    if n_bytes > size:
+        raise ValueError(f"its tensors have {n_bytes} bytes, the file only {size}")
 
 
 def _convert(given):

@@ -10,20 +10,24 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from cosmiq_astro._io import written_whole
+from cosmiq_astro._io import atomic_write, check_run, read_bounded
 from cosmiq_astro.familiarity.hits import KnownHits
 from cosmiq_astro.familiarity.stars import KnownStars
-from cosmiq_astro.models.registry import find_model
+from cosmiq_astro.models.registry import MODEL_FILES, find_model
 from cosmiq_astro.models.unet import UNet, UNetConfig, empty_unet
 
 if TYPE_CHECKING:
     from cosmiq_astro.calibration import Recalibration
 
-__all__ = ["Model", "check_weights", "load_model", "save_model"]
+__all__ = ["LARGEST_FILE", "Model", "check_weights", "load_model", "save_model"]
 
+
+LARGEST_FILE = 2**30
+"""Bytes that weights may have: a hundred times what the largest bundled ones have."""
 
 _RANGES = ("exposure_time", "readnoise")
 _LARGEST_WEIGHT = 1e9
+_LARGEST_CONFIG = 2**20  # bytes
 # What the weights' file holds beside them, by its prefix.
 _KNOWN = {"known_hits": KnownHits, "known_stars": KnownStars}
 # Beyond these logits overflow, or all probabilities are one half.
@@ -127,7 +131,7 @@ def load_model(model):
     config = _read_config(folder)
     weights = folder / "weights.safetensors"
     # Read once: what is loaded is what was checked, even if the file changes meanwhile.
-    content = weights.read_bytes()
+    content = read_bounded(weights, LARGEST_FILE)
     digest = hashlib.sha256(content).hexdigest()
     if digest != config["sha256"]:
         raise ValueError(
@@ -208,7 +212,7 @@ def _read_config(folder):
     """Return the configuration of a model folder, with the network's as a `UNetConfig`."""
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(read_bounded(path, _LARGEST_CONFIG))
         config["network"] = UNetConfig(**config["network"])
         recalibration = config.get("recalibration")
         if recalibration is not None:
@@ -227,6 +231,9 @@ def _read_config(folder):
     for name in ("name", "version", "instrument"):
         if not isinstance(config[name], str):
             raise ValueError(f"{name} in {path} must be a text, got {config[name]!r}")
+        # It goes to terminals and into FITS headers.
+        if not (config[name].isascii() and config[name].isprintable()):
+            raise ValueError(f"{name} in {path} must be printable ASCII, got {config[name]!a}")
     for name in ("channels", "variational"):
         if not all(isinstance(part, str) for part in getattr(config["network"], name)):
             raise ValueError(f"{name} in {path} must be a list of texts")
@@ -287,22 +294,22 @@ def save_model(model, folder, *, card, overwrite=False):
     Raises
     ------
     FileExistsError
-        If the folder holds a model and ``overwrite`` is False.
+        If the folder holds a model, or a file of one, and ``overwrite`` is
+        False.
     """
     folder = Path(folder)
-    if (folder / "config.json").exists() and not overwrite:
-        raise FileExistsError(f"{folder} already holds a model; give overwrite=True to replace it")
     folder.mkdir(parents=True, exist_ok=True)
-    weights = folder / "weights.safetensors"
+    check_run(others=[folder / name for name in MODEL_FILES], overwrite=overwrite)
+    weights, card_file, config_file = (folder / name for name in MODEL_FILES)
     state = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
     for name in _KNOWN:
         if (known := getattr(model, name)) is not None:
             parts = asdict(known).items()
             state |= {f"{name}.{k}": torch.tensor(v, dtype=torch.float32) for k, v in parts}
     # The configuration comes last: until then its digest refuses the new weights.
-    with written_whole(weights, overwrite=True) as temporary:
+    with atomic_write(weights, overwrite=overwrite) as temporary:
         temporary.write_bytes(save(state))  # save_file hides the file from all but its owner
-    with written_whole(folder / "card.md", overwrite=True) as temporary:
+    with atomic_write(card_file, overwrite=overwrite) as temporary:
         temporary.write_text(card, encoding="utf-8")
     recalibration = model.recalibration
     config = {
@@ -318,6 +325,6 @@ def save_model(model, folder, *, card, overwrite=False):
         "network": model.network.config.as_dict(),
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }
-    with written_whole(folder / "config.json", overwrite=True) as temporary:
+    with atomic_write(config_file, overwrite=overwrite) as temporary:
         temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     return folder

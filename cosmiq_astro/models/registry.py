@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
-__all__ = ["find_model", "list_models"]
+__all__ = ["MODEL_FILES", "find_model", "list_models"]
+
+MODEL_FILES = ("weights.safetensors", "card.md", "config.json")
+"""What a model folder holds, in the order in which it is written."""
 
 _WEIGHTS = Path(__file__).parent / "weights"
 _COLUMNS = ("name", "version", "instrument", "method", "parameters", "threshold", "temperature")

@@ -7,7 +7,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from cosmiq_astro._io import written_whole
+from cosmiq_astro._io import atomic_write
 from cosmiq_astro.simulate._cameras import CAMERAS, image_header, primary_header
 from cosmiq_astro.simulate.cosmic_rays import simulate_cosmic_rays
 from cosmiq_astro.simulate.detector import (
@@ -124,7 +124,7 @@ def simulate_hst_file(
     defocus = rng.normal(0.02, 0.015)
     truth = {}
     with ExitStack() as stack:
-        temporary = stack.enter_context(written_whole(path, overwrite=overwrite))
+        temporary = stack.enter_context(atomic_write(path, overwrite=overwrite))
         for extver, (amplifiers, number) in chips.items():
             hits = simulate_cosmic_rays(
                 shape, exposure_time, seed=rng, rate=cosmic_ray_rate, pixel_size=known.pixel_size
@@ -146,7 +146,7 @@ def simulate_hst_file(
             )
         if known.instrume == "WFPC2":
             beside = path.with_name(path.name.replace("_c0m", "_c1m"))
-            quality = stack.enter_context(written_whole(beside, overwrite=overwrite))
+            quality = stack.enter_context(atomic_write(beside, overwrite=overwrite))
             primary = fits.PrimaryHDU(header=primary)
             primary.header["FILENAME"] = beside.name
             _as_images([primary, *hdus[3::3]]).writeto(quality)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from cosmiq_astro._io import written_whole
+from cosmiq_astro._io import atomic_write
 from cosmiq_astro.training._schedule import Settings
 
 __all__ = ["State", "read_checkpoint", "resume", "write_checkpoint"]
@@ -70,7 +70,7 @@ def write_checkpoint(path, network, optimizer, state, settings, about):
         "best_weights": state.best_weights,
         "history": state.history,
     }
-    with written_whole(path, overwrite=True) as temporary:
+    with atomic_write(path, overwrite=True) as temporary:
         torch.save(content, temporary)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cosmiq_astro._io import written_whole
+from cosmiq_astro._io import atomic_write
 from cosmiq_astro.training.datasets import make_batch
 
 __all__ = ["write_examples"]
@@ -54,5 +54,5 @@ def write_examples(folder, epoch, network, validation, settings):
         ax.set_yticks([])
     path = Path(folder, f"epoch_{epoch:03}.png")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path, overwrite=True) as temporary:
+    with atomic_write(path, overwrite=True) as temporary:
         figure.savefig(temporary, format="png", dpi=80)
