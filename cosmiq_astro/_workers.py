@@ -231,6 +231,7 @@ def on_cluster(work, tasks, scheduler, security, *, insecure):
             "its workers and here; give tls://… with certificates (distributed.Security), or set "
             "insecure_scheduler if nobody else reaches it"
         )
+
     def run():
         with Client(scheduler, security=security, set_as_default=False) as client:
             yield from _submit(client, as_completed, work, tasks)

@@ -24,8 +24,15 @@ __all__ = ["Outcome", "check_pairs", "detect_files", "find_outcome"]
 
 _RATE = u.cm**-2 / u.s
 _COLUMNS = {
-    **{"file_in": str, "status": str, "file_out": str, "n_pixels_flagged": int, "n_hits": int},
-    **{"hit_rate": float, "seconds": float, "error": str, "notes": str},
+    "file_in": str,
+    "status": str,
+    "file_out": str,
+    "n_pixels_flagged": int,
+    "n_hits": int,
+    "hit_rate": float,
+    "seconds": float,
+    "error": str,
+    "notes": str,
 }
 
 

@@ -10,10 +10,10 @@ import psutil
 import pytest
 from astropy.io import fits
 from astropy.table import QTable
+from cosmiq_astro.survey.urls import local_files, name_output
 
 from cosmiq_astro.batch import Outcome, _distribute, detect_files, run_survey
 from cosmiq_astro.models.model import save_model
-from cosmiq_astro.survey.urls import local_files, name_output
 
 
 @pytest.fixture(scope="session")

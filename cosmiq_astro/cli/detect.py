@@ -1,7 +1,6 @@
 """``cosmiq-astro detect``: files in, files with their cosmic rays out."""
 
 import argparse
-import os
 from pathlib import Path
 
 __all__ = ["add_parser", "run"]
@@ -47,8 +46,7 @@ def add_parser(commands):
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-"files", nargs="*", type=Path, metavar="FILE", help="FITS files")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="FITS files")
     parser.add_argument(
         "--sample", action="store_true", help="take the bundled exposure, and draw a PNG too"
     )

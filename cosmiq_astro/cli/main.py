@@ -8,9 +8,9 @@ import sys
 import warnings
 
 import cosmiq_astro
+from cosmiq_astro._io import printable
 from cosmiq_astro.cli import detect, evaluate, label, models, simulate, train
 from cosmiq_astro.cli._errors import describe
-from cosmiq_astro._io import printable
 from cosmiq_astro.cli._terminal import forget_output, print_error, print_warning
 
 __all__ = ["build_parser", "main"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from astropy.io import fits
 
-from cosmiq_astro._io import readable, atomic_write
+from cosmiq_astro._io import atomic_write, readable
 from cosmiq_astro.hst.headers import wcs_cards
 from cosmiq_astro.nddata import PLANES
 
