@@ -85,8 +85,8 @@ def _tend(crew, waiting, ended):
                     reason, worker = worker.end(), None
                 else:
                     answer = (
-                        f"{_ATTEMPTS} workers died of it, the last by {reason}: memory may have run "
-                        "out (fewer jobs), or a library crashed"
+                        f"{_ATTEMPTS} workers died of it, the last by {reason}: memory may have "
+                        "run out (fewer jobs), or a library crashed"
                     )
                 ended.put((task, answer))
     except Exception as error:
@@ -113,17 +113,16 @@ class _Crew:
 
     def hire(self):
         """Return a worker that is ready."""
-        with self.lock:
-            if self.is_dismissed:
-                raise _Dismissed
-            worker = _Worker(self.environment)
-            self.workers.add(worker)
-        if worker.ask(self.work) is None:
+        for _ in range(_ATTEMPTS):
+            with self.lock:
+                if self.is_dismissed:
+                    raise _Dismissed
+                worker = _Worker(self.environment)
+                self.workers.add(worker)
+            if worker.ask(self.work) is not None:
+                return worker
             reason = worker.end()
-            if self.is_dismissed:
-                raise _Dismissed
-            raise RuntimeError(f"a worker process cannot start: it ended by {reason}")
-        return worker
+        raise RuntimeError(f"{_ATTEMPTS} workers could not start, the last ended by {reason}")
 
     def dismiss(self):
         """End all workers: they may tidy up, but not for long."""

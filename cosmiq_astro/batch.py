@@ -246,7 +246,7 @@ def detect_files(
         _save(table, found, earlier, overwrite=True)
     if report is None:
         for outcome in outcomes:
-            for note in outcome.notes:
+            for note in outcome.notes if outcome.status != "failed" else ():
                 warnings.warn(f"{outcome.file_in}: {note}", AstropyUserWarning, stacklevel=2)
     return found
 

@@ -1,19 +1,27 @@
-import functools
+import contextlib
+import json
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 from astropy.io import fits
 from astropy.table import QTable
-from cosmiq_astro.survey.urls import local_files, name_output
 
-from cosmiq_astro.batch import Outcome, _distribute, detect_files, run_survey
-from cosmiq_astro.models.model import save_model
+from cosmiq_astro import _workers
+from cosmiq_astro.batch import _task, _Work, detect_files
+from cosmiq_astro.cli.main import main
+from cosmiq_astro.models.model import load_model, save_model
+
+SETTINGS = {"T": 2, "seed": 1}
 
 
 @pytest.fixture(scope="session")
@@ -22,19 +30,40 @@ def model(tiny_vi, tmp_path_factory):
 
 
 @pytest.fixture
+def settings(model):
+    return {"model": model, **SETTINGS}
+
+
+def write_frame(path, seed=0, *, instrument="ACS", detector="WFC", unit="ELECTRONS"):
+    primary = fits.PrimaryHDU()
+    primary.header.update(INSTRUME=instrument, CCDAMP="C", READNSEC=4.0, EXPTIME=500.0)
+    if instrument == "WFPC2":
+        primary.header["ATODGAIN"] = 7.0
+    else:
+        primary.header["DETECTOR"] = detector
+    image = np.random.default_rng(seed).normal(50, 8, (24, 32)).astype(np.float32)
+    header = fits.Header({"BUNIT": unit})
+    if instrument == "WFPC2":
+        header["DETECTOR"] = 1
+    fits.HDUList([primary, fits.ImageHDU(image, header, name="SCI", ver=1)]).writeto(path)
+    return path
+
+
+def write_wfpc2(folder):
+    """Write an image and its data-quality file."""
+    image = write_frame(folder / "u_c0m.fits", instrument="WFPC2", unit="COUNTS")
+    with fits.open(image) as hdus:
+        hdus["SCI"].data = np.full((24, 32), 2, np.int16)
+        hdus.writeto(folder / "u_c1m.fits")
+    return image, folder / "u_c1m.fits"
+
+
+@pytest.fixture
 def files(tmp_path):
     """Twelve small ACS/WFC files."""
     folder = tmp_path / "in"
     folder.mkdir()
-    for i in range(12):
-        primary = fits.PrimaryHDU()
-        primary.header.update(
-            INSTRUME="ACS", DETECTOR="WFC", CCDAMP="C", READNSEC=4.0, EXPTIME=500.0
-        )
-        image = np.random.default_rng(i).normal(50, 8, (24, 32)).astype(np.float32)
-        sci = fits.ImageHDU(image, fits.Header({"BUNIT": "ELECTRONS"}), name="SCI", ver=1)
-        fits.HDUList([primary, sci]).writeto(folder / f"j{i:02}_flc.fits")
-    return sorted(folder.iterdir())
+    return [write_frame(folder / f"j{i:02}_flc.fits", i) for i in range(12)]
 
 
 @pytest.fixture
@@ -44,19 +73,21 @@ def out(tmp_path):
     return folder
 
 
-def test_processes_give_what_one_gives(files, out, model, tmp_path):
-    one = detect_files(files[:4], out, model=model, T=2, seed=1, threshold=0.0179)
-    two = detect_files(
-        files[:4],
-        out,
-        jobs=2,
-        table=tmp_path / "t.ecsv",
-        model=model,
-        T=2,
-        seed=1,
-        threshold=0.0179,
-        overwrite=True,
-    )
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def assert_whole(path):
+    with fits.open(path, checksum=True) as hdus:
+        assert hdus[0].header["NEXTEND"] == len(hdus) - 1
+        assert np.isfinite(hdus["CRPROB"].data).all()
+
+
+def test_processes_give_what_one_gives(files, out, settings, tmp_path):
+    settings |= {"threshold": 0.0179}
+    one = detect_files(files[:4], out, settings=settings)
+    settings |= {"overwrite": True}
+    two = detect_files(files[:4], out, settings=settings, jobs=2, table=tmp_path / "t.ecsv")
     assert list(two["status"]) == ["ok"] * 4
     assert one["n_hits"].sum() > 0
     for name in ("file_in", "file_out", "n_pixels_flagged", "n_hits", "hit_rate"):
@@ -66,80 +97,413 @@ def test_processes_give_what_one_gives(files, out, model, tmp_path):
     assert str(written["hit_rate"].unit) == "1 / (s cm2)"
 
 
-def test_one_bad_file_does_not_stop_the_rest(files, out, model):
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_one_bad_file_does_not_stop_the_rest(files, out, settings, jobs):
     files[1].write_bytes(files[1].read_bytes()[:3000])
-    table = detect_files(files[:3], out, jobs=2, model=model, T=2)
+    table = detect_files(files[:3], out, settings=settings, jobs=jobs)
     assert list(table["status"]) == ["ok", "failed", "ok"]
     assert table["error"][1]
     assert sorted(path.name for path in out.iterdir()) == ["j00_flc_crvi.fits", "j02_flc_crvi.fits"]
 
 
-def test_resume_skips_what_is_there_and_redoes_what_differs(files, out, model):
-    settings = {"model": model, "T": 2, "seed": 1, "resume": True}
-    assert list(detect_files(files[:2], out, **settings)["status"]) == ["ok", "ok"]
+def test_warnings_reach_the_caller_and_the_table(files, out, settings):
+    settings |= {"dq_bit": 4096}
+    with pytest.warns(UserWarning, match=r"j00_flc.fits: run AstroDrizzle with resetbits=0"):
+        table = detect_files(files[:1], out, settings=settings)
+    assert "resetbits=0" in table["notes"][0]
+
+
+def test_resume_skips_what_is_there_and_redoes_what_differs(files, out, settings):
+    def run(n, **changes):
+        return detect_files(files[:n], out, settings=settings | changes, resume=True)
+
+    assert list(run(2)["status"]) == ["ok", "ok"]
     before = [path.stat().st_mtime_ns for path in sorted(out.iterdir())]
-    again = detect_files(files[:3], out, jobs=2, **settings)
+    again = detect_files(files[:3], out, settings=settings, resume=True, jobs=2)
     assert list(again["status"]) == ["skipped", "skipped", "ok"]
     assert [path.stat().st_mtime_ns for path in sorted(out.iterdir())][:2] == before
     # Another setting, or another input: what is there is not what was asked for.
-    changed = detect_files(files[:1], out, **(settings | {"T": 4}))
-    assert "exists already; set overwrite" in changed["error"][0]
+    assert "exists already; set overwrite" in run(1, T=4)["error"][0]
     with fits.open(files[0], mode="update") as hdus:
         hdus["SCI"].data += 1
-    assert detect_files(files[:1], out, **settings)["status"] == "failed"
-    assert detect_files(files[:1], out, **settings, overwrite=True)["status"] == "ok"
+    assert run(1)["status"] == "failed"
+    assert run(1, overwrite=True)["status"] == "ok"
     # How the work is done changes nothing.
-    assert detect_files(files[:1], out, **settings, tile_size=8)["status"] == "skipped"
+    assert run(1, tile_size=8)["status"] == "skipped"
 
 
-def test_resume_in_place(files, model):
-    settings = {"model": model, "T": 2, "seed": 1, "resume": True, "in_place": True}
-    assert detect_files(files[:1], **settings)["status"] == "ok"
+def test_resume_in_place(files, settings):
+    settings |= {"in_place": True}
+    assert detect_files(files[:1], settings=settings, resume=True)["status"] == "ok"
     content = files[0].read_bytes()
-    assert detect_files(files[:1], **settings)["status"] == "skipped"
+    assert detect_files(files[:1], settings=settings, resume=True)["status"] == "skipped"
     assert files[0].read_bytes() == content
 
 
-def test_a_file_written_by_a_worker_that_died_is_done(files, out, model, monkeypatch):
+@pytest.mark.filterwarnings("ignore:File may have been truncated")
+def test_resume_takes_no_damaged_output_for_done(files, out, settings):
+    (row,) = detect_files(files[:1], out, settings=settings)
+    output = Path(row["file_out"])
+    whole = output.read_bytes()
+    with fits.open(output) as hdus:
+        ends = [hdu.fileinfo()["hdrLoc"] for hdu in hdus][2:]
+    flipped = bytearray(whole)
+    flipped[-3000] ^= 1
+    damaged = [whole[:end] for end in (*ends, 0, 100, len(whole) // 2, len(whole) - 2880)]
+    for content in [*damaged, bytes(flipped)]:
+        output.write_bytes(content)
+        assert detect_files(files[:1], out, settings=settings, resume=True)["status"] == "failed"
+        again = settings | {"overwrite": True}
+        assert detect_files(files[:1], out, settings=again, resume=True)["status"] == "ok"
+        assert_whole(output)
+
+
+def test_resume_wants_wfpc2s_quality_file_too(settings, tmp_path):
+    image, _ = write_wfpc2(tmp_path)
+    settings |= {"overwrite": True}
+    assert detect_files([image], settings=settings, resume=True)["status"] == "ok"
+    assert detect_files([image], settings=settings, resume=True)["status"] == "skipped"
+    copy = tmp_path / "u_c1m_crvi.fits"
+    for content in (None, copy.read_bytes()[:-2880]):
+        copy.unlink() if content is None else copy.write_bytes(content)
+        assert detect_files([image], settings=settings, resume=True)["status"] == "ok"
+        assert fits.getdata(copy, 1).shape == (24, 32)
+
+
+def test_resume_tells_models_and_versions_apart(files, out, settings, make_tiny, monkeypatch):
+    def run(**model):
+        given = settings | {"model": make_tiny(variational=("*",), **model)}
+        return detect_files(files[:1], out, settings=given, resume=True)["status"][0]
+
+    assert run() == "ok"
+    assert run() == "skipped"
+    # Neither the weights nor a name tells these apart: none was saved.
+    assert run(seed=1) == "failed"
+    assert run(temperature=1.5) == "failed"
+    assert run(threshold=0.4) == "failed"
+    monkeypatch.setattr("cosmiq_astro.__version__", "99.0")
+    assert run() == "failed"
+
+
+def test_a_model_trained_again_is_the_one_that_is_used(files, out, settings, make_tiny, tmp_path):
+    folder = tmp_path / "mycam"
+
+    def run(overwrite, **options):
+        given = settings | {"model": folder, "overwrite": overwrite}
+        detect_files(files[:4], out, settings=given, **options)
+        return {fits.getheader(path, "SCI")["CRVISHA"] for path in out.glob("*.fits")}
+
+    def train(seed):
+        return save_model(
+            make_tiny(variational=("*",), seed=seed), folder, card="", overwrite=seed > 0
+        )
+
+    train(0)
+    first = run(False)
+    train(1)
+    assert run(True).isdisjoint(first)
+    # In a run, all files get the model that it began with.
+    for jobs in (1, 2):
+        train(2 * jobs)
+        sha = load_model(folder).sha256[:16]
+        seen = run(True, jobs=jobs, report=lambda outcome: train(3))
+        assert seen == {sha}
+
+
+class TestNothingIsLost:
+    """What is there stays, whatever an output is called."""
+
+    def refused(self, files, outputs, settings, error=ValueError, **options):
+        folder = Path(files[0]).parent
+        before = contents(folder)
+        with pytest.raises(error) as caught:
+            detect_files(files, outputs, settings=settings, **options)
+        assert contents(folder) == before
+        return str(caught.value)
+
+    def test_a_table_is_not_overwritten(self, files, out, settings, tmp_path):
+        table = tmp_path / "t.ecsv"
+        for content in ("mine", "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a}\na\n1\n"):
+            table.write_text(content)
+            for resume in (False, True):
+                said = self.refused(
+                    files, out, settings, FileExistsError, table=table, resume=resume
+                )
+                assert "exists already; set overwrite" in said
+        assert not list(out.iterdir())
+        settings |= {"overwrite": True}
+        detect_files(files[:1], out, settings=settings, table=table)
+        assert len(QTable.read(table)) == 1
+
+    def test_resume_keeps_the_rows_of_other_files(self, files, out, settings, tmp_path):
+        options = {"settings": settings, "table": tmp_path / "t.ecsv", "resume": True}
+        detect_files(files[:2], out, **options)
+        assert len(detect_files(files[1:3], out, **options)) == 2
+        written = QTable.read(tmp_path / "t.ecsv")
+        assert list(written["file_in"]) == list(map(str, files[:3]))
+        assert list(written["status"]) == ["ok", "skipped", "ok"]
+
+    def test_a_table_is_no_input_device_or_output(self, files, out, settings, tmp_path):
+        settings |= {"overwrite": True}
+        (tmp_path / "link").symlink_to(files[3])
+        for table, message in {
+            files[2]: "which is an input too",
+            tmp_path / "link": "which is an input too",
+            "/dev/null": "not a regular file",
+            out: "not a regular file",
+            out / "j01_flc_crvi.fits": "would be written to the same file",
+        }.items():
+            assert message in self.refused(files, out, settings, table=table)
+        said = self.refused(files, out, settings, FileNotFoundError, table=tmp_path / "no/t.ecsv")
+        assert "there is no directory" in said
+        assert not os.path.isfile("/dev/null")
+
+    def test_an_output_is_no_input_of_another_row(self, files, settings, tmp_path):
+        settings |= {"overwrite": True}
+        (tmp_path / "soft.fits").symlink_to(files[1])
+        os.link(files[1], tmp_path / "hard.fits")
+        (tmp_path / "in2").symlink_to(files[1].parent)
+        for name in (files[1], tmp_path / "soft.fits", tmp_path / "hard.fits"):
+            said = self.refused(files[:2], [name, tmp_path / "b.fits"], settings)
+            assert "which is an input too" in said
+        name = tmp_path / "in2" / files[1].name
+        assert "input too" in self.refused(files[:2], [name, tmp_path / "b.fits"], settings)
+        assert "is the input itself" in self.refused(files[1:2], [name], settings)
+
+    def test_two_rows_have_no_output_in_common(self, files, out, settings, tmp_path):
+        (tmp_path / "out2").symlink_to(out)
+        names = [out / "a.fits", tmp_path / "out2" / "a.fits"]
+        assert "would be written to the same file" in self.refused(files[:2], names, settings)
+        os.link(files[0], tmp_path / "hard.fits")
+        in_place = settings | {"in_place": True}
+        said = self.refused([files[0], tmp_path / "hard.fits"], None, in_place)
+        assert "would be written to the same file" in said
+
+    def test_wfpc2s_quality_files(self, settings, tmp_path):
+        image, quality = write_wfpc2(tmp_path)
+        settings |= {"overwrite": True}
+        # Named after the output, the copy would be the file that it is made from.
+        assert "is the input itself" in self.refused([image], [tmp_path / "u.fits"], settings)
+        (tmp_path / "x_c1m.fits").symlink_to(quality)
+        assert "is the input itself" in self.refused([image], [tmp_path / "x_c0m.fits"], settings)
+        said = self.refused([image, quality], tmp_path / "out", settings)
+        assert "would be written to the same file" in said
+
+    def test_an_output_is_no_device(self, files, settings):
+        settings |= {"overwrite": True}
+        assert "not a regular file" in self.refused(files[:1], ["/dev/null"], settings)
+
+    @pytest.mark.parametrize("name", ["weights.safetensors", "card.md", "config.json"])
+    def test_a_folder_that_holds_a_part_of_a_model(self, tiny_vi, tmp_path, name):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(FileExistsError, match=f"{name} exists already"):
+            save_model(tiny_vi, tmp_path, card="")
+        assert contents(tmp_path) == {name: b"mine"}
+
+    def test_train_and_label_look_before_they_work(self, files, tmp_path, capsys):
+        (tmp_path / "m").mkdir()
+        (tmp_path / "m" / "history.ecsv").write_text("mine")
+        assert main(["train", str(files[0].parent), "-o", str(tmp_path / "m")]) == 1
+        assert "history.ecsv exists already" in capsys.readouterr().err
+        before = contents(files[0].parent)
+        folder = str(files[0].parent)
+        arguments = [*map(str, files[:2]), "-o", folder, "--overwrite", "--readnoise", "4"]
+        assert main(["label", *arguments]) == 1
+        assert "which is an input too" in capsys.readouterr().err
+        assert contents(files[0].parent) == before
+
+
+WORK = """
+import os, pathlib, signal, time
+
+class Work:
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, task):
+        time.sleep(0.05)
+        if task.startswith("bad"):
+            with open(os.path.join(self.folder, "attempts"), "a") as file:
+                file.write("x")
+            os.kill(os.getpid(), signal.SIGKILL)
+        print("a library that prints")
+        return task.upper(), {name: os.environ.get(name) for name in os.environ}, os.getcwd()
+"""
+
+
+@pytest.fixture
+def make_work(tmp_path, monkeypatch):
+    folder = tmp_path / "module"
+    folder.mkdir()
+    (folder / "killing_work.py").write_text(WORK)
+    monkeypatch.syspath_prepend(folder)
+    import killing_work
+
+    yield killing_work.Work
+    sys.modules.pop("killing_work")
+
+
+def test_a_task_that_kills_its_workers_fails_alone_after_three(make_work, tmp_path):
+    tasks = ["a", "b", "bad", "c", "d", "e"]
+    found = dict(_workers.in_processes(make_work(str(tmp_path)), tasks, 2))
+    assert (tmp_path / "attempts").read_text() == "xxx"
+    assert found.pop("bad").startswith("3 workers died of it, the last by SIGKILL")
+    assert {task: answer[0] for task, answer in found.items()} == {
+        task: task.upper() for task in "abcde"
+    }
+
+
+def test_workers_share_the_cores_and_the_caller_keeps_its_environment(
+    make_work, tmp_path, monkeypatch
+):
+    for name in _workers._THREADS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    before = dict(os.environ)
+    run = _workers.in_processes(make_work(str(tmp_path)), ["a", "b"], 2)
+    seen = [answer[1] for _, answer in run]
+    assert dict(os.environ) == before
+    assert [environment["OMP_NUM_THREADS"] for environment in seen] == ["3", "3"]
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    run = _workers.in_processes(make_work(str(tmp_path)), ["a", "b"], 2)
+    assert {answer[1]["OMP_NUM_THREADS"] for _, answer in run} == {"1"}
+
+
+def test_workers_that_cannot_start(make_work, tmp_path, monkeypatch):
+    work = make_work(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(
+        RuntimeError, match="3 workers could not start, the last ended by exit status 1"
+    ):
+        list(_workers.in_processes(work, ["a"], 2))
+
+
+def test_a_run_that_is_given_up_leaves_no_process(make_work, tmp_path):
+    before = set(psutil.Process().children())
+    run = _workers.in_processes(make_work(str(tmp_path)), list("abcdefgh"), 2)
+    next(run)
+    assert len(set(psutil.Process().children()) - before) == 2
+    run.close()
+    assert set(psutil.Process().children()) <= before
+
+
+def test_a_file_written_by_a_worker_that_died_is_done(files, out, settings):
     """The second worker finds the output of the first, which had no time to say so."""
-    output = out / "j00_flc_crvi.fits"
-    settings = {"model": model, "T": 2, "seed": 1}
-    tasks = []
+    settings |= {"model": load_model(settings["model"])}
+    work = _Work(settings, resume=False)
+    task = _task(files[0], out / "a.fits")
+    first, second = work(task), pickle.loads(pickle.dumps(work))(task)
+    assert (first.status, second.status) == ("ok", "ok")
+    assert first.n_hits == second.n_hits
+    assert second.result is None
+    # What was there before the run is not taken for its work.
+    later = work(_task(files[0], out / "a.fits"))
+    assert later.status == "failed"
+    assert "exists already" in later.error
+    in_place = _Work(settings | {"in_place": True}, resume=False)
+    task = _task(files[1], files[1])
+    assert [in_place(task).status, in_place(task).status] == ["ok", "ok"]
 
-    class Future:
-        def __init__(self, value):
-            self.value = value
 
-        def exception(self):
-            return None
+def listening(process):
+    """Sockets that a process and its children listen on."""
+    found = set()
+    for each in [process, *process.children(recursive=True)]:
+        with contextlib.suppress(psutil.Error):
+            for connection in each.net_connections(kind="all"):
+                # Of Unix sockets nothing tells which listen: those with a name can be reached.
+                is_unix = connection.family == getattr(__import__("socket"), "AF_UNIX", None)
+                if connection.status == psutil.CONN_LISTEN or (is_unix and connection.laddr):
+                    found.add((connection.family, connection.type, str(connection.laddr)))
+    return found
 
-        def result(self):
-            return self.value
 
-    class Client:
-        def __init__(self, cluster):
-            pass
+def test_no_socket_listens_during_a_run(files, out, settings):
+    here = psutil.Process()
+    before, during, n_children, over = listening(here), set(), [0], threading.Event()
 
-        def __enter__(self):
-            return self
+    def look():
+        while not over.is_set():
+            during.update(listening(here))
+            n_children.append(len(here.children()))
+            time.sleep(0.02)
 
-        def __exit__(self, *error):
-            return None
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    table = detect_files(files, out, settings=settings, jobs=2)
+    over.set()
+    watcher.join()
+    assert set(table["status"]) == {"ok"}
+    assert max(n_children) >= 2
+    assert during <= before
 
-        def submit(self, function, *args, pure):
-            tasks.append(function(*args).status)
-            return Future(function(*args))
 
-    monkeypatch.setattr("distributed.Client", Client)
-    monkeypatch.setattr("distributed.as_completed", lambda futures: futures)
-    pairs = [(files[0], output)]
-    (outcome,) = run_survey(pairs, scheduler="tcp://nowhere:1", **settings)
-    assert (tasks, outcome.status) == (["ok"], "skipped")
-    assert outcome.n_hits >= 0
-    # What was there before the survey is not taken for its work.
-    (outcome,) = run_survey(pairs, scheduler="tcp://nowhere:1", **settings)
-    assert outcome.status == "failed"
-    assert "exists already" in outcome.error
+CALLER = """
+import json, multiprocessing, sys
+from cosmiq_astro.batch import detect_files
+
+def work(given):
+    files, out, model = given
+    table = detect_files(files, out, settings={"model": model, "T": 1}, jobs=2)
+    return list(table["status"])
+
+method, *given = json.loads(sys.argv[1])
+if method == "none":
+    print(json.dumps(work(given)))  # no guard
+elif __name__ == "__main__":
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        print(json.dumps(pool.apply(work, [given])))
+"""
+
+
+@pytest.mark.parametrize("method", ["none", "fork", "spawn"])
+def test_callers_of_every_kind(files, out, model, tmp_path, method):
+    """A script without a guard, and processes of a pool, which may have no children of its kind."""
+    (tmp_path / "script.py").write_text(CALLER)
+    given = json.dumps([method, list(map(str, files[:3])), str(out), model])
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", tmp_path / "script.py", given],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout) == ["ok"] * 3
+
+
+def test_a_worker_over_its_memory_limit_fails_alone(files, out, model, tmp_path):
+    resource = pytest.importorskip("resource")
+    if not hasattr(resource, "RLIMIT_AS"):
+        pytest.skip("needs RLIMIT_AS")
+    big = files[0].parent / "big_flc.fits"
+    with fits.open(files[0]) as hdus:
+        hdus["SCI"].data = np.zeros((16000, 16000), np.float32)
+        hdus.writeto(big)
+    limit = 6 * 2**30  # address space: a process with PyTorch alone takes some of it
+    code = (
+        f"import resource, sys; resource.setrlimit(resource.RLIMIT_AS, ({limit}, {limit}))\n"
+        "from cosmiq_astro.cli.main import main; sys.exit(main())"
+    )
+    given = [*map(str, files[:3]), str(big), "--model", model, "-T", "1", "-o", f"{out}/"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "detect", *given, "--jobs", "2", "--tile-size", "12000"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert f"{big}: " in done.stderr
+    assert "memory" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(list(out.iterdir())) == 3
+
+
+def test_two_runs_with_the_same_outputs(files, out, model):
+    """Each file is written once, and whole; who comes second is told so."""
+    runs = [start(files, out, model, "--jobs", "2", "-q") for _ in range(2)]
+    said = [run.communicate(timeout=120)[1] for run in runs]
+    n_refused = sum(text.count("exists already; set overwrite") for text in said)
+    assert n_refused == len(files), said
+    assert len(list(out.iterdir())) == len(files)
+    for path in out.iterdir():
+        assert_whole(path)
 
 
 def start(files, out, model, *options):
@@ -163,7 +527,7 @@ def test_a_worker_is_killed_and_nothing_is_lost_or_doubled(files, out, model, tm
     process = start(files, out, model, "--jobs", "2", "--table", str(table))
     wait_for_output(process, out)
     for child in psutil.Process(process.pid).children():
-        if "spawn_main" in " ".join(child.cmdline()):
+        if "serve()" in " ".join(child.cmdline()):
             child.kill()
             break
     stdout, stderr = process.communicate(timeout=120)
@@ -171,26 +535,26 @@ def test_a_worker_is_killed_and_nothing_is_lost_or_doubled(files, out, model, tm
     assert len(stdout.splitlines()) == len(files)
     outcomes = QTable.read(table)
     assert list(outcomes["file_in"]) == [str(file) for file in files]
-    assert set(outcomes["status"]) <= {"ok", "skipped"}
-    assert len(list(out.iterdir())) == len(files)
-    for path in out.iterdir():
-        with fits.open(path, checksum=True) as hdus:
-            assert np.isfinite(hdus["CRPROB"].data).all()
+    assert set(outcomes["status"]) == {"ok"}
+    # A killed process may leave a hidden directory.
+    assert len(list(out.glob("*.fits"))) == len(files)
+    for path in out.glob("*.fits"):
+        assert_whole(path)
 
 
 def test_ctrl_c_leaves_whole_files_and_the_rest_is_done_later(files, out, model, tmp_path):
     table = tmp_path / "t.ecsv"
     process = start(files, out, model, "--jobs", "2", "--table", str(table))
     wait_for_output(process, out)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, stderr = process.communicate(timeout=120)
     done = list(out.iterdir())
     if len(done) < len(files):
         assert process.returncode == 130, stderr
+        assert stderr == "cosmiq-astro: interrupted\n"
     for path in done:
         assert path.name.startswith("j")
-        with fits.open(path, checksum=True) as hdus:
-            assert np.isfinite(hdus["CRPROB"].data).all()
+        assert_whole(path)
     assert set(QTable.read(table)["status"]) <= {"ok"}
     process = start(files, out, model, "--jobs", "2", "--resume", "--table", str(table))
     _, stderr = process.communicate(timeout=120)
@@ -200,93 +564,116 @@ def test_ctrl_c_leaves_whole_files_and_the_rest_is_done_later(files, out, model,
     assert status.count("ok") == len(files) - len(done)
 
 
-def test_urls_in_and_out(files, model):
-    fsspec = pytest.importorskip("fsspec")
-    store = fsspec.filesystem("memory")
-    store.pipe("/archive/a_flc.fits", files[0].read_bytes())
-    settings = {"model": model, "T": 2, "seed": 1}
-    table = detect_files(["memory://archive/a_flc.fits"], "memory://masked", **settings)
-    assert table["file_out"][0] == "memory://masked/a_flc_crvi.fits"
-    assert table["status"][0] == "ok", table["error"][0]
-    with store.open("/masked/a_flc_crvi.fits") as file, fits.open(file, checksum=True) as hdus:
-        assert "CRPROB" in hdus
-    again = detect_files(["memory://archive/a_flc.fits"], "memory://masked", **settings)
-    assert "exists already" in again["error"][0]
-    again = detect_files(
-        ["memory://archive/a_flc.fits"], "memory://masked", resume=True, **settings
-    )
-    assert again["status"][0] == "skipped"
+def test_nobody_reads_the_output(files, out, model):
+    """``| head -1`` is not the end of the work."""
+    process = start(files[:4], out, model)
+    process.stdout.readline()
+    process.stdout.close()
+    stderr = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(120) == 0
+    assert len(list(out.iterdir())) == 4
+    assert stderr == "warning: nobody reads the output any more; the work goes on without it\n"
 
 
-def test_wfpc2_at_a_url_has_its_quality_file(model, tmp_path):
-    store = pytest.importorskip("fsspec").filesystem("memory")
-    image = np.random.default_rng(1).normal(50, 8, (24, 32)).astype(np.float32)
-    quality = np.zeros(image.shape, np.int16)
-    quality[3] = 2
-    for name, plane in (("u_c0m.fits", image), ("u_c1m.fits", quality)):
-        primary = fits.PrimaryHDU()
-        primary.header.update(INSTRUME="WFPC2", EXPTIME=500.0, ATODGAIN=7.0)
-        header = fits.Header({"DETECTOR": 1, "BUNIT": "COUNTS"})
-        fits.HDUList([primary, fits.ImageHDU(plane, header, name="SCI", ver=1)]).writeto(
-            tmp_path / name
-        )
-        store.pipe(f"/wfpc2/{name}", (tmp_path / name).read_bytes())
-    settings = {"model": model, "T": 2, "seed": 1}
-    local = detect_files([tmp_path / "u_c0m.fits"], tmp_path / "out", **settings)
-    table = detect_files(["memory://wfpc2/u_c0m.fits"], "memory://wfpc2/out", **settings)
-    assert list(local["status"]) == list(table["status"]) == ["ok"], table["error"][0]
-    assert local["n_pixels_flagged"][0] == table["n_pixels_flagged"][0]
-    assert sorted(path.rsplit("/")[-1] for path in store.ls("/wfpc2/out", detail=False)) == [
-        "u_c0m_crvi.fits",
-        "u_c1m_crvi.fits",
-    ]
-    with store.open("/wfpc2/out/u_c1m_crvi.fits") as file, fits.open(file) as hdus:
-        assert (hdus["SCI"].data[3] == 2).all()
-        assert (hdus["SCI"].data & 16384 > 0).sum() == table["n_pixels_flagged"][0]
+ODD = ["new\nline.fits", "esc\x1b[2J\x07.fits", os.fsdecode(b"latin-\xe9.fits"), "caf\u00e9.fits"]
 
 
-def test_names_of_outputs(tmp_path):
-    assert name_output("s3://b/x/j_flt.fits.gz") == "s3://b/x/j_flt_crvi.fits"
-    assert name_output("s3://b/j_flt.fits", tmp_path) == tmp_path / "j_flt_crvi.fits"
-    assert name_output("/a/j_flt.fits", "gs://c/d/") == "gs://c/d/j_flt_crvi.fits"
-    with local_files("/a/b.fits", None) as (near, out):
-        assert (str(near), out) == ("/a/b.fits", None)
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("options", [[], ["--json"], ["--dry-run"]])
+def test_names_of_every_kind(files, model, tmp_path, jobs, options):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    for name in ODD:
+        shutil.copy(files[0], folder / name)
+    table = tmp_path / "t.ecsv"
+    names = [folder / name for name in ODD]
+    process = start(names, tmp_path / "o", model, "--jobs", jobs, "--table", str(table), *options)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    for char in "\x1b\x07":
+        assert char not in stdout + stderr
+    if "--dry-run" in options:
+        assert stdout.count("ACS/WFC -> ") == len(ODD)
+        return
+    assert len(stdout.splitlines()) == len(ODD)
+    assert len(list((tmp_path / "o").iterdir())) == len(ODD)
+    written = QTable.read(table)
+    assert list(written["status"]) == ["ok"] * len(ODD)
+    assert any(r"latin-\udce9.fits" in name for name in written["file_in"])
+    assert any(r"new\nline.fits" in name for name in written["file_in"])
+
+
+def test_names_of_every_kind_in_errors(files, model, tmp_path):
+    bad = tmp_path / "a\n\x1b]0;b.fits"
+    bad.write_text("no FITS")
+    process = start([bad, files[0]], tmp_path / "o", model)
+    _, stderr = process.communicate(timeout=120)
+    assert "\x1b" not in stderr
+    assert stderr.splitlines()[0].startswith("cosmiq-astro: error: ")
+    assert len(stderr.splitlines()) == 2
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"jobs": 0}, "jobs must be a positive integer, got 0"),
-        ({"jobs": 2, "scheduler": "tcp://a:1"}, "give jobs or scheduler, not both"),
+        ({"jobs": True}, "jobs must be a positive integer, got True"),
+        ({"jobs": 2, "scheduler": "tls://a:1"}, "give jobs or scheduler, not both"),
+        ({"settings": {"modle": "a"}}, r"settings has \['modle'\], which detect_file does not"),
+        ({"settings": {"in_place": True}, "outputs": "a"}, "set in_place or give outputs"),
+        ({"scheduler": "tcp://a:1"}, "whoever reaches a scheduler without TLS can run code"),
     ],
 )
-def test_bad_settings(options, message):
+def test_bad_settings(options, message, model):
+    settings = {"model": model} | options.pop("settings", {})
     with pytest.raises(ValueError, match=message):
-        list(run_survey([], **options))
+        detect_files([], settings=settings, **options)
 
 
-def test_two_inputs_of_one_output(tmp_path):
-    with pytest.raises(ValueError, match="would be written to the same file"):
-        detect_files([tmp_path / "a.fits", tmp_path / "a.fits.gz"])
-    with pytest.raises(ValueError, match="a URL cannot be replaced in place"):
-        detect_files(["s3://b/a.fits"], in_place=True)
-
-
-def test_workers_share_the_cores(monkeypatch):
-    """Two workers take half of the cores each; dask's malloc setting, which costs time, is off."""
-
-    def answer(pair):
-        found = [os.environ.get(name) for name in ("OMP_NUM_THREADS", "MALLOC_TRIM_THRESHOLD_")]
-        return Outcome(*pair, str(found))
-
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    tasks = {pair: functools.partial(answer, pair) for pair in (("a", "b"), ("c", "d"))}
-    outcomes = list(_distribute(tasks, 2, None))
-    assert [outcome.status for outcome in outcomes] == ["['3', None]"] * 2
-
-
-def test_without_dask(files, model, monkeypatch):
+def test_without_dask(files, out, settings, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ImportError, match="jobs and scheduler need dask: pip install"):
-        detect_files(files, jobs=2, model=model)
+    with pytest.raises(ImportError, match="a scheduler needs dask: pip install"):
+        detect_files(files, out, settings=settings, scheduler="tls://a:1")
+    # One machine needs none.
+    assert set(detect_files(files[:2], out, settings=settings, jobs=2)["status"]) == {"ok"}
+
+
+def test_names_hold_in_any_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    task = _task("a.fits", Path("out", "a.fits"))
+    assert (task.file_in, task.file_out) == (f"{tmp_path}/a.fits", f"{tmp_path}/out/a.fits")
+    assert task.shown == ("a.fits", "out/a.fits")
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=test", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    return {"tls_ca_file": str(certificate), "require_encryption": True} | {
+        f"tls_{who}_{what}": str(path)
+        for who in ("scheduler", "worker", "client")
+        for what, path in (("key", key), ("cert", certificate))
+    }
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_with_certificates(files, out, settings, certificate, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    security = distributed.Security(**certificate)
+    monkeypatch.chdir(files[0].parent)
+    names = [file.name for file in files[:3]]
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tls", security=security,
+        dashboard_address=None,
+    ) as cluster:  # fmt: skip
+        table = detect_files(
+            names, out, settings=settings, scheduler=cluster.scheduler_address, security=security
+        )
+    assert cluster.scheduler_address.startswith("tls://")
+    assert list(table["status"]) == ["ok"] * 3, table["error"]
+    assert list(table["file_in"]) == names

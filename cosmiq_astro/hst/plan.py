@@ -234,9 +234,7 @@ def output_name(file_in, folder=None):
 def _refuse_odd_numbers(file_in, chips):
     extver, count = Counter(chip.extver for chip in chips).most_common(1)[0]
     if count > 1:
-        raise ValueError(
-            f"{file_in} has {count} chips of extver {extver}: give each its own EXTVER"
-        )
+        raise ValueError(f"{file_in} has {count} chips of extver {extver}: give each its own")
     if len(chips) > _MOST_CHIPS:
         raise ValueError(
             f"{file_in} has {len(chips)} chips, more than {_MOST_CHIPS}: name some of them (extver)"
