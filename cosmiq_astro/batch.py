@@ -23,6 +23,7 @@ from cosmiq_astro.models.model import Model, load_model
 __all__ = ["Outcome", "check_pairs", "detect_files", "find_outcome"]
 
 _RATE = u.cm**-2 / u.s
+_DEFAULTS = detect_file.__kwdefaults__
 _COLUMNS = {
     "file_in": str,
     "status": str,
@@ -309,10 +310,10 @@ def find_outcome(file_in, file_out, settings):
 
 def _checked(settings):
     """Return settings with the model loaded: all files get this one, whatever becomes of it."""
-    unknown = set(settings) - set(detect_file.__kwdefaults__)
+    unknown = set(settings) - set(_DEFAULTS)
     if unknown:
         raise ValueError(f"settings has {sorted(unknown)}, which detect_file does not know")
-    model = settings.get("model", detect_file.__kwdefaults__["model"])
+    model = settings.get("model", _DEFAULTS["model"])
     return settings | {"model": model if isinstance(model, Model) else load_model(model)}
 
 

@@ -90,11 +90,11 @@ def test_verbose_and_quiet(make_file, run, capsys):
 def test_warnings_are_one_line(make_file, run, capsys):
     logger = logging.getLogger("cosmiq_astro")
     before = (logger.level, list(logger.handlers), list(warnings.filters), warnings.showwarning)
-    assert run(make_file(), "--dq-bit", "4096") == 0
+    file = make_file()
+    assert run(file, "--dq-bit", "4096") == 0
     err = capsys.readouterr().err
-    assert err == (
-        "warning: run AstroDrizzle with resetbits=0, or it wipes the DQ bit 4096 set here\n"
-    )
+    note = "run AstroDrizzle with resetbits=0, or it wipes the DQ bit 4096 set here"
+    assert err == f"warning: {file}: {note}\n"
     after = (logger.level, list(logger.handlers), list(warnings.filters), warnings.showwarning)
     assert after == before
 

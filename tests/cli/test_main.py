@@ -1,3 +1,4 @@
+import argparse
 import subprocess
 import sys
 
@@ -5,7 +6,8 @@ import pytest
 
 import cosmiq_astro
 from cosmiq_astro.cli import models
-from cosmiq_astro.cli.main import main
+from cosmiq_astro.cli._errors import with_advice
+from cosmiq_astro.cli.main import build_parser, main
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,97 @@ def test_colours_on_a_terminal_only(monkeypatch, capsys, on_terminal, environmen
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: on_terminal)
-    assert main(["detect", "nonesuch.fits", "--config", "nonesuch.toml"]) == 2
+
+    def fail(args):
+        raise ValueError("something is wrong")
+
+    monkeypatch.setattr(models, "run", fail)
+    assert main(["models", "-q"]) == 1
     error = capsys.readouterr().err
     assert ("\x1b[31merror:\x1b[0m" in error) == coloured
     assert coloured or error.startswith("cosmiq-astro: error: ")
+
+
+@pytest.fixture
+def options(tmp_path):
+    def write(text):
+        path = tmp_path / "night.txt"
+        path.write_text(text)
+        return f"@{path}"
+
+    return write
+
+
+def test_options_from_a_file(options):
+    path = options(
+        "--model acs-wfc-unet  # fast\n-T 8\n\n--ext SCI,1 --ext 2\n--resume\n-o 'my dir'"
+    )
+    args = build_parser().parse_args(["detect", "a.fits", path, "-T", "4"])
+    assert (args.model, args.T, args.ext, args.resume) == ("acs-wfc-unet", 4, [1, 2], True)
+    assert args.output == "my dir"
+    assert build_parser().parse_args(["train", "pairs", options("-o mine")]).output.name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("--modle a", "unrecognized arguments: --modle a"),
+        ("-T many", "invalid int value: 'many'"),
+        ("--output a --in-place", "not allowed with argument"),
+        ("@{}", "cannot be read: maximum recursion depth exceeded"),
+        ("'", "cannot be read: No closing quotation"),
+    ],
+)
+def test_bad_files_of_options(options, tmp_path, text, message, capsys):
+    try:
+        code = main(["detect", "a.fits", options(text.format(tmp_path / "night.txt"))])
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_completion_for_the_shell(capsys, tmp_path):
+    with pytest.raises(SystemExit) as end:
+        main(["--print-completion", "bash"])
+    assert end.value.code == 0
+    script = tmp_path / "completion.bash"
+    script.write_text(capsys.readouterr().out)
+    words = "COMP_WORDS=(cosmiq-astro detect --sched) COMP_CWORD=2"
+    command = f"source {script}; {words}; _shtab_cosmiq_astro; echo ${{COMPREPLY[@]}}"
+    found = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert "--scheduler" in found.stdout.split()
+    with pytest.raises(SystemExit):
+        main(["--print-completion", "cmd.exe"])
+    assert "SHELL must be one of bash" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves():
+    command = [sys.executable, "-m", "cosmiq_astro.cli.main", "models"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 141
+
+
+@pytest.mark.parametrize(
+    ("message", "options", "advice"),
+    [
+        ("RuntimeError: CUDA out of memory", {"tile_size": None, "jobs": 1}, ": lower --tile-size"),
+        (
+            "RuntimeError: can't allocate memory",
+            {"tile_size": 8, "jobs": 2},
+            "--tile-size or --jobs",
+        ),
+        ("CUDA out of memory", {"batch_size": 1, "patch_size": 2}, "--batch-size or --patch-size"),
+        ("MemoryError: Unable to allocate 74.5 GiB", {"tile_size": 8}, "data need more than there"),
+        ("MemoryError: Unable to allocate 1 GiB", {"tile_size": 8, "jobs": 4}, ": lower --jobs"),
+        ("CUDA out of memory", {}, "the data need more than there is"),
+    ],
+)
+def test_only_what_can_help_is_advised(message, options, advice):
+    said = with_advice(message, argparse.Namespace(**options))
+    assert said.startswith("memory ran out")
+    assert said.endswith(advice) or advice in said
+    assert with_advice("no such file") == "no such file"
