@@ -120,9 +120,14 @@ def test_a_file_system_without_hard_links(tmp_path, monkeypatch):
     with atomic_write(tmp_path / "a.txt") as temporary:
         temporary.write_text("whole")
     assert (tmp_path / "a.txt").read_text() == "whole"
-    with pytest.raises(FileExistsError), atomic_write(tmp_path / "b.txt") as temporary:
-        temporary.write_text("mine")
-        (tmp_path / "b.txt").write_text("theirs")
+
+    def be_overtaken():
+        with atomic_write(tmp_path / "b.txt") as temporary:
+            temporary.write_text("mine")
+            (tmp_path / "b.txt").write_text("theirs")
+
+    with pytest.raises(FileExistsError, match="exists already"):
+        be_overtaken()
     assert (tmp_path / "b.txt").read_text() == "theirs"
 
 

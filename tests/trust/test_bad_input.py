@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import time
 import types
 
 import numpy as np
@@ -55,6 +56,15 @@ def at(tiny_vi, tiny_unet, make_hst, tmp_path):
 def image_file(at, data, name="a.fits", **cards):
     fits.PrimaryHDU(data, fits.Header(cards)).writeto(at.dir / name)
     return at.dir / name
+
+
+def many_chips(at, n, extver=None):
+    header = fits.Header({"BUNIT": "electron"})
+    chips = [
+        fits.ImageHDU(np.ones((2, 2)), header, name="SCI", ver=extver or i + 1) for i in range(n)
+    ]
+    fits.HDUList([fits.PrimaryHDU(), *chips]).writeto(at.dir / "many.fits")
+    return at.dir / "many.fits"
 
 
 def truncated(at, share):
@@ -258,6 +268,26 @@ REFUSED = {
         ValueError,
         "(exposure_time|EXPTIME).* must be .*finite.* number.*, got 'long'",
     ),
+    "three hundred chips": (
+        lambda at: at.detect(many_chips(at, 300)),
+        ValueError,
+        r"has 300 chips, more than 256: name some of them \(extver\)",
+    ),
+    "two thousand HDUs": (
+        lambda at: at.detect(many_chips(at, 2000)),
+        ValueError,
+        "has 2000 HDUs or more: split it",
+    ),
+    "EXTVER twice": (
+        lambda at: at.detect(many_chips(at, 3, extver=1)),
+        ValueError,
+        "has 3 chips of extver 1: give each its own",
+    ),
+    "a gain that cannot be, and is needed": (
+        lambda at: at.detect(at.hst(bunit="COUNTS", ATODGNC=0.0, CCDGAIN=-2.0)),
+        ValueError,
+        "headers do not tell the gain",
+    ),
     "no such chip": (lambda at: at.detect(at.hst(), extver=[7]), ValueError, "none of the chips"),
     "no such chip to read": (lambda at: read_chip(at.hst(), 2), ValueError, "no chip with extver"),
     "no such plane": (lambda at: at.detect(at.hst(), planes=["p"]), ValueError, "planes can be"),
@@ -402,8 +432,14 @@ def test_truncated_pixels_are_an_error_not_a_frame(at, share, capsys):
         (["j1_flc.fits", "--seed", "-4"], 1, "seed must be an integer in"),
         (["j1_flc.fits", "--ext", "9"], 1, "none of the chips asked for"),
         (["j1_flc.fits", "--jobs", "0"], 1, "jobs must be a positive integer"),
-        (["j1_flc.fits", "--readnoise", "-1"], 1, "readnoise must be one finite"),
-        (["j1_flc.fits", "--table", "no/t.ecsv"], 1, "No such file or directory"),
+        (["j1_flc.fits", "--readnoise", "-1"], 1, "readnoise must be in [0, 100000], got -1.0"),
+        (["j1_flc.fits", "--gain", "0"], 1, "gain must be in [0.001, 10000], got 0.0"),
+        (["j1_flc.fits", "--readnoise", "1e308"], 1, "readnoise must be in [0, 100000]"),
+        (["j1_flc.fits", "--exposure-time", "inf"], 1, "exposure_time must be in [0, 1e+08]"),
+        (["j1_flc.fits", "--table", "no/t.ecsv"], 1, "there is no directory"),
+        (["j1_flc.fits", "--table", "j1_flc.fits", "--overwrite"], 1, "is an input too"),
+        (["j1_flc.fits", "--table", "/dev/null", "--overwrite"], 1, "not a regular file"),
+        (["j1_flc.fits", "--scheduler", "tcp://a:1"], 1, "without TLS can run code"),
         (["j1_flc.fits", "j1_flc.fits"], 2, "would be written to the same file"),
         (["j1_flc.fits", "link.fits", "--in-place"], 2, "same file"),
         (["j1_flc.fits", "--dq-ignore", "-1"], 2, "is not a list of bits"),
@@ -423,3 +459,65 @@ def test_command_line_says_what_is_wrong(
     assert got == code
     assert message in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("cards", "name", "note"),
+    [
+        ({"EXPTIME": -500.0}, "exposure_time", "the headers' exposure_time of -500 cannot be"),
+        ({"EXPTIME": 1e300}, "exposure_time", "the headers' exposure_time of 1e+300 cannot be"),
+        ({"EXPTIME": "600.0 s"}, "exposure_time", "got '600.0 s': there is no hit rate"),
+        ({"READNSEC": 1e308}, "readnoise", "the headers' readnoise of 1e+308 cannot be"),
+        ({"ATODGNC": -2.0, "CCDGAIN": -2.0}, "satlevel", "the headers' satlevel of -131070 cannot"),
+    ],
+)
+def test_headers_that_cannot_be_are_not_believed(at, cards, name, note):
+    file = at.hst(**cards)
+    plan = plan_file(file)
+    assert any(note in text for text in plan.notes), plan.notes
+    chip = plan.chips[0]
+    assert getattr(chip, name, getattr(chip.readout, name, None)) is None
+    # What the user gives is used instead.
+    given = plan_file(file, **{name: 700.0})
+    assert not any(f"headers' {name}" in text for text in given.notes)
+    with pytest.warns(UserWarning, match="cannot be|there is no hit rate"):
+        result = at.detect(file)
+    assert (result.hit_rate is None) == (name == "exposure_time")
+
+
+def test_a_bias_frame_has_no_exposure_time(at):
+    result = at.detect(at.hst(EXPTIME=0.0))
+    assert result.hit_rate is None
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+def test_dq_of_any_width(at, dtype):
+    file = at.hst()
+    with fits.open(file) as hdus:
+        hdus["DQ"].data = np.full((24, 32), 16, dtype)
+        hdus.writeto(at.dir / "j2_flc.fits")
+    out = at.detect(at.dir / "j2_flc.fits", threshold=1e-6).file_out
+    with fits.open(out) as hdus:
+        found = hdus["CRVIMASK"].data != 0
+        assert found.any()
+        assert_array_equal(hdus["DQ"].data, np.where(found, 16 | 16384, 16))
+
+
+@pytest.mark.parametrize("ending", ["gz", "bz2", "xz"])
+def test_a_bomb_costs_nothing(at, ending, capsys):
+    """A small file declares 32 GB, or holds more than any header behind its last HDU."""
+    import bz2
+    import lzma
+
+    compress = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}[ending]
+    header = fits.PrimaryHDU(np.zeros((2, 2))).header
+    header["NAXIS1"], header["NAXIS2"] = 2_000_000, 2_000
+    content = header.tostring().encode()
+    file = at.write(f"bomb.fits.{ending}", compress(content + bytes(2**24)))
+    start = time.process_time()
+    assert main(["detect", str(file), "--dry-run"]) == 1
+    assert "declares 32000002880 bytes when unpacked" in capsys.readouterr().err
+    file = at.write(f"tail.fits.{ending}", compress(at.hst().read_bytes() + bytes(2**25)))
+    assert main(["detect", str(file), "--dry-run"]) == 1
+    assert "of HDU 3" in capsys.readouterr().err
+    assert time.process_time() - start < 10

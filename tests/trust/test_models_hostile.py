@@ -3,15 +3,20 @@
 import hashlib
 import io
 import json
+import os
 import pickle
 import shutil
 import struct
+import tomllib
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
+from packaging.requirements import Requirement
 from safetensors.torch import load_file, save_file
 
+from cosmiq_astro._io import read_bounded
 from cosmiq_astro.cli.main import main
 from cosmiq_astro.models.model import load_model
 
@@ -165,15 +170,14 @@ def test_weights_exchanged_after_the_check_are_not_used(folder, monkeypatch):
     """The bytes whose digest was taken are those that are loaded: one read."""
     weights = folder / "weights.safetensors"
     expected = load_file(weights)["head.bias"].clone()  # of a mapped file
-    read = type(weights).read_bytes
 
-    def read_then_exchange(path):
-        content = read(path)
+    def read_then_exchange(path, most):
+        content = read_bounded(path, most)
         if path == weights:
             save_file({"head.bias": torch.full((1,), 666.0)}, weights)
         return content
 
-    monkeypatch.setattr(type(weights), "read_bytes", read_then_exchange)
+    monkeypatch.setattr("cosmiq_astro.models.model.read_bounded", read_then_exchange)
     assert torch.equal(load_model(folder).network.state_dict()["head.bias"], expected)
 
 
@@ -254,6 +258,65 @@ def test_checkpoints_of_something_else(tmp_path, state):
     torch.save(state, path)
     with pytest.raises(ValueError, match="is not a checkpoint of deepCR's mask network"):
         load_model(path)
+
+
+@pytest.mark.parametrize("special", ["/dev/zero", "pipe"])
+@pytest.mark.parametrize("name", ["weights.safetensors", "config.json", "deepcr.pth"])
+def test_weights_that_do_not_end(folder, tmp_path, special, name):
+    if special == "pipe":
+        special = tmp_path / "pipe"
+        os.mkfifo(special)
+    model = tmp_path / name if name.endswith(".pth") else folder
+    path = model if name.endswith(".pth") else folder / name
+    path.unlink(missing_ok=True)
+    path.symlink_to(special)
+    # A folder whose configuration is no file holds no model.
+    message = "neither a bundled model" if name == "config.json" else "is not a regular file"
+    with pytest.raises(ValueError, match=message):
+        load_model(model)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "config.json", "deepcr.pth"])
+def test_files_that_are_too_large_are_not_read(folder, tmp_path, name):
+    model = tmp_path / name if name.endswith(".pth") else folder
+    with open(model if name.endswith(".pth") else folder / name, "wb") as file:
+        file.truncate(2**40)  # sparse
+    with pytest.raises(ValueError, match="bytes; more than"):
+        load_model(model)
+
+
+def test_checkpoints_that_grow(tmp_path):
+    path = tmp_path / "bomb.pth"
+    torch.save({"outc.conv.weight": torch.zeros(1).expand(2**40)}, path)
+    with pytest.raises(ValueError, match="its tensors have 4398046511104 bytes, the file only"):
+        load_model(path)
+    torch.save({"outc.conv.weight": torch.zeros(2**22)}, tmp_path / "plain.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for part in plain.infolist():
+            packed.writestr(part.filename, plain.read(part))
+    with pytest.raises(ValueError, match=r"its parts have \d+ bytes, the file only"):
+        load_model(path)
+
+
+def test_no_torch_that_runs_code_from_weights():
+    """CVE-2025-32434: weights_only=True was not enough before torch 2.6."""
+    pyproject = Path(__file__).parents[2] / "pyproject.toml"
+    needed = tomllib.loads(pyproject.read_text())["project"]["dependencies"]
+    (needed,) = (Requirement(each) for each in needed if each.startswith("torch"))
+    assert not needed.specifier.contains("2.5.1")
+    assert needed.specifier.contains("2.6.0")
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2Jb", "a\nb", "mod\u00e8le", "a\u202eb"])
+def test_names_that_a_terminal_would_obey(folder, name, capsys):
+    edit(folder, name=name)
+    with pytest.raises(ValueError, match="must be printable ASCII"):
+        load_model(folder)
+    assert main(["detect", "x.fits", "--model", f"no\x1b[2J{name}"]) == 1
+    assert "\x1b" not in capsys.readouterr().err
 
 
 def test_a_damaged_checkpoint(tmp_path):
