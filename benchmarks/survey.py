@@ -51,8 +51,9 @@ def independent(files, out, model):
 
 def survey(files, out, model):
     """Return the seconds that `detect_files` takes."""
+    settings = {"model": model, "seed": 1, "overwrite": True}
     start = time.perf_counter()
-    table = detect_files(files, out, jobs=JOBS, model=model, seed=1, overwrite=True)
+    table = detect_files(files, out, settings=settings, jobs=JOBS)
     if set(table["status"]) != {"ok"}:
         raise RuntimeError(table["error"])
     return time.perf_counter() - start

@@ -198,8 +198,8 @@ def file_names(file_in, file_out):
         input, that file and its copy come second.
     """
     for image, quality in (("_c0m", "_c1m"), ("_c0f", "_c1f")):
-        beside = file_in.with_name(file_in.name.replace(image, quality))
-        if beside != file_in and beside.is_file():
+        beside = file_in.parent / file_in.name.replace(image, quality)
+        if image in file_in.name and beside.is_file():
             name = file_out.name.replace("_c0m", "_c1m").replace("_c0f", "_c1f")
             if name == file_out.name:
                 name = f"{file_out.stem}_c1m.fits"
