@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from astropy.stats import sigma_clip
+from scipy.ndimage import binary_dilation
 
 __all__ = [
     "CHANNELS",
     "ImageStatistics",
     "estimate_statistics",
+    "fill_holes",
     "normalize",
     "restore",
     "subtract_sky",
@@ -29,6 +31,12 @@ _LEAST_STEP, _LARGEST_STEP = 1.0, 100.0
 _MAD_TO_SIGMA = 1.482602218505602
 # Beyond any detector's full well; keeps float32 arithmetic finite.
 _LARGEST = 1e9
+# Rings of a hole that are filled.
+_MOST_RINGS = 64
+# Rows and columns of the eight, and the pixel itself, shape (2, 9, 1).
+_NEIGHBOURS = np.mgrid[-1:2, -1:2].reshape(2, 9, 1)
+# Of a source in holes: in units of the noise, and how far it goes up from pixel to pixel.
+_BRIGHT, _STEEPEST = 20, 2
 # Keeps a saturated star, some 500 standard deviations bright, below 100.
 _ANSCOMBE_SCALE = 0.1
 
@@ -196,6 +204,51 @@ def subtract_sky(image, valid, sky, *, satlevel=None):
     np.clip(pixels, -_LARGEST, highest, out=pixels)
     pixels[~valid] = 0
     return pixels
+
+
+def fill_holes(pixels, valid, noise):
+    """
+    Fill the pixels that may not be used from those around them.
+
+    Sky in the place of a masked core of a star would leave a ring, which looks
+    like a hit. Holes are filled ring by ring, inwards: in the sky with the mean
+    of the neighbours that are known, on a bright source with the largest
+    continuation of the eight profiles, each of which goes on with half of its
+    slope (in the logarithm), as a star's does where it turns over.
+
+    Parameters
+    ----------
+    pixels : ndarray of float32
+        Sky-subtracted pixel values, electron, from `subtract_sky`; changed in
+        place where ``valid`` is False, no farther than 64 pixels from the rim.
+    valid : ndarray of bool
+        True for pixels that may be used, same shape.
+    noise : float
+        Standard deviation of a sky pixel, electron; bright is 20 times that.
+    """
+    if valid.all():
+        return
+    known = valid.copy()
+    y, x = np.nonzero(binary_dilation(known, np.ones((3, 3))) & ~known)
+    for _ in range(_MOST_RINGS):
+        if y.size == 0:
+            return
+        near, far = (
+            tuple(
+                np.clip(index + distance * offset, 0, n - 1)
+                for index, offset, n in zip((y, x), _NEIGHBOURS, pixels.shape, strict=True)
+            )
+            for distance in (1, 2)
+        )
+        value = np.where(known[near], pixels[near], 0)
+        rises = known[far] & (pixels[far] > _BRIGHT * noise) & (value > pixels[far])
+        slope = np.divide(value, pixels[far], out=np.ones_like(value), where=rises)
+        highest = (value * np.minimum(np.sqrt(slope), _STEEPEST)).max(axis=0)
+        mean = value.sum(axis=0) / known[near].sum(axis=0)
+        pixels[y, x] = np.where(highest > _BRIGHT * noise, highest, mean)
+        known[y, x] = True
+        inner = np.ravel_multi_index(near, pixels.shape)[~known[near]]
+        y, x = np.unravel_index(np.unique(inner), pixels.shape)
 
 
 def normalize(image, statistics, channels):

@@ -18,7 +18,7 @@ LAYERS = [
     ["inference"],
     ["detector", "_inputs"],
     [
-        "training", "cosmicray", "_exposure", "_result", "familiarity", "hst", "catalog", "_hits",
+        "training", "cosmicray", "_detection", "_exposure", "_result", "familiarity", "hst", "catalog", "_hits",
         "data",
     ],
     ["survey", "batch", "hit_rates"],

@@ -169,6 +169,7 @@ def _image_settings(args):
         "readnoise": args.readnoise,
         "satlevel": args.satlevel,
         "exposure_time": args.exposure_time,
+        "unit": args.unit,
         "overwrite": args.overwrite,
     }
 

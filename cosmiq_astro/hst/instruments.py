@@ -9,6 +9,10 @@ from cosmiq_astro.hst.headers import number
 
 __all__ = ["INSTRUMENTS", "Instrument", "Readout", "identify", "readout"]
 
+GAIN_CARDS = ("EGAIN", "GAIN")
+"""Cards that hold the gain, electron/adu, of cameras not known here."""
+
+_LARGEST_GAIN = 30  # of what is no setting of an amplifier
 _CR_BITS = 4096 | 8192 | 16384
 _AMPLIFIERS = {1: "AB", 2: "CD"}  # by CCDCHIP, ACS/WFC and WFC3/UVIS alike
 
@@ -155,7 +159,9 @@ def readout(header):
     gain. ACS and WFC3 give them by amplifier: the mean over those that read
     the chip. The read noise of a sum of ``NCOMBINE`` exposures grows with
     its square root; for raw and for drizzled frames it is left out, because
-    their pixels' noise does not follow from their level.
+    their pixels' noise does not follow from their level. Of a camera not known
+    here the gain is ``EGAIN`` or ``GAIN``, if that is at most 30, and nothing
+    else is taken.
 
     Parameters
     ----------
@@ -170,7 +176,8 @@ def readout(header):
     """
     instrument = identify(header)
     if instrument is _UNKNOWN:
-        return Readout()
+        gains = (header.get(name) for name in GAIN_CARDS)
+        return Readout(gain=next((float(gain) for gain in gains if _is_gain(gain)), None))
     if instrument.name == "WFPC2":
         key = (header.get("DETECTOR"), round(number(header, "ATODGAIN", 0)))
         gain, readnoise = _WFPC2_READOUT.get(key, (None, None))
@@ -189,6 +196,12 @@ def readout(header):
     if gain:
         satlevel = min(satlevel, gain * instrument.largest_count)
     return Readout(gain or None, readnoise, satlevel)
+
+
+def _is_gain(value):
+    """Tell a gain from the setting of an amplifier, or from nonsense."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and 0 < value <= _LARGEST_GAIN
 
 
 def is_raw(header):

@@ -7,9 +7,10 @@ from astropy import units as u
 from astropy.io import fits
 
 from cosmiq_astro._io import readable
-from cosmiq_astro.hst.chips import Chip, find_chips
+from cosmiq_astro.hst.chips import Chip, find_chips, left_out
 from cosmiq_astro.hst.headers import merged_header, number, unit_of
 from cosmiq_astro.hst.instruments import (
+    GAIN_CARDS,
     INSTRUMENTS,
     Instrument,
     Readout,
@@ -23,7 +24,8 @@ from cosmiq_astro.hst.waivered import as_extensions
 __all__ = ["PLAN_SETTINGS", "ChipPlan", "FilePlan", "output_name", "plan_file"]
 
 PLAN_SETTINGS = (
-    "in_place", "extver", "dq_bit", "gain", "readnoise", "satlevel", "exposure_time", "overwrite",
+    "in_place", "extver", "dq_bit", "gain", "readnoise", "satlevel", "exposure_time", "unit",
+    "overwrite",
 )  # fmt: skip
 """Settings of `detect_file` that decide on the plan."""
 
@@ -95,6 +97,7 @@ def plan_file(
     readnoise=None,
     satlevel=None,
     exposure_time=None,
+    unit=None,
     overwrite=False,
 ):
     """
@@ -102,7 +105,8 @@ def plan_file(
 
     Parameters
     ----------
-    file_in, file_out, in_place, extver, dq_bit, gain, readnoise, satlevel, exposure_time, overwrite
+    file_in, file_out, in_place, extver, dq_bit, gain, readnoise, satlevel, exposure_time, unit,
+    overwrite
         As for `detect_file`.
 
     Returns
@@ -135,10 +139,13 @@ def plan_file(
         for chip in chips:
             _refuse_processed(file_in, hdus, chip, overwrite)
         plans = tuple(
-            _plan_chip(hdus, chip, header, given, exposure_time, dq_bit)
+            _plan_chip(hdus, chip, header, given, exposure_time, dq_bit, unit_of(header, unit))
             for chip, header in zip(chips, headers, strict=True)
         )
-    notes = _notes(headers[0], instrument, dq_bit) if chips[0].is_hst else ()
+    notes = (
+        *left_out(hdus, chips),
+        *(_notes(headers[0], instrument, dq_bit) if chips[0].is_hst else _gain_notes(plans, gain)),
+    )
     return FilePlan(file_in, file_out, instrument, plans, notes)
 
 
@@ -196,18 +203,17 @@ def _refuse_processed(file_in, hdus, chip, overwrite):
         )
 
 
-def _plan_chip(hdus, chip, header, given, exposure_time, dq_bit):
+def _plan_chip(hdus, chip, header, given, exposure_time, dq_bit, unit):
     hdu = hdus[chip.sci]
     if len(hdu.shape) != 2:
         raise ValueError(f"SCI,{chip.extver} has shape {hdu.shape}; it must have two dimensions")
-    unit = unit_of(hdu.header)
     known = readout(header)
     needs_gain = u.adu in unit.bases
     gain = known.gain if needs_gain and given.gain is None else given.gain
     if needs_gain and gain is None:
         raise ValueError(
-            f"the image is in {unit} and its headers do not tell the gain: give gain, in electrons "
-            f"per {u.adu} (1 if the pixels are electrons)"
+            f"the image is in {unit} and its headers do not tell the gain{_doubted_gain(header)}: "
+            f"give gain, in electrons per {u.adu} (1 if the pixels are electrons)"
         )
     if exposure_time is None:
         exposure_time = number(header, "EXPTIME")
@@ -230,6 +236,20 @@ def _plan_chip(hdus, chip, header, given, exposure_time, dq_bit):
         pixel_area=area,
         dq_bit=dq_bit if has_dq else None,
     )
+
+
+def _doubted_gain(header):
+    said = [f"{name} is {header[name]!r}" for name in GAIN_CARDS if name in header]
+    return f" ({', '.join(said)}: no electrons per count)" if said else ""
+
+
+def _gain_notes(plans, given):
+    gain = plans[0].readout.gain
+    if given is None and gain is not None:
+        yield (
+            f"the gain, {gain:g} electrons per {u.adu}, is that of the header "
+            f"({' or '.join(GAIN_CARDS)}); if it is another one, give gain"
+        )
 
 
 def _check_bit(dq_bit, instrument, is_hst):
