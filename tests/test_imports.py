@@ -18,8 +18,8 @@ LAYERS = [
     ["inference"],
     ["detector", "_inputs"],
     [
-        "training", "cosmicray", "_detection", "_exposure", "_result", "familiarity", "hst", "catalog", "_hits",
-        "data",
+        "training", "cosmicray", "_detection", "_exposure", "_result", "familiarity", "hst",
+        "catalog", "_hits", "data",
     ],
     ["survey", "batch", "hit_rates"],
     ["cli"],

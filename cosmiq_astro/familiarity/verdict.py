@@ -4,11 +4,12 @@ import math
 
 __all__ = ["doubts"]
 
-# Of fewer stars their novelty gives false alarms, in cutouts and sparse fields, unless it is large.
+# Of fewer stars their novelty gives false alarms, in cutouts and sparse fields, unless their width
+# is off by these factors.
 _MANY_STARS = 50
-_FAR = 2.0
-# Hot pixels taken for hits raise the novelty of the hits, too, but not that far.
-_UNLIKE = 10.0
+_TOO_NARROW, _TOO_WIDE = 0.95, 1.2
+# Novelty of hits: that of whole familiar frames was 0.6 to 1.0, that of flagged stars 1.1 to 6.
+_UNLIKE = 1.25
 # A busy frame of HST has 4 % of its pixels hit in half an hour.
 _MOST_FLAGGED = 0.1
 
@@ -54,9 +55,12 @@ def _ranges(model, known):
 
 
 def _stars(model, maps):
-    enough = maps.stars.n_stars >= _MANY_STARS
-    if maps.star_novelty > (1 if enough else _FAR):
-        narrowest, widest, longest = model.known_stars.limits()
+    # NaN compares False.
+    if not maps.star_novelty > 1:
+        return
+    narrowest, widest, longest = model.known_stars.limits()
+    far = not _TOO_NARROW * narrowest <= maps.stars.fwhm <= _TOO_WIDE * widest
+    if far or maps.stars.n_stars >= _MANY_STARS:
         yield (
             f"the sharpest stars are {maps.stars.fwhm:.2g} pixels wide (FWHM), with an elongation "
             f"of {maps.stars.elongation:.2g}, but the model {model.name} was trained on "

@@ -13,7 +13,7 @@ from astropy.wcs import WCS, FITSFixedWarning, WcsError
 
 from cosmiq_astro._io import readable
 from cosmiq_astro.hst.headers import merged_header, unit_of, wcs_cards
-from cosmiq_astro.hst.instruments import identify
+from cosmiq_astro.hst.instruments import identify, overscan
 from cosmiq_astro.hst.waivered import as_extensions
 from cosmiq_astro.nddata import PLANES, CosmicRayCCDData
 
@@ -187,7 +187,8 @@ def read_chip(file, extver=1, *, dq_ignore=None, unit=None):
     -------
     ccd : `~astropy.nddata.CCDData`
         The image in electron, adu or one of these per second; ``mask`` from
-        the bits that make a pixel unusable; the bits themselves in ``flags``;
+        the bits that make a pixel unusable, and of the overscan of a raw frame
+        of ACS or STIS; the bits themselves in ``flags``;
         ``uncertainty`` from ERR; ``wcs``; and in ``meta`` the chip's header
         completed by the primary header, so that ``EXPTIME`` is found. If the
         file holds the planes of a detection, a
@@ -227,6 +228,9 @@ def _read(hdus, chip, dq_ignore, unit):
     if flags is not None:
         bits = identify(header).unusable_bits & ~(dq_ignore or 0) if chip.is_hst else -1
         mask = (flags & bits) != 0
+    dark = overscan(header, hdu.shape) if chip.is_hst else None
+    if dark is not None:
+        mask = dark if mask is None else mask | dark
     error = None if chip.err is None else hdus[chip.err].data
     planes = {
         attribute: hdus[extension, chip.extver].data

@@ -139,7 +139,15 @@ def plan_file(
         for chip in chips:
             _refuse_processed(file_in, hdus, chip, overwrite)
         plans = tuple(
-            _plan_chip(hdus, chip, header, given, exposure_time, dq_bit, unit_of(header, unit))
+            _plan_chip(
+                hdus,
+                chip,
+                header,
+                given,
+                exposure_time,
+                dq_bit,
+                unit_of(hdus[chip.sci].header, unit),
+            )
             for chip, header in zip(chips, headers, strict=True)
         )
     notes = (
