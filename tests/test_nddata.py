@@ -172,6 +172,7 @@ def test_planes_that_do_not_follow_are_dropped_with_a_warning(ccd, tmp_path, how
     assert_planes(ccd, planes(ccd))
 
 
+@pytest.mark.filterwarnings("ignore:The following attributes were set on the data object")
 def test_steps_that_make_plain_frames_leave_the_planes_out(ccd):
     target = ccd.wcs.deepcopy()
     projected = ccdproc.wcs_project(ccd, target)
