@@ -130,6 +130,7 @@ def find_cosmic_rays(frame, model, request, *, method, hardware, call):
     # NaN compares False: pixels that were not finite are never flagged.
     cr_mask = (maps.probability >= threshold) & maps.usable
     cr_mask = grow_mask(cr_mask, request.mask_growth, mask=~maps.usable)
+    labels, n_hits = scipy.ndimage.label(cr_mask, structure=np.ones((3, 3)))
     known = {"exposure_time": seconds_of(time), "readnoise": levels["readnoise"]}
     return Detection(
         cr_mask=cr_mask,
@@ -137,6 +138,6 @@ def find_cosmic_rays(frame, model, request, *, method, hardware, call):
         maps=maps,
         model=model,
         threshold=float(threshold),
-        n_hits=int(scipy.ndimage.label(cr_mask, structure=np.ones((3, 3)))[1]),
-        doubts=doubts(model, maps, cr_mask, **known),
+        n_hits=int(n_hits),
+        doubts=doubts(model, maps, labels, **known),
     )

@@ -2,6 +2,9 @@
 
 import math
 
+import numpy as np
+from scipy import ndimage
+
 __all__ = ["doubts"]
 
 # Of fewer stars their novelty gives false alarms, in cutouts and sparse fields, unless their width
@@ -10,11 +13,13 @@ _MANY_STARS = 50
 _TOO_NARROW, _TOO_WIDE = 0.95, 1.2
 # Novelty of hits: that of whole familiar frames was 0.6 to 1.0, that of flagged stars 1.1 to 6.
 _UNLIKE = 1.25
+# Of cosmic rays 4 to 8 % stretch over more than 5 pixels, of stars taken for them under 1 %.
+_LONG, _LEAST_LONG, _MANY_HITS = 5, 0.01, 100
 # A busy frame of HST has 4 % of its pixels hit in half an hour.
 _MOST_FLAGGED = 0.1
 
 
-def doubts(model, maps, cr_mask, **known):
+def doubts(model, maps, labels, **known):
     """
     Say why the probabilities of an exposure need not be right.
 
@@ -24,8 +29,8 @@ def doubts(model, maps, cr_mask, **known):
         What it was searched with.
     maps : `~cosmiq_astro.CosmicRayMaps`
         What was found.
-    cr_mask : ndarray of bool
-        Pixels flagged.
+    labels : ndarray of int
+        Number of the group that a flagged pixel is of, 0 elsewhere.
     **known : float or None
         ``exposure_time`` (s) and ``readnoise`` (electron), None if unknown.
 
@@ -37,7 +42,7 @@ def doubts(model, maps, cr_mask, **known):
     found = [
         *_ranges(model, known),
         *_stars(model, maps),
-        *_hits(model, maps, cr_mask),
+        *_hits(model, maps, labels),
     ]
     if known["readnoise"] is None:
         found += _noise(maps.statistics)
@@ -68,13 +73,20 @@ def _stars(model, maps):
         )
 
 
-def _hits(model, maps, cr_mask):
+def _hits(model, maps, labels):
     if maps.novelty > _UNLIKE:
         yield (
             f"what was found is unlike the cosmic rays that the model {model.name} knows (novelty "
             f"{maps.novelty:.2g}, usually below 1): stars or lines that are too sharp, hot pixels"
         )
-    share = cr_mask.mean()
+    sides = [max(s.stop - s.start for s in box) for box in ndimage.find_objects(labels)]
+    n_long = np.count_nonzero(np.array(sides) > _LONG)
+    if len(sides) >= _MANY_HITS and n_long < _LEAST_LONG * len(sides):
+        yield (
+            f"{n_long} of {len(sides)} things found are longer than {_LONG} pixels, as every "
+            "twentieth cosmic ray is: they may be stars that are too sharp, or hot pixels"
+        )
+    share = np.count_nonzero(labels) / labels.size
     if share > _MOST_FLAGGED:
         yield (
             f"{share:.0%} of the pixels were flagged, more than cosmic rays hit: stars or lines "

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from astropy.utils.exceptions import AstropyUserWarning
+from scipy.special import erf
 
 from cosmiq_astro import CosmicRayCCDData, cosmicray_unet, load_model
 from cosmiq_astro.familiarity.stars import KnownStars, StarShape
@@ -22,11 +23,11 @@ FAMILIAR = SimpleNamespace(
     stars=StarShape(2.1, 1.1, 80),
     statistics=ImageStatistics(50.0, 8.0),
 )
-NOTHING = np.zeros((10, 10), bool)
+NOTHING = np.zeros((10, 10), int)
 
 
-def judge(maps=FAMILIAR, cr_mask=NOTHING, *, exposure_time=100.0, readnoise=4.0):
-    return doubts(MODEL, maps, cr_mask, exposure_time=exposure_time, readnoise=readnoise)
+def judge(maps=FAMILIAR, labels=NOTHING, *, exposure_time=100.0, readnoise=4.0):
+    return doubts(MODEL, maps, labels, exposure_time=exposure_time, readnoise=readnoise)
 
 
 def but(**changes):
@@ -65,8 +66,21 @@ def test_few_stars_of_a_width_on_the_edge_are_no_reason():
 
 
 def test_too_many_pixels_for_any_model():
-    (doubt,) = judge(cr_mask=np.arange(100).reshape(10, 10) < 13)
+    (doubt,) = judge(labels=(np.arange(100) < 13).astype(int).reshape(10, 10))
     assert doubt.startswith("13% of the pixels were flagged, more than cosmic rays hit")
+
+
+@pytest.mark.parametrize(("n_long", "n_doubts"), [(0, 1), (1, 1), (2, 0), (8, 0)])
+def test_hits_none_of_which_is_long(n_long, n_doubts):
+    labels = np.zeros((400, 400), int)
+    for number in range(1, 151):
+        y, x = divmod(number, 20)
+        length = 6 if number <= n_long else 3
+        labels[20 * y, 20 * x : 20 * x + length] = number
+    found = judge(labels=labels)
+    assert len(found) == n_doubts
+    assert all("of 150 things found are longer than 5 pixels" in doubt for doubt in found)
+    assert judge(labels=np.where(labels < 60, labels, 0)) == ()
 
 
 def test_a_noise_that_cannot_be():
@@ -75,6 +89,21 @@ def test_a_noise_that_cannot_be():
     (doubt,) = judge(measured(2.1, 80, noise=5, sky=2500), readnoise=None)
     assert "but a sky of 2.5e+03 has 50" in doubt
     assert judge(measured(2.1, 80, noise=0.3)) == ()
+
+
+@pytest.mark.parametrize("fwhm", [0.7, 0.9, 1.1])
+@pytest.mark.parametrize("name", ["acs-wfc-unet", "ccd-unet"])
+def test_stars_that_are_taken_for_hits_come_with_a_warning(name, fwhm):
+    rng = np.random.default_rng(1)
+    edges = np.arange(301) - 0.5
+    image = np.full((300, 300), 50.0)
+    for cy, cx in rng.uniform(5, 295, (130, 2)):
+        y, x = (np.diff(erf((edges - c) / (fwhm / 1.6651))) / 2 for c in (cy, cx))
+        image += 10 ** rng.uniform(3, 4.7) * np.outer(y, x)
+    ccd = CosmicRayCCDData(rng.poisson(image) + rng.normal(0, 5, image.shape), unit="electron")
+    with pytest.warns(AstropyUserWarning, match="things found are longer|unlike the cosmic rays"):
+        out = cosmicray_unet(ccd, model=name, readnoise=5.0)
+    assert out.meta["CRVINHIT"] > 100
 
 
 def test_sharp_lines_come_with_a_warning_for_every_model(tiny_unet):
