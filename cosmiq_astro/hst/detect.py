@@ -175,6 +175,10 @@ def detect_file(
             as_given = settings.only(PLAN_SETTINGS) | {"overwrite": True}
             plan = plan_file(near, names.file_out, **as_given)
         found = [detect_chip(plan.file_in, chip, settings, seed=drawn) for chip in plan.chips]
+        results = tuple(result for _, result in found)
+        for doubt in dict.fromkeys(doubt for result in results for doubt in result.doubts):
+            chips = ", ".join(str(chip.extver) for chip in results if doubt in chip.doubts)
+            warnings.warn(f"chip {chips}: {doubt}", AstropyUserWarning, stacklevel=2)
         detections = [replace(detection, **provenance) for detection, _ in found]
         _write(plan, detections, overwrite=overwrite or in_place)
     first = detections[0].found
@@ -186,7 +190,7 @@ def detect_file(
         T=first.maps.T,
         seed=first.maps.seed,
         threshold=first.threshold,
-        chips=tuple(result for _, result in found),
+        chips=results,
         notes=names.notes,
         seconds=time.perf_counter() - start,
     )

@@ -61,8 +61,6 @@ def detect_chip(file, chip_plan, settings, *, seed):
     found = find_cosmic_rays(
         ccd, settings.model, request, method=method, hardware=settings.hardware(), call=call
     )
-    for doubt in found.doubts:
-        warnings.warn(f"chip {extver}: {doubt}", AstropyUserWarning, stacklevel=4)
     out = dress(ccd, found, clean=settings.clean, add_keyword=False)
     n_pixels = int(found.maps.usable.sum())
     rate = _hit_rate(found.n_hits, n_pixels, chip_plan)

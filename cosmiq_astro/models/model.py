@@ -222,7 +222,7 @@ def _read_config(folder):
         )
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(
-            f"{path} is not a model's configuration ({error}); if another version of cosmiq_astro "
+            f"{path} is not a model's configuration: {error}; if another version of cosmiq_astro "
             "wrote it, load it with that version, or train the model again"
         ) from error
     if missing:
