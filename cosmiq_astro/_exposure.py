@@ -5,21 +5,26 @@ An array needs no `astropy.nddata`, which takes longer to import than the array'
 what does is imported where a CCDData is at hand.
 """
 
+import math
+import os
 import sys
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
 from astropy import units as u
+from astropy.utils.exceptions import AstropyUserWarning
 
-__all__ = ["check_uncertainty", "coerce", "seconds_of"]
+__all__ = ["check_uncertainty", "coerce", "own_mask", "seconds_of"]
 
 
 def seconds_of(exposure_time):
     """Return the exposure time; None where a header holds something that is not one."""
     try:
-        return u.Quantity(exposure_time, u.s).value
-    except TypeError:
+        seconds = u.Quantity(exposure_time, u.s).value
+    except (TypeError, ValueError):
         return None
+    return float(seconds) if np.ndim(seconds) == 0 and 0 < seconds < math.inf else None
 
 
 @dataclass
@@ -35,18 +40,61 @@ class _Frame:
 def coerce(ccd, gain):
     """Return the input as it is if it is CCDData, else what it has of one; and which it was."""
     nddata = sys.modules.get("astropy.nddata")
-    if nddata is not None and isinstance(ccd, nddata.CCDData):
+    unit = u.electron if gain is None else u.adu
+    if nddata is not None and isinstance(ccd, nddata.NDData):
+        if not isinstance(ccd, nddata.CCDData):
+            unit = unit if ccd.unit is None else ccd.unit
+            ccd = nddata.CCDData(ccd, unit=unit, meta=ccd.meta)
         return ccd, True
+    _refuse_files(ccd)
     mask = None
     if isinstance(ccd, np.ma.MaskedArray) or hasattr(ccd, "unmasked"):  # astropy.utils.masked
         mask = np.broadcast_to(ccd.mask, np.shape(ccd)).copy()
-    unit = u.electron if gain is None else u.adu
     if isinstance(ccd, u.Quantity):
         ccd, unit = ccd.value, ccd.unit
     data = np.array(ccd)
     if data.dtype.kind not in "fiu":
         raise TypeError(f"ccd must hold real numbers, got dtype {data.dtype}")
     return _Frame(data, mask, unit), False
+
+
+def _refuse_files(ccd):
+    """Say how to read what is not read yet."""
+    cure = "CCDData.read, or cosmiq_astro.hst.read_chip; hst.detect_file goes from file to file"
+    if isinstance(ccd, (str, bytes, os.PathLike)):
+        raise TypeError(f"ccd must hold real numbers, got a name, {ccd!r}: read it with {cure}")
+    fits = sys.modules.get("astropy.io.fits")
+    if fits is not None and isinstance(ccd, (fits.HDUList, fits.PrimaryHDU, fits.ImageHDU)):
+        raise TypeError(
+            f"ccd must hold real numbers, got {type(ccd).__name__}: give hdu.data, or read the "
+            f"file with {cure}"
+        )
+
+
+def own_mask(frame):
+    """Return the mask of an exposure without the hits that an earlier detection put there."""
+    hits = getattr(frame, "cr_mask", None)
+    if hits is None and "CRVIMODL" not in frame.meta:
+        return frame.mask
+    if frame.meta.get("CRVICLN"):
+        warnings.warn(
+            "the hits of an earlier detection were replaced in these data (CRVICLN): few are left "
+            "to be found; start from the original",
+            AstropyUserWarning,
+            stacklevel=5,
+        )
+    if frame.mask is None:
+        return None
+    if hits is None:
+        warnings.warn(
+            "the mask holds the hits of an earlier detection (CRVIMODL), which are not found "
+            "again: read the file with CosmicRayCCDData.read, or give the mask from before",
+            AstropyUserWarning,
+            stacklevel=5,
+        )
+        return frame.mask
+    # Masked pixels are never flagged: taking the hits off restores the mask as it was.
+    return frame.mask.astype(bool) & ~hits
 
 
 def check_uncertainty(ccd):

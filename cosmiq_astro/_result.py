@@ -1,17 +1,58 @@
-"""What is made of a detection: pixels replaced, and cards in the header."""
+"""What is made of a detection: planes, pixels replaced, and cards in the header."""
 
-import numpy as np
-import scipy
+import math
+
 from astropy.io import fits
 from astropy.nddata import VarianceUncertainty
 
 from cosmiq_astro import __version__
 from cosmiq_astro.cleaning import clean_pixels, cleaned_variance
+from cosmiq_astro.nddata import CosmicRayCCDData
 
-__all__ = ["clean_frame", "write_cards"]
+__all__ = ["cards_of", "dress"]
 
 
-def clean_frame(frame, method, cr_mask, mask):
+def dress(frame, found, *, clean=None, add_keyword=True):
+    """
+    Return a copy of an exposure with what was found on it.
+
+    Parameters
+    ----------
+    frame : `~astropy.nddata.CCDData`
+        The exposure.
+    found : `~cosmiq_astro._detection.Detection`
+        What was found.
+    clean : str, optional
+        How to replace the pixels flagged.
+    add_keyword : bool, optional
+        Whether to write the cards.
+
+    Returns
+    -------
+    result : `~cosmiq_astro.CosmicRayCCDData`
+        With planes, mask and cards.
+    """
+    maps = found.maps
+    result = CosmicRayCCDData(frame, copy=True)
+    result.cr_mask = found.cr_mask
+    result.cr_probability = maps.probability
+    result.cr_uncertainty = maps.uncertainty
+    result.cr_entropy = maps.entropy
+    result.cr_mutual_information = maps.mutual_information
+    result.cr_draws = maps.n_draws
+    if clean is not None:
+        result.data, result.uncertainty = _clean(frame, clean, found.cr_mask, ~maps.usable)
+    own = found.mask
+    result.mask = found.cr_mask.copy() if own is None else own.astype(bool) | found.cr_mask
+    for key in [key for key in result.meta if str(key).startswith("CRVI")]:
+        del result.meta[key]
+    is_header = isinstance(result.meta, fits.Header)
+    for key, (value, comment) in cards_of(found, clean=clean).items() if add_keyword else ():
+        result.meta[key] = (value, comment) if is_header else value
+    return result
+
+
+def _clean(frame, method, cr_mask, mask):
     """Return the data with flagged pixels replaced, and an uncertainty that covers the guess."""
     settings = {"method": method, "mask": mask}
     data = clean_pixels(frame.data, cr_mask, **settings)
@@ -23,9 +64,23 @@ def clean_frame(frame, method, cr_mask, mask):
     return data, VarianceUncertainty(variance).represent_as(kind)
 
 
-def write_cards(result, model, maps, threshold):
-    """Note model, settings and counts in the header of a result."""
-    n_hits = scipy.ndimage.label(result.cr_mask, structure=np.ones((3, 3)))[1]
+def cards_of(found, *, clean=None):
+    """
+    Note model, settings, counts and doubts as cards.
+
+    Parameters
+    ----------
+    found : `~cosmiq_astro._detection.Detection`
+        What was found.
+    clean : str, optional
+        How flagged pixels were replaced.
+
+    Returns
+    -------
+    cards : dict
+        Value and comment by keyword.
+    """
+    model, maps = found.model, found.maps
     cards = {
         "CRVIMODL": (model.name, "cosmic-ray model"),
         "CRVIVERS": (__version__, "cosmiq_astro version"),
@@ -34,10 +89,13 @@ def write_cards(result, model, maps, threshold):
         "CRVISAMP": (maps.sampling, "how the weights were drawn"),
         "CRVIPREC": (maps.precision, "precision of the convolutions"),
         "CRVISEED": (maps.seed, "seed of the draws"),
-        "CRVITHR": (float(threshold), "probability from which a pixel is flagged"),
-        "CRVINPIX": (int(result.cr_mask.sum()), "pixels flagged"),
-        "CRVINHIT": (int(n_hits), "connected groups flagged"),
+        "CRVITHR": (found.threshold, "probability from which a pixel is flagged"),
+        "CRVINPIX": (int(found.cr_mask.sum()), "pixels flagged"),
+        "CRVINHIT": (found.n_hits, "connected groups flagged"),
+        "CRVIFAM": (not found.doubts, "whether it looks like what the model knows"),
     }
+    if clean is not None:
+        cards["CRVICLN"] = (clean, "how flagged pixels were replaced")
     measured = {
         "CRVINOV": (maps.novelty, "novelty of the hits; above 1: unfamiliar"),
         "CRVINOVS": (maps.star_novelty, "novelty of the stars; above 1: unfamiliar"),
@@ -45,8 +103,6 @@ def write_cards(result, model, maps, threshold):
         "CRVIELON": (maps.stars.elongation, "major over minor axis of the sharpest stars"),
     }
     for key, (value, comment) in measured.items():
-        if np.isfinite(value):
+        if math.isfinite(value):
             cards[key] = (float(f"{value:.4g}"), comment)
-    is_header = isinstance(result.meta, fits.Header)
-    for key, (value, comment) in cards.items():
-        result.meta[key] = (value, comment) if is_header else value
+    return cards

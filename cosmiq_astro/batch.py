@@ -5,7 +5,7 @@ import os
 import tempfile
 import traceback
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,13 @@ from cosmiq_astro._io import atomic_write, check_run, printable, remove_leftover
 from cosmiq_astro.hst.detect import detect_file, digest_of
 from cosmiq_astro.hst.plan import file_names, output_name
 from cosmiq_astro.hst.provenance import digest_file, find_finished, is_complete
+from cosmiq_astro.hst.settings import DetectSettings
 from cosmiq_astro.models.model import Model, load_model
 
 __all__ = ["Outcome", "check_pairs", "detect_files", "find_outcome"]
 
 _RATE = u.cm**-2 / u.s
-_DEFAULTS = detect_file.__kwdefaults__
+_DEFAULTS = {part.name: part.default for part in fields(DetectSettings)}
 _COLUMNS = {
     "file_in": str,
     "status": str,

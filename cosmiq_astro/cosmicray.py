@@ -1,14 +1,12 @@
 """`cosmicray_vi` and `cosmicray_unet`: cosmic rays found, in the manner of ccdproc."""
 
-from numbers import Real
+import warnings
 
-import numpy as np
+from astropy.utils.exceptions import AstropyUserWarning
 
-from cosmiq_astro._exposure import check_uncertainty, coerce, seconds_of
-from cosmiq_astro.cleaning import CLEAN_METHODS, clean_pixels, grow_mask
-from cosmiq_astro.detector import CosmicRayDetector
-from cosmiq_astro.familiarity.warn import warn_of_novelty, warn_of_ranges
-from cosmiq_astro.units import electrons_per_unit, to_electrons
+from cosmiq_astro._detection import Request, find_cosmic_rays
+from cosmiq_astro._exposure import check_uncertainty, coerce
+from cosmiq_astro.cleaning import clean_pixels
 
 __all__ = ["cosmicray_unet", "cosmicray_vi"]
 
@@ -134,21 +132,22 @@ def cosmicray_vi(
     >>> out.cr_probability.shape == ccd.shape
     True
     """
-    return _detect(
-        ccd,
-        "vi",
-        model,
-        call={"T": T, "sampling": sampling, "seed": seed, "progress_bar": progress_bar},
-        threshold=threshold,
+    request = Request(
         gain=gain,
         readnoise=readnoise,
         satlevel=satlevel,
         exposure_time=exposure_time,
+        threshold=threshold,
         mask_growth=mask_growth,
         clean=clean,
-        device=device,
-        tile_size=tile_size,
-        precision=precision,
+    )
+    return _detect(
+        ccd,
+        model,
+        request,
+        method="vi",
+        hardware={"device": device, "tile_size": tile_size, "precision": precision},
+        call={"T": T, "sampling": sampling, "seed": seed, "progress_bar": progress_bar},
         add_keyword=add_keyword,
     )
 
@@ -226,104 +225,40 @@ def cosmicray_unet(
     >>> out.meta["CRVIMODL"]
     'acs-wfc-unet'
     """
-    return _detect(
-        ccd,
-        "unet",
-        model,
-        call={"progress_bar": progress_bar},
-        threshold=threshold,
+    request = Request(
         gain=gain,
         readnoise=readnoise,
         satlevel=satlevel,
         exposure_time=exposure_time,
+        threshold=threshold,
         mask_growth=mask_growth,
         clean=clean,
-        device=device,
-        tile_size=tile_size,
-        precision=precision,
+    )
+    return _detect(
+        ccd,
+        model,
+        request,
+        method="unet",
+        hardware={"device": device, "tile_size": tile_size, "precision": precision},
+        call={"progress_bar": progress_bar},
         add_keyword=add_keyword,
     )
 
 
-def _detect(
-    ccd,
-    method,
-    model,
-    *,
-    call,
-    threshold,
-    gain,
-    readnoise,
-    satlevel,
-    exposure_time,
-    mask_growth,
-    clean,
-    device,
-    tile_size,
-    precision,
-    add_keyword,
-):
-    """Check, convert, detect, and dress the result."""
-    frame, is_ccd = coerce(ccd, gain)
-    if exposure_time is None:
-        exposure_time = frame.meta.get("EXPTIME")
-    factor = electrons_per_unit(frame.unit, gain=gain, exposure_time=exposure_time)
-    if threshold is not None and not (isinstance(threshold, Real) and 0 < threshold < 1):
-        raise ValueError(f"threshold must be in (0, 1), got {threshold!r}")
-    is_whole = isinstance(mask_growth, (int, np.integer)) and not isinstance(mask_growth, bool)
-    if not is_whole or mask_growth < 0:
-        raise ValueError(f"mask_growth must be an integer, 0 or more, got {mask_growth!r}")
-    if clean is not None and clean not in CLEAN_METHODS:
-        raise ValueError(f"clean must be None or one of {', '.join(CLEAN_METHODS)}, got {clean!r}")
-    if clean is not None and is_ccd:
+def _detect(ccd, model, request, *, add_keyword, **settings):
+    """Detect, say what is doubtful, and dress the result."""
+    frame, is_ccd = coerce(ccd, request.gain)
+    if request.clean is not None and is_ccd:
         check_uncertainty(frame)
-    settings = {"device": device, "tile_size": tile_size, "precision": precision}
-    detector = CosmicRayDetector(model, **settings)
-    if detector.model.method != method:
-        other = {"vi": "cosmicray_unet", "unet": "cosmicray_vi"}[method]
-        raise ValueError(
-            f"model {detector.model.name!r} is of method {detector.model.method!r}; "
-            f"use {other} for it"
-        )
-    warn_of_ranges(
-        detector.model,
-        exposure_time=seconds_of(exposure_time),
-        readnoise=to_electrons("readnoise", readnoise, gain=gain),
-    )
-    maps = detector(
-        frame.data if factor == 1 else frame.data * factor,
-        frame.mask,
-        readnoise=to_electrons("readnoise", readnoise, gain=gain),
-        satlevel=to_electrons("satlevel", satlevel, gain=gain),
-        **call,
-    )
-    warn_of_novelty(detector.model, maps)
-    threshold = detector.model.threshold if threshold is None else threshold
-    # NaN compares False: pixels that were not finite are never flagged.
-    cr_mask = (maps.probability >= threshold) & maps.usable
-    cr_mask = grow_mask(cr_mask, mask_growth, mask=~maps.usable)
-    if not is_ccd:
-        data = frame.data
-        if clean is not None:
-            data = clean_pixels(data, cr_mask, method=clean, mask=~maps.usable)
-        return data, cr_mask
-    # As in `_exposure`: not for arrays.
-    from cosmiq_astro._result import clean_frame, write_cards
-    from cosmiq_astro.nddata import CosmicRayCCDData
+    found = find_cosmic_rays(frame, model, request, **settings)
+    for doubt in found.doubts:
+        warnings.warn(doubt, AstropyUserWarning, stacklevel=3)
+    if is_ccd:
+        # As in `_exposure`: not for arrays.
+        from cosmiq_astro._result import dress
 
-    result = CosmicRayCCDData(
-        frame,
-        copy=True,
-        cr_mask=cr_mask,
-        cr_probability=maps.probability,
-        cr_uncertainty=maps.uncertainty,
-        cr_entropy=maps.entropy,
-        cr_mutual_information=maps.mutual_information,
-        cr_draws=maps.n_draws,
-    )
-    if clean is not None:
-        result.data, result.uncertainty = clean_frame(frame, clean, cr_mask, ~maps.usable)
-    result.mask = cr_mask.copy() if frame.mask is None else frame.mask.astype(bool) | cr_mask
-    if add_keyword:
-        write_cards(result, detector.model, maps, threshold)
-    return result
+        return dress(frame, found, clean=request.clean, add_keyword=add_keyword)
+    data = frame.data
+    if request.clean is not None:
+        data = clean_pixels(data, found.cr_mask, method=request.clean, mask=~found.maps.usable)
+    return data, found.cr_mask

@@ -17,7 +17,13 @@ from cosmiq_astro.familiarity.stars import StarShape, measure_stars
 from cosmiq_astro.inference.sampling import SAMPLING, draw_networks, predict
 from cosmiq_astro.inference.uncertainty import binary_entropy, mutual_information
 from cosmiq_astro.models.model import Model, load_model
-from cosmiq_astro.preprocess import ImageStatistics, estimate_statistics, normalize, subtract_sky
+from cosmiq_astro.preprocess import (
+    ImageStatistics,
+    estimate_statistics,
+    fill_holes,
+    normalize,
+    subtract_sky,
+)
 
 __all__ = ["CosmicRayDetector", "CosmicRayMaps"]
 
@@ -210,7 +216,7 @@ class CosmicRayDetector:
             sampling = "mean"
         statistics = estimate_statistics(image, usable, readnoise=readnoise)
         networks = self.draw(T, sampling=sampling, seed=seed)
-        pixels = subtract_sky(image, usable, statistics.sky, satlevel=satlevel)
+        pixels = _pixels(image, usable, statistics, satlevel)
         result = self._predict(
             pixels,
             networks,
@@ -218,6 +224,8 @@ class CosmicRayDetector:
             sampling=sampling,
             progress=lambda tiles: tqdm(tiles, disable=not progress_bar, unit="tile"),
         )
+        # What holes were filled with is no star.
+        pixels[~usable] = 0
         stars = measure_stars(pixels, result.probability, statistics.noise)
         planes = self._planes(result, networks)
         for plane in planes.values():
@@ -287,7 +295,7 @@ class CosmicRayDetector:
             ``mutual_information``; and ``n_draws`` (int32) where the sampling
             is ``'adaptive'``.
         """
-        pixels = subtract_sky(image, usable, statistics.sky, satlevel=satlevel)
+        pixels = _pixels(image, usable, statistics, satlevel)
         result = self._predict(pixels, networks, statistics, sampling=sampling)
         return self._planes(result, networks)
 
@@ -368,3 +376,10 @@ class CosmicRayDetector:
         """
         maps = self(image, T=T, seed=seed)
         return (maps.probability, maps.entropy) if return_entropy else maps.probability
+
+
+def _pixels(image, usable, statistics, satlevel):
+    """Return the pixels that the network sees, before they are turned into channels."""
+    pixels = subtract_sky(image, usable, statistics.sky, satlevel=satlevel)
+    fill_holes(pixels, usable, statistics.noise)
+    return pixels

@@ -1,8 +1,13 @@
 """`CosmicRayCCDData`: a CCDData that carries the cosmic-ray planes with it."""
 
+import copy
+import io
+import warnings
+
 import numpy as np
 from astropy.io import fits, registry
 from astropy.nddata import CCDData, fits_ccddata_reader
+from astropy.utils.exceptions import AstropyUserWarning
 
 __all__ = ["PLANES", "CosmicRayCCDData"]
 
@@ -23,10 +28,12 @@ class CosmicRayCCDData(CCDData):
     A `~astropy.nddata.CCDData` with the planes of a cosmic-ray detection.
 
     The planes go with the data through slicing, copying, pickling, writing
-    and reading FITS, and `ccdproc.trim_image`; arithmetic that keeps the
-    shape keeps the planes of the left operand. A plane that was never set
-    is None. Flags (HST's DQ) are sliced and copied with the data, unlike
-    those of `~astropy.nddata.CCDData`; arithmetic and FITS drop them.
+    and reading FITS, `convert_unit_to`, and `ccdproc.trim_image`; arithmetic
+    that keeps the shape keeps the planes of the left operand. Data that were
+    turned, moved or resampled drop them, with a warning, since the planes do
+    not follow. A plane that was never set is None. Flags (HST's DQ) are sliced
+    and copied with the data, unlike those of `~astropy.nddata.CCDData`;
+    arithmetic and FITS drop them.
 
     Parameters
     ----------
@@ -92,10 +99,7 @@ class CosmicRayCCDData(CCDData):
             if plane is not None:
                 dtype = _DTYPES.get(name, np.float32)
                 plane = np.array(plane, dtype=dtype, copy=kwargs.get("copy") or None)
-                if plane.shape != self.data.shape:
-                    raise ValueError(
-                        f"{name} has shape {plane.shape}, the data has {self.data.shape}"
-                    )
+                _check_shape(name, plane, self.data)
             setattr(self, name, plane)
 
     def _slice(self, item):
@@ -115,6 +119,71 @@ class CosmicRayCCDData(CCDData):
                 init[name] = None if plane is None else plane.copy()
         return result, init
 
+    def convert_unit_to(self, unit, equivalencies=()):
+        """
+        Return a copy in another unit; the planes, which have none, stay.
+
+        Parameters
+        ----------
+        unit, equivalencies : optional
+            As for `astropy.nddata.CCDData.convert_unit_to`.
+
+        Returns
+        -------
+        result : `CosmicRayCCDData`
+            With planes and flags of its own.
+        """
+        result = super().convert_unit_to(unit, list(equivalencies))
+        for name in ("flags", *PLANES):
+            setattr(result, name, copy.copy(getattr(self, name)))
+        return result
+
+    @property
+    def data(self):
+        """Pixel values; other ones that no longer lie where the planes do drop these."""
+        return self._data
+
+    @data.setter
+    def data(self, value):
+        before, self._data = self._data, value
+        moved = np.shape(value) != np.shape(before) or (
+            value is not before
+            and np.may_share_memory(value, before)
+            and value.__array_interface__ != before.__array_interface__
+        )
+        self._was_assigned = value is not before
+        if moved:
+            self._drop_planes()
+
+    @property
+    def mask(self):
+        """Mask; one that was moved with the data, away from the hits, drops the planes."""
+        return self._mask
+
+    @mask.setter
+    def mask(self, value):
+        before, self._mask = getattr(self, "_mask", None), value
+        # ccdproc.transform_image assigns data of the same shape, then the mask.
+        was_assigned, self._was_assigned = getattr(self, "_was_assigned", False), False
+        hits = getattr(self, "cr_mask", None)
+        if not was_assigned or hits is None or before is None or value is None:
+            return
+        if np.all(np.asarray(before)[hits]) and not np.all(np.asarray(value)[hits]):
+            self._drop_planes()
+
+    def _drop_planes(self):
+        if all(getattr(self, name, None) is None for name in PLANES):
+            return
+        for name in PLANES:
+            setattr(self, name, None)
+        warnings.warn(
+            "the data were turned, moved or resampled, and the cosmic-ray planes with them no "
+            "longer agree: they are dropped; detect anew, or turn them with the same function "
+            "before",
+            AstropyUserWarning,
+            stacklevel=3,
+        )
+
     def to_hdu(self, *args, **kwargs):
         """
         Return an HDU list with the planes appended.
@@ -130,20 +199,37 @@ class CosmicRayCCDData(CCDData):
             What `~astropy.nddata.CCDData` makes, then ``CRVIMASK`` (uint8),
             ``CRPROB``, ``CRSTD``, ``CRENT`` and ``CRMI`` (float32), and
             ``CRDRAWS`` (int32), as far as they are set.
+
+        Raises
+        ------
+        ValueError
+            If a plane's shape differs from that of the data.
         """
         hdus = super().to_hdu(*args, **kwargs)
         for name, extension in PLANES.items():
             plane = getattr(self, name)
             if plane is not None:
+                _check_shape(name, plane, self.data)
                 pixels = plane.astype(np.uint8) if name == "cr_mask" else plane
                 hdus.append(fits.ImageHDU(pixels, name=extension))
         return hdus
 
 
-def _read(filename, *args, **kwargs):
+def _check_shape(name, plane, data):
+    if np.shape(plane) != np.shape(data):
+        raise ValueError(f"{name} has shape {np.shape(plane)}, the data has {np.shape(data)}")
+
+
+def _read(file, *args, **kwargs):
     """Read what `CosmicRayCCDData.write` wrote; planes that are not there stay None."""
-    ccd = fits_ccddata_reader(filename, *args, **kwargs)
-    with fits.open(filename) as hdus:
+    if hasattr(file, "read"):
+        # An open file, as astropy makes one of a compressed one, is closed by whoever reads it.
+        content = file.read()
+        ccd = fits_ccddata_reader(io.BytesIO(content), *args, **kwargs)
+        file = io.BytesIO(content)
+    else:
+        ccd = fits_ccddata_reader(file, *args, **kwargs)
+    with fits.open(file) as hdus:
         planes = {
             name: hdus[extension].data for name, extension in PLANES.items() if extension in hdus
         }

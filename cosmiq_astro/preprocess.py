@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from astropy.stats import sigma_clip
+from scipy.ndimage import binary_dilation
 
 __all__ = [
     "CHANNELS",
     "ImageStatistics",
     "estimate_statistics",
+    "fill_holes",
     "normalize",
     "restore",
     "subtract_sky",
@@ -22,9 +24,21 @@ __all__ = [
 
 _MAX_SAMPLES = 2**16
 _BLOCK = 32
+# 5 × 5 equal pixels are no coincidence, unless nearly all of an image are equal.
+_BLANK_REACH = 2
+# Differences that are 0, in a block; 1 in 10 are where the noise is three steps.
+_MANY_EQUAL = 0.1
+# Electrons come whole, and no converter takes more of them to a count.
+_LEAST_STEP, _LARGEST_STEP = 1.0, 100.0
 _MAD_TO_SIGMA = 1.482602218505602
 # Beyond any detector's full well; keeps float32 arithmetic finite.
 _LARGEST = 1e9
+# Rings of a hole that are filled.
+_MOST_RINGS = 64
+# Rows and columns of the eight, and the pixel itself, shape (2, 9, 1).
+_NEIGHBOURS = np.mgrid[-1:2, -1:2].reshape(2, 9, 1)
+# Of a source in holes: in units of the noise, and how far it goes up from pixel to pixel.
+_BRIGHT, _STEEPEST = 20, 2
 # Keeps a saturated star, some 500 standard deviations bright, below 100.
 _ANSCOMBE_SCALE = 0.1
 
@@ -57,6 +71,14 @@ def estimate_statistics(image, valid, *, readnoise=None):
     block; a low quantile of the blocks is used, so that a crowded field does
     not inflate it.
 
+    Two things make many of the differences in a block 0. Where the pixels
+    around one are all equal to it, as in vignetted corners and the borders of
+    mosaics, it counts as missing, in the sky as well. And pixels whose steps
+    are coarser than the noise are mostly equal: what then counts are the
+    differences that there are, and never less than the noise of rounding,
+    the step over the root of 12, or than one electron. Where nothing differs
+    at all, the noise is that of the photons, ``sqrt(max(sky, 0))``.
+
     Parameters
     ----------
     image : ndarray
@@ -73,10 +95,14 @@ def estimate_statistics(image, valid, *, readnoise=None):
         Finite for any input; an image without a valid pixel has sky 0 and
         noise 1.
     """
+    scatter, has_gaps = _block_scatter(image, valid)
     # The grid is fixed on the image, not on the list of valid pixels: masking a pixel must not
     # exchange the sample against another.
     step = max(1, math.ceil(math.sqrt(image.size / _MAX_SAMPLES)))
-    sample = np.asarray(image[::step, ::step][valid[::step, ::step]], dtype=np.float64)
+    used = valid[::step, ::step]
+    if has_gaps:
+        used = used & ~_is_blank(image, valid, *(np.arange(0, n, step) for n in image.shape))
+    sample = np.asarray(image[::step, ::step][used], dtype=np.float64)
     if sample.size == 0:
         sample = np.asarray(image[valid], dtype=np.float64)
     if sample.size == 0:
@@ -86,32 +112,71 @@ def estimate_statistics(image, valid, *, readnoise=None):
         sample, sigma=3, maxiters=5, cenfunc="median", stdfunc="mad_std", masked=False, copy=False
     )
     sky = float(np.median(clipped))
+    photons = math.sqrt(max(sky, 0.0))
     if readnoise is not None:
-        noise = math.sqrt(max(sky, 0.0) + float(readnoise) ** 2)
+        noise = math.hypot(photons, readnoise)
     else:
-        noise = _difference_noise(image, valid)
+        noise = float(np.quantile(scatter, 0.25)) if scatter else photons
     # The floor keeps a constant or noiseless image finite.
     floor = max(1e-3, 1e-6 * abs(sky))
     return ImageStatistics(sky=sky, noise=min(max(noise, floor), _LARGEST))
 
 
-def _difference_noise(image, valid):
-    """Noise from differences of neighbours along a row, a low quantile over blocks."""
+def _block_scatter(image, valid):
+    """Return the noise in blocks, of those where it shows, and whether one has constant parts."""
     height, width = (min(_BLOCK, n) for n in image.shape)
     # Blocks on a regular grid, of about as many pixels as the sky sample has.
     n_blocks = max(1, math.isqrt(_MAX_SAMPLES // (height * width)))
-    scatter = []
+    scatter, has_gaps = [], False
     for y in np.unique(np.linspace(0, image.shape[0] - height, n_blocks).astype(int)):
         for x in np.unique(np.linspace(0, image.shape[1] - width, n_blocks).astype(int)):
             box = np.s_[y : y + height, x : x + width]
-            values = np.clip(image[box].astype(np.float64), -_LARGEST, _LARGEST)
-            values = np.where(valid[box], values, np.nan)
-            difference = np.diff(values, axis=1 if width > 1 else 0)
-            difference = difference[np.isfinite(difference)]
-            if difference.size:
-                # Differences scatter around zero: no need to find their median first.
-                scatter.append(_MAD_TO_SIGMA * np.median(np.abs(difference)) / math.sqrt(2))
-    return float(np.quantile(scatter, 0.25)) if scatter else 1.0
+            difference = _differences(image[box], valid[box])
+            if np.count_nonzero(difference == 0) > _MANY_EQUAL * difference.size:
+                blank = _is_blank(image[box], valid[box], np.arange(height), np.arange(width))
+                has_gaps |= bool(blank.any())
+                difference = _differences(image[box], valid[box] & ~blank)
+            noise = _scatter_of(difference) if difference.size else 0.0
+            if noise > 0:
+                scatter.append(noise)
+    return scatter, has_gaps
+
+
+def _differences(pixels, valid):
+    """Return the absolute differences of neighbours along a row, or along a single column."""
+    values = np.clip(pixels.astype(np.float64), -_LARGEST, _LARGEST)
+    values = np.where(valid, values, np.nan)
+    difference = np.abs(np.diff(values, axis=1 if values.shape[1] > 1 else 0))
+    return difference[np.isfinite(difference)]
+
+
+def _scatter_of(difference):
+    """Return the standard deviation of pixels from such differences; 0 if they do not show it."""
+    # Differences scatter around zero: no need to find their median first.
+    middle = np.median(difference)
+    if middle > 0:
+        return _MAD_TO_SIGMA * middle / math.sqrt(2)
+    steps = difference[(difference > 0) & (difference < _LARGEST_STEP)]
+    if steps.size == 0:
+        return 0.0
+    step = np.median(steps)
+    # Larger differences are of stars and hits.
+    mean_square = np.mean(np.minimum(difference, step) ** 2)
+    return max(math.sqrt(mean_square / 2), step / math.sqrt(12), _LEAST_STEP)
+
+
+def _is_blank(image, valid, rows, columns):
+    """Tell which pixels in some rows and columns have the value of all valid ones around them."""
+    reach = np.arange(-_BLANK_REACH, _BLANK_REACH + 1)
+    y, x = (
+        np.clip(index[:, None] + reach, 0, n - 1)
+        for index, n in zip((rows, columns), image.shape, strict=True)
+    )
+    window = np.ix_(y.ravel(), x.ravel())
+    shape = (rows.size, reach.size, columns.size, reach.size)
+    centre = image[np.ix_(rows, columns)][:, None, :, None]
+    equal = (image[window].reshape(shape) == centre) | ~valid[window].reshape(shape)
+    return equal.all((1, 3))
 
 
 def subtract_sky(image, valid, sky, *, satlevel=None):
@@ -141,6 +206,51 @@ def subtract_sky(image, valid, sky, *, satlevel=None):
     np.clip(pixels, -_LARGEST, highest, out=pixels)
     pixels[~valid] = 0
     return pixels
+
+
+def fill_holes(pixels, valid, noise):
+    """
+    Fill the pixels that may not be used from those around them.
+
+    Sky in the place of a masked core of a star would leave a ring, which looks
+    like a hit. Holes are filled ring by ring, inwards: in the sky with the mean
+    of the neighbours that are known, on a bright source with the largest
+    continuation of the eight profiles, each of which goes on with half of its
+    slope (in the logarithm), as a star's does where it turns over.
+
+    Parameters
+    ----------
+    pixels : ndarray of float32
+        Sky-subtracted pixel values, electron, from `subtract_sky`; changed in
+        place where ``valid`` is False, no farther than 64 pixels from the rim.
+    valid : ndarray of bool
+        True for pixels that may be used, same shape.
+    noise : float
+        Standard deviation of a sky pixel, electron; bright is 20 times that.
+    """
+    if valid.all():
+        return
+    known = valid.copy()
+    y, x = np.nonzero(binary_dilation(known, np.ones((3, 3))) & ~known)
+    for _ in range(_MOST_RINGS):
+        if y.size == 0:
+            return
+        near, far = (
+            tuple(
+                np.clip(index + distance * offset, 0, n - 1)
+                for index, offset, n in zip((y, x), _NEIGHBOURS, pixels.shape, strict=True)
+            )
+            for distance in (1, 2)
+        )
+        value = np.where(known[near], pixels[near], 0)
+        rises = known[far] & (pixels[far] > _BRIGHT * noise) & (value > pixels[far])
+        slope = np.divide(value, pixels[far], out=np.ones_like(value), where=rises)
+        highest = (value * np.minimum(np.sqrt(slope), _STEEPEST)).max(axis=0)
+        mean = value.sum(axis=0) / known[near].sum(axis=0)
+        pixels[y, x] = np.where(highest > _BRIGHT * noise, highest, mean)
+        known[y, x] = True
+        inner = np.ravel_multi_index(near, pixels.shape)[~known[near]]
+        y, x = np.unravel_index(np.unique(inner), pixels.shape)
 
 
 def normalize(image, statistics, channels):

@@ -7,14 +7,18 @@ from astropy import units as u
 
 __all__ = ["electrons_per_unit", "to_electrons"]
 
+# More of anything is a mistake, and its products overflow.
+_LARGEST = 1e12
 # Whether a unit needs the gain, and whether it needs the exposure time, to become electron.
 _UNITS = {
     u.electron: (False, False),
     u.adu: (True, False),
     u.count: (True, False),
+    u.DN: (True, False),
     u.electron / u.s: (False, True),
     u.adu / u.s: (True, True),
     u.count / u.s: (True, True),
+    u.DN / u.s: (True, True),
 }
 
 
@@ -97,7 +101,7 @@ def to_electrons(name, level, *, gain=None):
     """
     if level is None:
         return None
-    if isinstance(level, u.Quantity) and level.unit in (u.adu, u.count):
+    if isinstance(level, u.Quantity) and level.unit in (u.adu, u.count, u.DN):
         if gain is None:
             raise ValueError(f"{name} is in {level.unit}: give gain too, or {name} in electron")
         return _scalar(name, level.value, u.electron) * _scalar("gain", gain, u.electron / u.adu)
@@ -107,15 +111,19 @@ def to_electrons(name, level, *, gain=None):
 def _scalar(name, value, unit, *, positive=False):
     """Return a number or a Quantity as a float in a unit."""
     if isinstance(value, u.Quantity):
-        # A gain per count is a gain per adu.
-        synonyms = {u.electron / u.ct: u.electron / u.adu}
+        # A gain per count, or per DN, is a gain per adu.
+        synonyms = dict.fromkeys((u.electron / u.ct, u.electron / u.DN), u.electron / u.adu)
         try:
             value = (value.value * synonyms.get(value.unit, value.unit)).to_value(unit)
         except u.UnitConversionError as error:
             raise ValueError(f"{name} must be in {unit}, got {value.unit}") from error
     is_number = isinstance(value, (numbers.Real, np.ndarray)) and not isinstance(value, bool)
     # A comparison that NaN fails.
-    if not (is_number and np.ndim(value) == 0 and 0 <= value < np.inf and (value or not positive)):
+    right = is_number and np.ndim(value) == 0 and 0 <= value <= _LARGEST
+    if not right or (positive and not value):
         kind = "positive" if positive else "not negative"
-        raise ValueError(f"{name} must be one finite, {kind} number of {unit}, got {value!r}")
+        raise ValueError(
+            f"{name} must be one finite, {kind} number of {unit}, got {value!r}; the largest that "
+            f"is believed is {_LARGEST:g}"
+        )
     return float(value)

@@ -8,6 +8,12 @@ from cosmiq_astro.models.model import Model
 from cosmiq_astro.models.unet import UNetConfig, empty_unet, initialize_weights
 
 
+def pytest_configure(config):
+    """Untrained models flag more than cosmic rays hit, and toy frames have no noise."""
+    config.addinivalue_line("filterwarnings", "ignore:.* of the pixels were flagged, more than")
+    config.addinivalue_line("filterwarnings", "ignore:.*the noise seems to be .* electrons")
+
+
 def make_model(*, variational=(), levels=3, views=2, seed=0, **kwargs):
     """An untrained model; its weights are large enough for p to move far from one half."""
     config = UNetConfig(hidden=4, levels=levels, variational=variational, views=views)

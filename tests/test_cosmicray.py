@@ -1,8 +1,12 @@
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
-from astropy.nddata import CCDData, StdDevUncertainty, UnknownUncertainty
+from astropy.nddata import CCDData, NDData, NDDataArray, StdDevUncertainty, UnknownUncertainty
+from astropy.utils.exceptions import AstropyUserWarning
 from astropy.utils.masked import Masked
 
 from cosmiq_astro import cosmicray_unet, cosmicray_vi
@@ -216,3 +220,99 @@ def test_the_other_method_is_refused(tiny_vi, tiny_unet):
 def test_not_numbers(tiny_unet, bad):
     with pytest.raises(TypeError, match="ccd must hold real numbers"):
         cosmicray_unet(bad, model=tiny_unet)
+
+
+@pytest.mark.parametrize("kind", ["result", "sliced", "file", "without cards"])
+def test_its_own_result_is_searched_afresh(frame, tiny_unet, tmp_path, kind):
+    mask = np.zeros(frame.shape, bool)
+    mask[30:40, 30:40] = True
+    ccd = CCDData(frame, unit="electron", mask=mask)
+    threshold = float(np.quantile(cosmicray_unet(ccd, model=tiny_unet).cr_probability, 0.98))
+    settings = {"model": tiny_unet, "threshold": threshold, "add_keyword": kind != "without cards"}
+    first = cosmicray_unet(ccd, **settings)
+    assert first.cr_mask.any()
+    again = first
+    if kind == "file":
+        first.write(tmp_path / "first.fits")
+        again = CosmicRayCCDData.read(tmp_path / "first.fits")
+    item = np.s_[:, :] if kind != "sliced" else np.s_[8:72, 8:96]
+    second = cosmicray_unet(again[item], **settings)
+    expected = cosmicray_unet(ccd[item], **settings)
+    np.testing.assert_array_equal(second.cr_mask, expected.cr_mask)
+    np.testing.assert_array_equal(second.mask, expected.mask)
+    assert second.cr_draws is None
+
+
+def test_a_mask_with_hits_that_cannot_be_told_apart_comes_with_a_warning(ccd, tiny_unet, tmp_path):
+    cosmicray_unet(ccd, model=tiny_unet, threshold=0.4).write(tmp_path / "first.fits")
+    with pytest.warns(AstropyUserWarning, match=r"read the file with CosmicRayCCDData\.read"):
+        cosmicray_unet(CCDData.read(tmp_path / "first.fits"), model=tiny_unet)
+    cleaned = cosmicray_unet(ccd, model=tiny_unet, threshold=0.4, clean="medmask")
+    assert cleaned.meta["CRVICLN"] == "medmask"
+    with pytest.warns(AstropyUserWarning, match="were replaced in these data"):
+        cosmicray_unet(cleaned, model=tiny_unet)
+
+
+def test_ndarrays_with_units_and_masks_are_frames(frame, tiny_unet):
+    mask = np.zeros(frame.shape, bool)
+    mask[15:30, 55:70] = True
+    settings = {"model": tiny_unet, "threshold": 0.4, "gain": 2}
+    expected = cosmicray_unet(CCDData(frame / 2, unit="adu", mask=mask), **settings)
+    for given in (
+        NDData(frame / 2, unit="adu", mask=mask),
+        NDDataArray(frame / 2, unit="adu", mask=mask),
+        NDData(frame / 2, mask=mask),
+        CCDData(frame / 2, unit=u.DN, mask=mask),
+    ):
+        out = cosmicray_unet(given, **settings)
+        np.testing.assert_array_equal(out.cr_mask, expected.cr_mask)
+    per_dn = settings | {"gain": 2 * u.electron / u.DN, "readnoise": 3 * u.DN}
+    cosmicray_unet(CCDData(frame / 2, unit=u.DN), **per_dn)
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["a.fits", Path("a.fits"), fits.PrimaryHDU(np.ones((4, 4))), fits.HDUList()],
+)
+def test_files_are_told_how_to_be_read(tiny_unet, given):
+    with pytest.raises(TypeError, match=r"CCDData\.read, or cosmiq_astro\.hst\.read_chip"):
+        cosmicray_unet(given, model=tiny_unet)
+
+
+@pytest.mark.parametrize("time", [[600.0, 600.0], "600.0 s", -1, 0, np.inf, 1e308, {}])
+def test_an_exposure_time_that_is_none_is_not_needed_for_electrons(frame, tiny_unet, time):
+    model = dataclasses.replace(tiny_unet, ranges={"exposure_time": (10, 2000)})
+    ccd = CCDData(frame, unit="electron", meta={"EXPTIME": time})
+    if time == 1e308:
+        with pytest.warns(AstropyUserWarning, match="exposure_time is 1e"):
+            cosmicray_unet(ccd, model=model)
+    else:
+        cosmicray_unet(ccd, model=model)
+    ccd = CCDData(frame, unit="electron/s", meta={"EXPTIME": time})
+    with pytest.raises(ValueError, match="exposure_time must be one finite, positive number of s"):
+        cosmicray_unet(ccd, model=model)
+
+
+@pytest.mark.parametrize("name", ["gain", "readnoise", "satlevel"])
+@pytest.mark.parametrize("value", [-1, np.inf, np.nan, 1e308])
+def test_levels_that_no_camera_has_are_refused(frame, tiny_unet, name, value):
+    with pytest.raises(ValueError, match=f"{name} must be one finite"):
+        cosmicray_unet(CCDData(frame, unit="adu"), model=tiny_unet, **{"gain": 2, name: value})
+
+
+@pytest.mark.parametrize("model", ["acs-wfc-unet", "ccd-unet"])
+def test_masked_cores_of_stars_leave_no_rings(model):
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[:160, :160]
+    image = np.full((160, 160), 50.0)
+    for cy, cx in rng.uniform(15, 145, (6, 2)):
+        image += 400_000 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 5.8)
+    image = rng.poisson(image) + rng.normal(0, 5, image.shape)
+    core = image > 84_700
+    settings = {"model": model, "readnoise": 5.0}
+    seen = cosmicray_unet(CCDData(np.minimum(image, 84_700), unit="electron"), **settings)
+    masked = cosmicray_unet(CCDData(image, unit="electron", mask=core), **settings)
+    holes = cosmicray_unet(CCDData(np.where(core, np.nan, image), unit="electron"), **settings)
+    assert core.sum() > 60
+    assert masked.cr_mask.sum() <= seen.cr_mask.sum() + 40
+    np.testing.assert_array_equal(masked.cr_mask, holes.cr_mask)

@@ -18,8 +18,8 @@ LAYERS = [
     ["inference"],
     ["detector", "_inputs"],
     [
-        "training", "cosmicray", "_exposure", "_result", "familiarity", "hst", "catalog", "_hits",
-        "data",
+        "training", "cosmicray", "_detection", "_exposure", "_result", "familiarity", "hst",
+        "catalog", "_hits", "data",
     ],
     ["_workers", "batch", "hit_rates"],
     ["cli"],

@@ -1,4 +1,7 @@
+import bz2
 import copy
+import gzip
+import io
 import pickle
 
 import ccdproc
@@ -7,7 +10,9 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData, Cutout2D, StdDevUncertainty
+from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
+from scipy import ndimage
 
 from cosmiq_astro.nddata import PLANES, CosmicRayCCDData
 
@@ -119,3 +124,84 @@ def test_cutout_of_a_plane_matches_a_slice(ccd):
 def test_wrong_shape():
     with pytest.raises(ValueError, match=r"cr_entropy has shape \(2, 2\), the data has \(3, 3\)"):
         CosmicRayCCDData(np.ones((3, 3)), unit="adu", cr_entropy=np.ones((2, 2)))
+
+
+@pytest.mark.parametrize("kind", ["name", "path", "gz", "bz2", "bytes", "open", "format"])
+def test_read_from_whatever_holds_it(ccd, tmp_path, kind):
+    path = tmp_path / "out.fits"
+    ccd.write(path)
+    content = path.read_bytes()
+    if kind in ("gz", "bz2"):
+        path = tmp_path / f"out.fits.{kind}"
+        path.write_bytes({"gz": gzip, "bz2": bz2}[kind].compress(content))
+    source = {"name": str(path), "bytes": io.BytesIO(content), "open": path.open("rb")}
+    with source["open"]:
+        kwargs = {"format": "fits"} if kind == "format" else {}
+        assert_planes(CosmicRayCCDData.read(source.get(kind, path), **kwargs), planes(ccd))
+
+
+def rot90(ccd):
+    ccd.data, ccd.mask = np.rot90(ccd.data), np.rot90(ccd.mask)
+    return ccd
+
+
+def assigned_flipped(ccd):
+    ccd.data = ccd.data[::-1]
+    return ccd
+
+
+MOVED = {
+    "rot90": rot90,
+    "flipped": assigned_flipped,
+    "shifted": lambda ccd: ccdproc.transform_image(ccd, ndimage.shift, shift=(3, 2), order=0),
+    "resized": lambda ccd: ccdproc.transform_image(ccd, ndimage.zoom, zoom=2, order=0),
+}
+
+
+@pytest.mark.filterwarnings("ignore:WCS information may be incorrect")
+@pytest.mark.parametrize("how", MOVED)
+def test_planes_that_do_not_follow_are_dropped_with_a_warning(ccd, tmp_path, how):
+    ccd.uncertainty = None
+    ccd.mask = ccd.mask | ccd.cr_mask
+    with pytest.warns(AstropyUserWarning, match="the cosmic-ray planes with them no longer agree"):
+        moved = MOVED[how](ccd.copy())
+    assert all(getattr(moved, name) is None for name in PLANES)
+    moved.wcs = None
+    moved.write(tmp_path / "moved.fits")
+    assert CosmicRayCCDData.read(tmp_path / "moved.fits").shape == moved.shape
+    assert_planes(ccd, planes(ccd))
+
+
+@pytest.mark.filterwarnings("ignore:The following attributes were set on the data object")
+def test_steps_that_make_plain_frames_leave_the_planes_out(ccd):
+    target = ccd.wcs.deepcopy()
+    projected = ccdproc.wcs_project(ccd, target)
+    assert not any(hasattr(projected, name) for name in PLANES)
+    assert not any(hasattr(ccdproc.block_reduce(ccd[:10, :10], 2), name) for name in PLANES)
+
+
+def test_changed_pixels_keep_the_planes(ccd):
+    expected = planes(ccd)
+    ccd.mask = ccd.mask | ccd.cr_mask
+    ccd.data -= 5
+    ccd.data = ccd.data - 5
+    ccd.mask = ccd.mask.copy()
+    ccd.mask = None
+    assert_planes(ccd, expected)
+
+
+def test_units_are_converted_beside_the_planes(ccd):
+    ccd.flags = np.arange(ccd.data.size).reshape(ccd.shape)
+    other = ccd.convert_unit_to(u.Unit("1000 electron"))
+    np.testing.assert_allclose(other.data, ccd.data / 1000)
+    assert_planes(other, planes(ccd))
+    np.testing.assert_array_equal(other.flags, ccd.flags)
+    other.cr_mask[:] = False
+    assert ccd.cr_mask.any()
+
+
+def test_a_plane_of_another_shape_is_not_written(ccd, tmp_path):
+    ccd.cr_entropy = np.ones((2, 2))
+    with pytest.raises(ValueError, match=r"cr_entropy has shape \(2, 2\), the data has"):
+        ccd.write(tmp_path / "out.fits")
+    assert not (tmp_path / "out.fits").exists()

@@ -7,6 +7,7 @@ from cosmiq_astro.preprocess import (
     CHANNELS,
     ImageStatistics,
     estimate_statistics,
+    fill_holes,
     normalize,
     restore,
     subtract_sky,
@@ -98,3 +99,105 @@ def test_subtract_sky_blanks_clips_and_leaves_its_input():
     assert pixels.dtype == np.float32
     np.testing.assert_array_equal(pixels, [[0, 0], [290, 290]])
     assert np.isnan(image[0, 1])
+
+
+def sky_field(shape=(256, 256), seed=6):
+    return np.random.default_rng(seed).normal(50, 8, shape)
+
+
+def vignetted(image):
+    y, x = np.indices(image.shape)
+    return np.hypot(y - 127.5, x - 127.5) > 119
+
+
+def bordered(image):
+    return np.pad(np.zeros((216, 216), bool), 20, constant_values=True)
+
+
+def gaps(image):
+    return np.broadcast_to(np.arange(256) % 64 < 20, image.shape)
+
+
+@pytest.mark.parametrize("value", [0.0, -99.0, 65535.0])
+@pytest.mark.parametrize("region", [vignetted, bordered, gaps])
+def test_constant_regions_are_missing_pixels(region, value):
+    image = sky_field()
+    expected = estimate_statistics(image, everything(image))
+    constant = region(image)
+    assert 0.2 < constant.mean() < 0.4
+    image[constant] = value
+    statistics = estimate_statistics(image, everything(image))
+    assert abs(statistics.sky - expected.sky) < 0.5
+    assert abs(statistics.noise / expected.noise - 1) < 0.1
+
+
+def test_what_a_mask_hides_does_not_decide_on_constant_regions():
+    image = sky_field()
+    image[:100] = 0
+    valid = np.random.default_rng(7).random(image.shape) > 0.1
+    other = np.where(valid, image, 1e6)
+    assert estimate_statistics(image, valid) == estimate_statistics(other, valid)
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.2, 0.3, 0.45])
+def test_coarse_steps_bound_the_noise(noise):
+    step = 12.0
+    rng = np.random.default_rng(8)
+    image = rng.normal(100.3, noise, (256, 256)).round() * step
+    measured = estimate_statistics(image, everything(image)).noise
+    true = step * np.hypot(noise, 1 / np.sqrt(12))
+    assert 0.7 < measured / true < 1.3
+
+
+def test_few_electrons_are_whole_electrons():
+    for mean in (0.002, 0.02, 0.3):
+        image = np.random.default_rng(9).poisson(mean, (96, 96)).astype(float)
+        assert 0.99 < estimate_statistics(image, everything(image)).noise < 1.2
+
+
+def test_where_nothing_differs_the_noise_is_that_of_photons():
+    image = np.full((96, 96), 49.0)
+    image[20, 20:30] = 900  # a hit is no step of a converter
+    assert estimate_statistics(image, everything(image)) == ImageStatistics(49.0, 7.0)
+
+
+def test_ordinary_frames_are_measured_as_ever():
+    image = sky_field()
+    image[:30, :40] = 0  # less than a quarter of the blocks
+    image[50:90, 50:53] += 3000
+    blocks = [
+        1.482602218505602 * np.median(np.abs(np.diff(block, axis=1))) / np.sqrt(2)
+        for rows in np.split(image, 8)
+        for block in np.split(rows, 8, axis=1)
+        if np.ptp(block)
+    ]
+    noise = estimate_statistics(image, everything(image)).noise
+    np.testing.assert_allclose(noise, np.quantile(blocks, 0.25), rtol=0.02)
+
+
+def test_holes_are_filled_from_their_rim():
+    y, x = np.mgrid[:41, :41]
+    star = (80_000 * np.exp(-((y - 20) ** 2 + (x - 20) ** 2) / 14)).astype("f4")
+    valid = star < 30_000
+    pixels = np.where(valid, star, 0).astype("f4")
+    before = pixels.copy()
+    fill_holes(pixels, valid, 5.0)
+    np.testing.assert_array_equal(pixels[valid], before[valid])
+    assert (pixels[~valid] > 25_000).all()
+    assert pixels[20, 20] > 45_000
+    assert pixels.max() < 2 * star.max()
+
+
+def test_holes_in_the_sky_are_sky_and_large_ones_end():
+    rng = np.random.default_rng(10)
+    image = rng.normal(0, 5, (300, 300)).astype("f4")
+    valid = rng.random(image.shape) > 0.3
+    valid[:, :200] = False
+    image[~valid] = 0
+    fill_holes(image, valid, 5.0)
+    assert np.isfinite(image).all()
+    assert np.abs(image[~valid]).max() < 25
+    assert not image[:, :130].any()
+    nothing = np.zeros((5, 5), "f4")
+    fill_holes(nothing, np.zeros((5, 5), bool), 1.0)
+    assert not nothing.any()

@@ -63,6 +63,7 @@ def result_facts(result):
         "T": result.T,
         "seed": result.seed,
         "threshold": result.threshold,
+        "doubts": list(result.doubts),
         **_numbers(result),
         "chips": [
             {"extver": chip.extver, "n_pixels": chip.n_pixels, **_numbers(chip)}

@@ -167,6 +167,7 @@ def _add_image(group):
         metavar="BITS",
         help="bits, as in 128,512, that shall not mask a pixel",
     )
+    group.add_argument("--unit", metavar="U", help="of the pixels, as electron or adu/s")
     group.add_argument("--gain", type=float, metavar="G", help="electrons per adu")
     group.add_argument("--readnoise", type=float, metavar="R", help="electrons")
     group.add_argument("--satlevel", type=float, metavar="S", help="electrons")

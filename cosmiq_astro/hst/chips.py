@@ -1,5 +1,6 @@
 """One chip of an HST file, or a simple image, as CCDData: the right DQ, unit, mask and header."""
 
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,23 @@ from astropy.wcs import WCS, FITSFixedWarning, WcsError
 
 from cosmiq_astro._io import readable
 from cosmiq_astro.hst.headers import merged_header, unit_of, wcs_cards
-from cosmiq_astro.hst.instruments import identify
+from cosmiq_astro.hst.instruments import identify, overscan
 from cosmiq_astro.hst.waivered import as_extensions
 from cosmiq_astro.nddata import PLANES, CosmicRayCCDData
 
-__all__ = ["Chip", "find_chips", "read_chip"]
+__all__ = ["Chip", "find_chips", "left_out", "read_chip"]
+
+# Names of masks, the first that there are as many of as images wins.
+_MASKS = ("MASK", "BPM", "DQ")
+# What CCDData and this package write beside an image.
+_KNOWN_COMPANIONS = ("MASK", "UNCERT", "PSFIMAGE", *PLANES.values())
+# Names of what is no image of the sky.
+_COMPANION = re.compile(
+    r"(MASK|BPM|DQ|FLAGS?|UNCERT|PSF|ERR|ERROR|SIG|SIGMA|STD|STDEV|RMS|VAR|IVAR|WHT|WEIGHT|WGT|EXP"
+    r"|CTX|SKY|BKG|BACK|BACKGROUND|BIAS|DARK|FLAT|OVERSCAN|"
+    + "|".join(PLANES.values())
+    + r")(\W|_|\d|$)"
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +47,8 @@ class Chip:
         Index of the HDU with its standard deviation.
     dq : int or None
         Index of the HDU with its data-quality bits; of a simple image, with
-        its mask (``MASK``, as `~astropy.nddata.CCDData` writes it).
+        its mask (``MASK``, as `~astropy.nddata.CCDData` writes it, ``BPM`` or
+        ``DQ``), where 0 is good.
     dq_file : `~pathlib.Path` or None
         The file that ``dq`` lies in, if another one (WFPC2).
     is_hst : bool
@@ -63,8 +77,10 @@ def find_chips(file, hdus):
     Returns
     -------
     chips : tuple of `Chip`
-        One for every ``SCI`` that has data. A file without ``SCI`` has one
-        chip: its first two-dimensional image.
+        One for every ``SCI`` that has data. In a file without ``SCI``, one for
+        every two-dimensional image of the first one's shape whose name is not
+        that of an error, a weight or a mask, numbered from 1. A mask of each,
+        in the same order, is taken from ``MASK``, else ``BPM``, else ``DQ``.
 
     Raises
     ------
@@ -83,17 +99,70 @@ def find_chips(file, hdus):
         return tuple(
             Chip(v, index["SCI", v], index.get(("ERR", v)), dq.get(v), dq_file) for v in versions
         )
-    for number, hdu in enumerate(hdus):
-        if hdu.is_image and len(_shape(hdu) or ()) == 2 and hdu.name not in PLANES.values():
-            return (Chip(1, number, dq=index.get(("MASK", 1)), is_hst=False),)
+    images = [number for number, hdu in enumerate(hdus) if _is_searched(hdu)]
+    images = [number for number in images if _shape(hdus[number]) == _shape(hdus[images[0]])]
+    if images:
+        masks = _masks(hdus, images)
+        return tuple(
+            Chip(count, number, dq=masks.get(number), is_hst=False)
+            for count, number in enumerate(images, start=1)
+        )
     shapes = [_shape(hdu) for hdu in hdus if _shape(hdu) is not None]
     raise ValueError(
         f"{file} has neither a SCI extension with data nor a two-dimensional image; "
         f"shapes seen: {shapes}"
+        + (" (call once per plane of a cube)" if any(len(shape) > 2 for shape in shapes) else "")
     )
 
 
-def read_chip(file, extver=1, *, dq_ignore=None):
+def _is_searched(hdu):
+    """Tell whether an HDU of a file without SCI is an image of the sky, by its shape and name."""
+    return len(_shape(hdu) or ()) == 2 and not _COMPANION.match(hdu.name)
+
+
+def _masks(hdus, images):
+    """Return the number of the mask of each image: of the same shape, with its EXTVER or rank."""
+    shape = _shape(hdus[images[0]])
+    for kind in _MASKS:
+        masks = [n for n, hdu in enumerate(hdus) if _is_mask(hdu, kind) and _shape(hdu) == shape]
+        if len(masks) == len(images):
+            return dict(zip(images, masks, strict=True))
+    return {}
+
+
+def _is_mask(hdu, kind):
+    return re.match(rf"{kind}(\W|_|\d|$)", hdu.name) is not None
+
+
+def left_out(hdus, chips):
+    """
+    Name the images of a file without ``SCI`` that are not searched, nor used as masks.
+
+    Parameters
+    ----------
+    hdus : `~astropy.io.fits.HDUList`
+        The contents of a file.
+    chips : sequence of `Chip`
+        What `find_chips` returned.
+
+    Returns
+    -------
+    notes : tuple of str
+        At most one.
+    """
+    used = {number for chip in chips for number in (chip.sci, chip.dq)}
+    others = [
+        f"{hdu.name or 'unnamed'} (HDU {number}, shape {_shape(hdu)})"
+        for number, hdu in enumerate(hdus)
+        if not chips[0].is_hst
+        and number not in used
+        and _shape(hdu) is not None
+        and hdu.name not in _KNOWN_COMPANIONS
+    ]
+    return (f"not searched, nor used as a mask: {', '.join(others)}",) if others else ()
+
+
+def read_chip(file, extver=1, *, dq_ignore=None, unit=None):
     """
     Read one chip of an HST file.
 
@@ -111,12 +180,15 @@ def read_chip(file, extver=1, *, dq_ignore=None):
         Data-quality bits, summed, that shall not mask a pixel though their
         `Instrument` says they do. Cosmic-ray, hot, warm, trap and full-well
         bits never do.
+    unit : str or `~astropy.units.Unit`, optional
+        Unit of the pixels, in place of ``BUNIT``.
 
     Returns
     -------
     ccd : `~astropy.nddata.CCDData`
         The image in electron, adu or one of these per second; ``mask`` from
-        the bits that make a pixel unusable; the bits themselves in ``flags``;
+        the bits that make a pixel unusable, and of the overscan of a raw frame
+        of ACS or STIS; the bits themselves in ``flags``;
         ``uncertainty`` from ERR; ``wcs``; and in ``meta`` the chip's header
         completed by the primary header, so that ``EXPTIME`` is found. If the
         file holds the planes of a detection, a
@@ -140,13 +212,13 @@ def read_chip(file, extver=1, *, dq_ignore=None):
         if extver not in chips:
             known = ", ".join(map(str, chips))
             raise ValueError(f"{file} has no chip with extver {extver!r}; it has {known}")
-        return _read(hdus, chips[extver], dq_ignore)
+        return _read(hdus, chips[extver], dq_ignore, unit)
 
 
-def _read(hdus, chip, dq_ignore):
+def _read(hdus, chip, dq_ignore, unit):
     hdu = hdus[chip.sci]
     header = merged_header(hdus[chip.sci].header, hdus[0].header)
-    unit = unit_of(hdu.header)
+    unit = unit_of(hdu.header, unit)
     wcs = _read_wcs(hdus, hdu.header)
     if wcs is not None:
         for card in wcs_cards(header):
@@ -156,6 +228,9 @@ def _read(hdus, chip, dq_ignore):
     if flags is not None:
         bits = identify(header).unusable_bits & ~(dq_ignore or 0) if chip.is_hst else -1
         mask = (flags & bits) != 0
+    dark = overscan(header, hdu.shape) if chip.is_hst else None
+    if dark is not None:
+        mask = dark if mask is None else mask | dark
     error = None if chip.err is None else hdus[chip.err].data
     planes = {
         attribute: hdus[extension, chip.extver].data

@@ -3,6 +3,7 @@
 import os
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
@@ -12,23 +13,12 @@ from cosmiq_astro.hst.detect_chip import detect_chip
 from cosmiq_astro.hst.instruments import INSTRUMENTS
 from cosmiq_astro.hst.output import write_detections, write_dq_file
 from cosmiq_astro.hst.plan import PLAN_SETTINGS, plan_file
-from cosmiq_astro.hst.provenance import digest_file, digest_settings
+from cosmiq_astro.hst.provenance import digest_file
 from cosmiq_astro.hst.results import FileResult
+from cosmiq_astro.hst.settings import PLANE_NAMES, DetectSettings
 from cosmiq_astro.hst.waivered import as_extensions
 
-__all__ = ["PLANE_NAMES", "detect_file", "digest_of"]
-
-PLANE_NAMES = {
-    "prob": "cr_probability",
-    "std": "cr_uncertainty",
-    "ent": "cr_entropy",
-    "mi": "cr_mutual_information",
-    "draws": "cr_draws",
-}
-"""Short names of the planes that can be left out, and the attributes they stand for."""
-
-# What the result does not depend on.
-_INDIFFERENT = ("model", "device", "tile_size", "progress_bar", "overwrite", "in_place")
+__all__ = ["detect_file", "digest_of"]
 
 
 def detect_file(
@@ -51,6 +41,7 @@ def detect_file(
     readnoise=None,
     satlevel=None,
     exposure_time=None,
+    unit=None,
     device="auto",
     tile_size=None,
     precision="float32",
@@ -102,6 +93,8 @@ def detect_file(
         sampling is ``'adaptive'``.
     gain, readnoise, satlevel, exposure_time : float, optional
         Electron/adu, electron, electron, seconds; from the headers if None.
+    unit : str or `~astropy.units.Unit`, optional
+        Unit of the pixels, in place of ``BUNIT``.
     device : str, optional
         ``'auto'``, ``'cpu'``, ``'cuda'``, ``'mps'`` or any `torch.device`.
     tile_size : int, optional
@@ -140,46 +133,65 @@ def detect_file(
     >>> result.n_hits > 0
     True
     """
-    given = {name: value for name, value in locals().items() if not name.startswith("file_")}
     start = time.perf_counter()
-    unknown = set(planes) - set(PLANE_NAMES)
-    if unknown:
-        raise ValueError(f"planes can be {', '.join(PLANE_NAMES)}; got {sorted(unknown)}")
+    settings = DetectSettings(
+        model=model,
+        T=T,
+        threshold=threshold,
+        sampling=sampling,
+        seed=seed,
+        mask_growth=mask_growth,
+        clean=clean,
+        in_place=in_place,
+        extver=extver,
+        dq_bit=dq_bit,
+        dq_ignore=dq_ignore,
+        planes=planes,
+        gain=gain,
+        readnoise=readnoise,
+        satlevel=satlevel,
+        exposure_time=exposure_time,
+        unit=unit,
+        device=device,
+        tile_size=tile_size,
+        precision=precision,
+        overwrite=overwrite,
+        progress_bar=progress_bar,
+    )
     # As a user sees it: whether the output can be written is known before anything is unpacked.
-    names = plan_file(file_in, file_out, **{name: given[name] for name in PLAN_SETTINGS})
+    names = plan_file(file_in, file_out, **settings.only(PLAN_SETTINGS))
     for note in names.notes:
         warnings.warn(note, AstropyUserWarning, stacklevel=2)
     if isinstance(model, (str, os.PathLike)):
-        given["model"] = cosmiq_astro.load_model(model)
-    _warn_of_camera(names, given["model"])
+        settings = replace(settings, model=cosmiq_astro.load_model(model))
+    _warn_of_camera(names, settings.model)
     names.file_out.parent.mkdir(parents=True, exist_ok=True)
-    if seed is None:
-        # One seed for all chips: they are one exposure, seen by the same networks.
-        given["drawn_seed"] = int(np.random.default_rng().integers(2**31))
-    provenance = {
-        "CRVISRC": (digest_file(names.file_in), "SHA-256 of the input file (first 16)"),
-        "CRVIKEY": (digest_of(given), "digest of model and settings"),
-    }
+    # One seed for all chips: they are one exposure, seen by the same networks.
+    drawn = int(np.random.default_rng().integers(2**31)) if seed is None else seed
+    provenance = {"source": digest_file(names.file_in), "key": settings.digest()}
     with as_extensions(names.file_in) as near:
         plan = names
         if near != names.file_in:
-            settings = {name: given[name] for name in PLAN_SETTINGS} | {"overwrite": True}
-            plan = plan_file(near, names.file_out, **settings)
-        found = _detect(plan, given)
-        detections = [detection for detection, _ in found]
-        for detection in detections:
-            detection.cards.update(provenance)
+            as_given = settings.only(PLAN_SETTINGS) | {"overwrite": True}
+            plan = plan_file(near, names.file_out, **as_given)
+        found = [detect_chip(plan.file_in, chip, settings, seed=drawn) for chip in plan.chips]
+        results = tuple(result for _, result in found)
+        for doubt in dict.fromkeys(doubt for result in results for doubt in result.doubts):
+            chips = ", ".join(str(chip.extver) for chip in results if doubt in chip.doubts)
+            warnings.warn(f"chip {chips}: {doubt}", AstropyUserWarning, stacklevel=2)
+        detections = [replace(detection, **provenance) for detection, _ in found]
         _write(plan, detections, overwrite=overwrite or in_place)
-    cards = detections[0].cards
+    first = detections[0].found
     return FileResult(
         file_in=names.file_in,
         file_out=names.file_out,
         instrument=names.instrument.name,
-        model=given["model"].name,
-        T=cards["CRVIT"],
-        seed=cards["CRVISEED"],
-        threshold=cards["CRVITHR"],
-        chips=tuple(result for _, result in found),
+        model=settings.model.name,
+        T=first.maps.T,
+        seed=first.maps.seed,
+        threshold=first.threshold,
+        chips=results,
+        notes=names.notes,
         seconds=time.perf_counter() - start,
     )
 
@@ -198,31 +210,6 @@ def _warn_of_camera(plan, model):
         )
 
 
-def _detect(plan, given):
-    """Return what is to be written of each chip, and what is to be said of it."""
-    settings = {
-        name: given[name]
-        for name in (
-            "model",
-            "threshold",
-            "mask_growth",
-            "clean",
-            "device",
-            "tile_size",
-            "precision",
-        )
-    }
-    settings["progress_bar"] = given["progress_bar"]
-    if given["model"].method == "vi":
-        seed = given.get("drawn_seed", given["seed"])
-        settings |= {"T": given["T"], "sampling": given["sampling"], "seed": seed}
-    names = [PLANE_NAMES[name] for name in given["planes"]]
-    return [
-        detect_chip(plan.file_in, chip, settings, dq_ignore=given["dq_ignore"], names=names)
-        for chip in plan.chips
-    ]
-
-
 def digest_of(settings):
     """
     Return the digest of a call that its output's ``CRVIKEY`` holds.
@@ -238,10 +225,7 @@ def digest_of(settings):
     digest : str
         Hexadecimal, 16 digits.
     """
-    defaults = detect_file.__kwdefaults__
-    known = {name: settings.get(name, value) for name, value in defaults.items()}
-    kept = {name: value for name, value in known.items() if name not in _INDIFFERENT}
-    return digest_settings(settings["model"], kept)
+    return DetectSettings(**settings).digest()
 
 
 def _write(plan, detections, *, overwrite):

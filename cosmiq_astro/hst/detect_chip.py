@@ -5,21 +5,20 @@ import warnings
 
 import numpy as np
 from astropy import units as u
-from astropy.io import fits
-from astropy.time import Time
 from astropy.utils.exceptions import AstropyUserWarning
 
-import cosmiq_astro
+from cosmiq_astro._detection import Request, find_cosmic_rays
+from cosmiq_astro._result import dress
 from cosmiq_astro.hst.chips import read_chip
 from cosmiq_astro.hst.output import ChipDetection
 from cosmiq_astro.hst.results import ChipResult
-from cosmiq_astro.nddata import PLANES, CosmicRayCCDData
+from cosmiq_astro.nddata import PLANES
 from cosmiq_astro.preprocess import estimate_statistics
 
 __all__ = ["detect_chip"]
 
 
-def detect_chip(file, chip_plan, settings, *, dq_ignore, names):
+def detect_chip(file, chip_plan, settings, *, seed):
     """
     Find the cosmic rays on one chip.
 
@@ -29,13 +28,10 @@ def detect_chip(file, chip_plan, settings, *, dq_ignore, names):
         The file that it is in.
     chip_plan : `~cosmiq_astro.hst.ChipPlan`
         How it was read out.
-    settings : dict
-        What `~cosmiq_astro.cosmicray_vi` or `~cosmiq_astro.cosmicray_unet`
-        are called with.
-    dq_ignore : int or None
-        Data-quality bits that shall not mask a pixel.
-    names : sequence of str
-        Planes to keep beside the mask, by attribute.
+    settings : `~cosmiq_astro.hst.settings.DetectSettings`
+        What `detect_file` was asked for, with the model loaded.
+    seed : int
+        Of the draws, the same for all chips.
 
     Returns
     -------
@@ -46,73 +42,50 @@ def detect_chip(file, chip_plan, settings, *, dq_ignore, names):
     """
     start = time.perf_counter()
     extver = chip_plan.chip.extver
-    ccd = _read_afresh(file, extver, dq_ignore)
+    ccd = read_chip(file, extver, dq_ignore=settings.dq_ignore, unit=settings.unit)
     known = chip_plan.readout
     _warn_if_sky_subtracted(ccd, extver, known.readnoise)
-    verb = cosmiq_astro.cosmicray_vi
-    if settings["model"].method == "unet":
-        verb = cosmiq_astro.cosmicray_unet
-    out = verb(
-        ccd,
+    request = Request(
         gain=known.gain,
         readnoise=known.readnoise,
         satlevel=known.satlevel,
         exposure_time=chip_plan.exposure_time,
-        **settings,
+        threshold=settings.threshold,
+        mask_growth=settings.mask_growth,
+        clean=settings.clean,
     )
-    usable = np.isfinite(ccd.data)
-    if ccd.mask is not None:
-        usable &= ~ccd.mask
-    n_pixels = int(usable.sum())
-    rate = _hit_rate(out.meta["CRVINHIT"], n_pixels, chip_plan)
-    cards = _cards(out.meta, chip_plan.dq_bit, settings, rate)
-    found = ChipDetection(
+    method = settings.model.method
+    call = {"progress_bar": settings.progress_bar}
+    if method == "vi":
+        call |= {"T": settings.T, "sampling": settings.sampling, "seed": seed}
+    found = find_cosmic_rays(
+        ccd, settings.model, request, method=method, hardware=settings.hardware(), call=call
+    )
+    out = dress(ccd, found, clean=settings.clean, add_keyword=False)
+    n_pixels = int(found.maps.usable.sum())
+    rate = _hit_rate(found.n_hits, n_pixels, chip_plan)
+    detection = ChipDetection(
         chip=chip_plan.chip,
         planes={
             PLANES[name]: getattr(out, name)
-            for name in ("cr_mask", *names)
+            for name in settings.attributes()
             if getattr(out, name) is not None
         },
-        cards=cards,
-        history=(
-            f"cosmiq_astro {cards['CRVIVERS']} {Time.now().isot[:19]}: cosmic rays of "
-            f"{'SCI' if chip_plan.chip.is_hst else 'the image'},{extver} by {cards['CRVIMODL']}, "
-            f"T={cards['CRVIT']}, seed {cards['CRVISEED']}, threshold {cards['CRVITHR']:g}"
-        ),
+        found=found,
+        settings=settings,
+        hit_rate=rate,
         dq_bit=chip_plan.dq_bit,
-        data=out.data if settings["clean"] is not None else None,
+        data=out.data if settings.clean is not None else None,
     )
-    return found, ChipResult(
+    return detection, ChipResult(
         extver=extver,
         n_pixels=n_pixels,
-        n_pixels_flagged=cards["CRVINPIX"],
-        n_hits=cards["CRVINHIT"],
+        n_pixels_flagged=int(found.cr_mask.sum()),
+        n_hits=found.n_hits,
         hit_rate=rate,
+        doubts=found.doubts,
         seconds=time.perf_counter() - start,
     )
-
-
-def _read_afresh(file, extver, dq_ignore):
-    """Read a chip as if nothing had been found on it before."""
-    ccd = read_chip(file, extver, dq_ignore=dq_ignore)
-    if isinstance(ccd, CosmicRayCCDData):
-        for keyword in [keyword for keyword in ccd.meta if keyword.startswith("CRVI")]:
-            ccd.meta.remove(keyword)
-        # Masked pixels are never flagged: taking the hits off restores the mask as it was.
-        if ccd.cr_mask is not None:
-            ccd.mask = ccd.mask & ~ccd.cr_mask
-    return ccd
-
-
-def _cards(meta, dq_bit, settings, rate):
-    cards = fits.Header([card for card in meta.cards if card.keyword.startswith("CRVI")])
-    cards["CRVIDQ"] = (dq_bit or 0, "DQ bit set on flagged pixels")
-    cards["CRVIGROW"] = (settings["mask_growth"], "radius the mask was grown by (pixels)")
-    if settings["clean"] is not None:
-        cards["CRVICLN"] = (settings["clean"], "how flagged pixels were replaced")
-    if rate is not None:
-        cards["CRVIRATE"] = (float(f"{rate.value:.4g}"), "hits per cm2 and second")
-    return cards
 
 
 def _hit_rate(n_hits, n_pixels, chip_plan):

@@ -10,6 +10,8 @@ from astropy.io.fits.card import Undefined
 __all__ = ["merged_header", "number", "unit_of", "wcs_cards"]
 
 _UNITS = {
+    "E": u.electron,
+    "E-": u.electron,
     "ELECTRON": u.electron,
     "ELECTRONS": u.electron,
     "COUNT": u.adu,
@@ -17,6 +19,7 @@ _UNITS = {
     "DN": u.adu,
     "ADU": u.adu,
 }
+_PER_SECOND = re.compile(r"(.*?)(/S|/SEC|/SECOND|\.?S-1|\.?S\^-1|S\*\*-1)?", re.DOTALL)
 _STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK|CHECKSUM"
     r"|DATASUM|EXTNAME|EXTVER|EXTLEVEL|INHERIT|NEXTEND|BUNIT|NPIX\d|PIXVALUE|END"
@@ -98,7 +101,7 @@ def number(header, keyword, default=None):
     return value
 
 
-def unit_of(header):
+def unit_of(header, unit=None):
     """
     Tell the unit of an image.
 
@@ -106,6 +109,8 @@ def unit_of(header):
     ----------
     header : `~astropy.io.fits.Header`
         Of the image.
+    unit : str or `~astropy.units.Unit`, optional
+        What the user says it is.
 
     Returns
     -------
@@ -115,16 +120,17 @@ def unit_of(header):
     Raises
     ------
     ValueError
-        If ``BUNIT`` is not a unit.
+        If it is not a unit.
     """
-    text = str(header.get("BUNIT", "")).strip()
-    name, _, per = text.upper().replace(" ", "").partition("/")
-    if name in _UNITS and per in ("", "S", "SEC", "SECOND"):
+    source = "BUNIT" if unit is None else "unit"
+    text = str(header.get("BUNIT", "") if unit is None else unit).strip()
+    name, per = _PER_SECOND.fullmatch(text.upper().replace(" ", "")).groups()
+    if name in _UNITS:
         return _UNITS[name] / u.s if per else _UNITS[name]
     try:
         return u.Unit(text) if text else u.adu
     except ValueError as error:
         raise ValueError(
-            f"BUNIT is {text!r}, which is not understood; it must be ELECTRONS, COUNTS, DN or ADU, "
-            "or one of these per second (/S)"
+            f"{source} is {text!r}, which is not understood; it must be ELECTRONS, COUNTS, DN or "
+            "ADU, or one of these per second (/S); give unit in its place"
         ) from error

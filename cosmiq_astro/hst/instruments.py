@@ -3,12 +3,17 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 from astropy import units as u
 
 from cosmiq_astro.hst.headers import number
 
 __all__ = ["INSTRUMENTS", "Instrument", "Readout", "identify", "readout"]
 
+GAIN_CARDS = ("EGAIN", "GAIN")
+"""Cards that hold the gain, electron/adu, of cameras not known here."""
+
+_LARGEST_GAIN = 30  # of what is no setting of an amplifier
 _CR_BITS = 4096 | 8192 | 16384
 _AMPLIFIERS = {1: "AB", 2: "CD"}  # by CCDCHIP, ACS/WFC and WFC3/UVIS alike
 
@@ -36,6 +41,9 @@ class Instrument:
         Electrons that a pixel holds.
     largest_count : float
         Last count of the analogue-to-digital converter that is used, DN.
+    exposed : tuple of int or None
+        Rows and columns that light falls on, of those of a raw frame; None if
+        more than their place has to be known.
     """
 
     name: str
@@ -46,6 +54,7 @@ class Instrument:
     pixel_size: u.Quantity | None = None
     full_well: float = math.inf
     largest_count: float = 65535
+    exposed: tuple | None = None
 
 
 @dataclass(frozen=True)
@@ -79,8 +88,20 @@ _ACS_UNUSABLE = 1 | 2 | 4 | 8 | 128 | 512
 INSTRUMENTS = {
     row.name: row
     for row in (
-        Instrument("ACS/WFC", _ACS_UNUSABLE, pixel_size=15 * u.um, full_well=84700),
-        Instrument("ACS/HRC", _ACS_UNUSABLE, pixel_size=21 * u.um, full_well=155000),
+        Instrument(
+            "ACS/WFC",
+            _ACS_UNUSABLE,
+            pixel_size=15 * u.um,
+            full_well=84700,
+            exposed=(2048, 4096),
+        ),
+        Instrument(
+            "ACS/HRC",
+            _ACS_UNUSABLE,
+            pixel_size=21 * u.um,
+            full_well=155000,
+            exposed=(1024, 1024),
+        ),
         Instrument("WFC3/UVIS", _ACS_UNUSABLE, pixel_size=15 * u.um, full_well=72000),
         # Reed-Solomon, reference defect, camera defect, missing, bad, whole chip masked.
         Instrument(
@@ -97,6 +118,7 @@ INSTRUMENTS = {
             pixel_size=21 * u.um,
             full_well=128000,
             largest_count=33000,
+            exposed=(1024, 1024),
         ),
     )
 }
@@ -155,7 +177,9 @@ def readout(header):
     gain. ACS and WFC3 give them by amplifier: the mean over those that read
     the chip. The read noise of a sum of ``NCOMBINE`` exposures grows with
     its square root; for raw and for drizzled frames it is left out, because
-    their pixels' noise does not follow from their level.
+    their pixels' noise does not follow from their level. Of a camera not known
+    here the gain is ``EGAIN`` or ``GAIN``, if that is at most 30, and nothing
+    else is taken.
 
     Parameters
     ----------
@@ -170,7 +194,8 @@ def readout(header):
     """
     instrument = identify(header)
     if instrument is _UNKNOWN:
-        return Readout()
+        gains = (header.get(name) for name in GAIN_CARDS)
+        return Readout(gain=next((float(gain) for gain in gains if _is_gain(gain)), None))
     if instrument.name == "WFPC2":
         key = (header.get("DETECTOR"), round(number(header, "ATODGAIN", 0)))
         gain, readnoise = _WFPC2_READOUT.get(key, (None, None))
@@ -189,6 +214,40 @@ def readout(header):
     if gain:
         satlevel = min(satlevel, gain * instrument.largest_count)
     return Readout(gain or None, readnoise, satlevel)
+
+
+def _is_gain(value):
+    """Tell a gain from the setting of an amplifier, or from nonsense."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and 0 < value <= _LARGEST_GAIN
+
+
+def overscan(header, shape):
+    """
+    Tell which pixels of a raw frame no light falls on: the step to them looks like a hit.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header`
+        The merged header; ``LTV1`` and ``LTV2`` say where the detector begins.
+    shape : tuple of int
+        Of the image.
+
+    Returns
+    -------
+    mask : ndarray of bool or None
+        None if the frame is not raw, or it is not known where they are.
+    """
+    exposed = identify(header).exposed
+    if not is_raw(header) or exposed is None or number(header, "LTM1_1", 1) != 1:
+        return None
+    mask = np.ones(shape, dtype=bool)
+    first = (round(number(header, name, 0)) for name in ("LTV2", "LTV1"))
+    # A negative one is that of a part of the detector.
+    mask[tuple(slice(max(k, 0), max(k + n, 0)) for k, n in zip(first, exposed, strict=True))] = (
+        False
+    )
+    return mask if mask.any() else None
 
 
 def is_raw(header):

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from astropy.io import fits
+from astropy.time import Time
 
+from cosmiq_astro import __version__
 from cosmiq_astro._io import atomic_write, readable
+from cosmiq_astro._result import cards_of
 from cosmiq_astro.hst.headers import wcs_cards
 from cosmiq_astro.nddata import PLANES
 
@@ -36,22 +39,50 @@ class ChipDetection:
         Where it lies in the input file.
     planes : dict
         Arrays by extension name; ``CRVIMASK`` is always there.
-    cards : `~astropy.io.fits.Header`
-        For the image's header.
-    history : str
-        For the primary header.
+    found : `~cosmiq_astro._detection.Detection`
+        Model, counts, threshold: for the headers.
+    settings : `~cosmiq_astro.hst.settings.DetectSettings`
+        How it was asked for.
+    hit_rate : `~astropy.units.Quantity` or None
+        Hits per area and time.
     dq_bit : int or None
         Bit to set on the flagged pixels.
     data : ndarray or None
         New pixels of the image, if it was cleaned.
+    source, key : str
+        Digests of the input file, and of model and settings.
     """
 
     chip: object
     planes: dict = field(repr=False)
-    cards: fits.Header = field(repr=False)
-    history: str
+    found: object = field(repr=False)
+    settings: object = field(repr=False)
+    hit_rate: object
     dq_bit: int | None
     data: np.ndarray | None = field(default=None, repr=False)
+    source: str = ""
+    key: str = ""
+
+    def cards(self):
+        """Return what is to be noted in the image's header, value and comment by keyword."""
+        settings = self.settings
+        cards = cards_of(self.found, clean=settings.clean)
+        cards["CRVIDQ"] = (self.dq_bit or 0, "DQ bit set on flagged pixels")
+        cards["CRVIGROW"] = (settings.mask_growth, "radius the mask was grown by (pixels)")
+        if self.hit_rate is not None:
+            cards["CRVIRATE"] = (float(f"{self.hit_rate.value:.4g}"), "hits per cm2 and second")
+        cards["CRVISRC"] = (self.source, "SHA-256 of the input file (first 16)")
+        cards["CRVIKEY"] = (self.key, "digest of model and settings")
+        return cards
+
+    def history(self):
+        """Return a line for the primary header."""
+        found, chip = self.found, self.chip
+        return (
+            f"cosmiq_astro {__version__} {Time.now().isot[:19]}: cosmic rays of "
+            f"{'SCI' if chip.is_hst else 'the image'},{chip.extver} by {found.model.name}, "
+            f"T={found.maps.T}, seed {found.maps.seed}, threshold {found.threshold:g}"
+        )
 
 
 def write_detections(file_in, file_out, detections, *, overwrite=False):
@@ -137,13 +168,13 @@ def _assemble(pixels, stored, detections):
         chip = detection.chip
         if detection.data is not None:
             out[chip.sci] = _with_data(pixels[chip.sci], detection.data, primary=chip.sci == 0)
-        if chip.dq is not None and chip.dq_file is None:
+        if chip.dq is not None and chip.dq_file is None and (chip.is_hst or _is_mask(pixels, chip)):
             out[chip.dq] = _flagged(pixels, pixels[chip.dq], detection) or out[chip.dq]
         header = out[chip.sci].header
         for keyword in [keyword for keyword in header if keyword.startswith("CRVI")]:
             header.remove(keyword)
-        header.extend(detection.cards, end=True)
-        out[0].header["HISTORY"] = detection.history
+        header.update(detection.cards())
+        out[0].header["HISTORY"] = detection.history()
     kept = [hdu for hdu in out.values() if (hdu.name, hdu.ver) not in replaced]
     last = max(
         number
@@ -152,6 +183,11 @@ def _assemble(pixels, stored, detections):
     )
     kept[last + 1 : last + 1] = _new_hdus(pixels, detections)
     return fits.HDUList(kept)
+
+
+def _is_mask(pixels, chip):
+    """Tell whether a simple image has a mask that takes the hits, as `CCDData` knows it."""
+    return chip.dq is not None and pixels[chip.dq].name == "MASK"
 
 
 def _flagged(pixels, dq, detection):
@@ -192,9 +228,11 @@ def _with_data(hdu, data, dtype=None, *, primary=False):
 def _new_hdus(pixels, detections):
     for detection in detections:
         chip = detection.chip
-        if not chip.is_hst and chip.dq is None:
-            mask = detection.planes["CRVIMASK"].astype(np.uint8)
-            yield fits.ImageHDU(mask, name="MASK")
+        if not (chip.is_hst or _is_mask(pixels, chip)):
+            mask = detection.planes["CRVIMASK"]
+            if chip.dq is not None:
+                mask = mask | (pixels[chip.dq].data != 0)
+            yield fits.ImageHDU(mask.astype(np.uint8), name="MASK", ver=chip.extver)
         for name, plane in detection.planes.items():
             header = fits.Header(wcs_cards(pixels[chip.sci].header))
             header["EXTNAME"] = (name, _PLANES[name])

@@ -9,9 +9,10 @@ from astropy import units as u
 from astropy.io import fits
 
 from cosmiq_astro._io import check_run, readable, refuse_existing
-from cosmiq_astro.hst.chips import Chip, find_chips
+from cosmiq_astro.hst.chips import Chip, find_chips, left_out
 from cosmiq_astro.hst.headers import merged_header, number, unit_of
 from cosmiq_astro.hst.instruments import (
+    GAIN_CARDS,
     INSTRUMENTS,
     Instrument,
     Readout,
@@ -32,7 +33,8 @@ __all__ = [
 ]
 
 PLAN_SETTINGS = (
-    "in_place", "extver", "dq_bit", "gain", "readnoise", "satlevel", "exposure_time", "overwrite",
+    "in_place", "extver", "dq_bit", "gain", "readnoise", "satlevel", "exposure_time", "unit",
+    "overwrite",
 )  # fmt: skip
 """Settings of `detect_file` that decide on the plan."""
 
@@ -117,6 +119,7 @@ def plan_file(
     readnoise=None,
     satlevel=None,
     exposure_time=None,
+    unit=None,
     overwrite=False,
 ):
     """
@@ -124,7 +127,8 @@ def plan_file(
 
     Parameters
     ----------
-    file_in, file_out, in_place, extver, dq_bit, gain, readnoise, satlevel, exposure_time, overwrite
+    file_in, file_out, in_place, extver, dq_bit, gain, readnoise, satlevel, exposure_time, unit,
+    overwrite
         As for `detect_file`.
 
     Returns
@@ -172,11 +176,16 @@ def plan_file(
         dq_bit = _check_bit(dq_bit, instrument, chips[0].is_hst)
         for chip in chips:
             _refuse_processed(file_in, hdus, chip, overwrite)
-        notes = list(_notes(headers[0], instrument, dq_bit)) if chips[0].is_hst else []
+        notes = [*left_out(hdus, chips)]
+        if chips[0].is_hst:
+            notes += _notes(headers[0], instrument, dq_bit)
+        units = [unit_of(hdus[chip.sci].header, unit) for chip in chips]
         plans = tuple(
-            _plan_chip(hdus, chip, header, given, dq_bit, notes)
-            for chip, header in zip(chips, headers, strict=True)
+            _plan_chip(hdus, chip, header, unit, given, dq_bit, notes)
+            for chip, header, unit in zip(chips, headers, units, strict=True)
         )
+        if not chips[0].is_hst:
+            notes += _gain_notes(plans, gain)
     has_dq_out = chips[0].dq_file is not None and plans[0].dq_bit and len(outputs) > 1
     dq_out = outputs[1] if has_dq_out else None
     return FilePlan(file_in, file_out, dq_out, instrument, plans, tuple(dict.fromkeys(notes)))
@@ -256,11 +265,10 @@ def _refuse_processed(file_in, hdus, chip, overwrite):
         )
 
 
-def _plan_chip(hdus, chip, header, given, dq_bit, notes):
+def _plan_chip(hdus, chip, header, unit, given, dq_bit, notes):
     hdu = hdus[chip.sci]
     if len(hdu.shape) != 2:
         raise ValueError(f"SCI,{chip.extver} has shape {hdu.shape}; it must have two dimensions")
-    unit = unit_of(hdu.header)
     known = {**vars(readout(header)), "exposure_time": _exposure_time(header, unit, notes)}
     for name, value in known.items():
         if given[name] is None and value is not None and not _is_believed(name, value):
@@ -271,8 +279,8 @@ def _plan_chip(hdus, chip, header, given, dq_bit, notes):
     gain = known["gain"] if needs_gain else given["gain"]
     if needs_gain and gain is None:
         raise ValueError(
-            f"the image is in {unit} and its headers do not tell the gain: give gain, in electrons "
-            f"per {u.adu} (1 if the pixels are electrons)"
+            f"the image is in {unit} and its headers do not tell the gain{_doubted_gain(header)}: "
+            f"give gain, in electrons per {u.adu} (1 if the pixels are electrons)"
         )
     instrument = identify(header)
     area = None
@@ -307,6 +315,20 @@ def _is_believed(name, value):
     low, high = _BELIEVED[name]
     value = getattr(value, "value", value)
     return not isinstance(value, (int, float)) or (math.isfinite(value) and low <= value <= high)
+
+
+def _doubted_gain(header):
+    said = [f"{name} is {header[name]!r}" for name in GAIN_CARDS if name in header]
+    return f" ({', '.join(said)}: no electrons per count)" if said else ""
+
+
+def _gain_notes(plans, given):
+    gain = plans[0].readout.gain
+    if given is None and gain is not None:
+        yield (
+            f"the gain, {gain:g} electrons per {u.adu}, is that of the header "
+            f"({' or '.join(GAIN_CARDS)}); if it is another one, give gain"
+        )
 
 
 def _check_bit(dq_bit, instrument, is_hst):

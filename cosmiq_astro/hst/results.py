@@ -26,6 +26,9 @@ class ChipResult:
     hit_rate : `~astropy.units.Quantity` or None
         Hits per area searched and exposure time, cm⁻² s⁻¹; None if the
         pixel size or the exposure time is unknown.
+    doubts : tuple of str
+        Why the probabilities need not be right: stars, hits, noise or settings
+        unlike those that the model knows. Empty for a familiar exposure.
     seconds : float
         Time taken.
     """
@@ -35,6 +38,7 @@ class ChipResult:
     n_pixels_flagged: int
     n_hits: int
     hit_rate: u.Quantity | None
+    doubts: tuple
     seconds: float
 
 
@@ -59,6 +63,8 @@ class FileResult:
         Probability from which a pixel was flagged.
     chips : tuple of `ChipResult`
         One per chip.
+    notes : tuple of str
+        What speaks against the input, or must be known to use the output.
     seconds : float
         Time taken, reading and writing included.
     """
@@ -71,7 +77,13 @@ class FileResult:
     seed: int
     threshold: float
     chips: tuple = field(repr=False)
+    notes: tuple
     seconds: float
+
+    @property
+    def doubts(self):
+        """Why the probabilities need not be right, of all chips, each once."""
+        return tuple(dict.fromkeys(doubt for chip in self.chips for doubt in chip.doubts))
 
     @property
     def n_pixels_flagged(self):

@@ -225,7 +225,10 @@ def _read_config(folder):
             config
         )
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"{path} is not a model's configuration: {error}") from error
+        raise ValueError(
+            f"{path} is not a model's configuration: {error}; if another version of cosmiq_astro "
+            "wrote it, load it with that version, or train the model again"
+        ) from error
     if missing:
         raise ValueError(f"{path} lacks {', '.join(sorted(missing))}")
     for name in ("name", "version", "instrument"):

@@ -10,7 +10,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from numpy.testing import assert_allclose, assert_array_equal
 
 from cosmiq_astro import CosmicRayCCDData
-from cosmiq_astro.hst import find_chips, read_chip
+from cosmiq_astro.hst import detect_file, find_chips, plan_file, read_chip
 
 
 @pytest.mark.parametrize("extver", [1, 2])
@@ -179,3 +179,114 @@ def test_broken_coordinates_are_left_out(make_file):
         hdus["SCI", 1].header["CTYPE2"] = "PIXEL"
     with pytest.warns(AstropyUserWarning, match="coordinates are left out, since .* celestial"):
         assert read_chip(file, 1).wcs is None
+
+
+def ground_file(path, images, *, masks=(), extra=()):
+    """Write images without a SCI among them, as a camera of several chips does."""
+    hdus = [fits.PrimaryHDU(header=fits.Header({"GAIN": 2.0, "EXPTIME": 60.0}))]
+    for number, image in enumerate(images, start=1):
+        hdus.append(fits.ImageHDU(image, name=f"CCD{number}"))
+    for number, mask in enumerate(masks, start=1):
+        hdus.append(fits.ImageHDU(mask, name=f"BPM{number}"))
+    hdus += [fits.ImageHDU(data, name=name) for name, data in extra]
+    fits.HDUList(hdus).writeto(path)
+    return path
+
+
+def test_all_images_of_a_ground_file_are_searched(make_image, lively_vi, tmp_path):
+    bad = np.zeros((2, 40, 56), np.int16)
+    bad[0, 3, 4], bad[1, 7, 8] = 2, 64
+    images = [make_image(1), make_image(2)]
+    extra = [("WEIGHT1", images[0]), ("GUIDER", np.ones((9, 9), "f4"))]
+    file = ground_file(tmp_path / "night.fits", images, masks=bad, extra=extra)
+    plan = plan_file(file)
+    assert [chip.chip.extver for chip in plan.chips] == [1, 2]
+    assert plan.chips[0].readout.gain == 2
+    assert "WEIGHT1 (HDU 5, shape (40, 56)), GUIDER (HDU 6, shape (9, 9))" in plan.notes[0]
+    assert "the gain, 2 electrons per adu, is that of the header" in plan.notes[1]
+    np.testing.assert_array_equal(read_chip(file, 1).mask, bad[0] != 0)
+    np.testing.assert_array_equal(read_chip(file, 2).mask, bad[1] != 0)
+    with pytest.warns(AstropyUserWarning) as caught:
+        out = detect_file(file, model=lively_vi, T=2, seed=1).file_out
+    assert {plan.notes[0], plan.notes[1]} <= {str(warning.message) for warning in caught}
+    with fits.open(out) as hdus:
+        for extver in (1, 2):
+            hits = hdus["CRVIMASK", extver].data != 0
+            assert hits.any()
+            np.testing.assert_array_equal(hdus[f"BPM{extver}"].data, bad[extver - 1])
+            expected = hits | (bad[extver - 1] != 0)
+            np.testing.assert_array_equal(hdus["MASK", extver].data != 0, expected)
+    again = read_chip(out, 2)
+    np.testing.assert_array_equal(again.mask & ~again.cr_mask, bad[1] != 0)
+
+
+@pytest.mark.parametrize("name", ["MASK", "BPM", "DQ"])
+def test_masks_of_simple_images_by_name(tmp_path, name):
+    mask = np.zeros((9, 8), np.uint8)
+    mask[2, 3] = 4
+    hdus = [fits.PrimaryHDU(np.ones((9, 8))), fits.ImageHDU(mask, name=name)]
+    fits.HDUList(hdus).writeto(tmp_path / "a.fits")
+    ccd = read_chip(tmp_path / "a.fits")
+    np.testing.assert_array_equal(ccd.mask, mask != 0)
+    assert not plan_file(tmp_path / "a.fits", gain=1).notes
+
+
+@pytest.mark.parametrize(
+    ("cards", "message"),
+    [
+        ({}, "do not tell the gain: give"),
+        ({"GAIN": 120.0}, r"gain \(GAIN is 120.0: no electrons per count\)"),
+        ({"GAIN": -1.0}, r"gain \(GAIN is -1.0"),
+        ({"GAIN": "high"}, r"gain \(GAIN is 'high'"),
+    ],
+)
+def test_why_a_gain_is_not_believed(tmp_path, cards, message):
+    fits.PrimaryHDU(np.ones((9, 8)), fits.Header(cards)).writeto(tmp_path / "a.fits")
+    with pytest.raises(ValueError, match=message):
+        plan_file(tmp_path / "a.fits")
+
+
+def test_egain_comes_before_a_setting(tmp_path):
+    header = fits.Header({"GAIN": 120, "EGAIN": 0.8})
+    fits.PrimaryHDU(np.ones((9, 8)), header).writeto(tmp_path / "a.fits")
+    assert plan_file(tmp_path / "a.fits").chips[0].readout.gain == 0.8
+    assert plan_file(tmp_path / "a.fits", gain=3.0).chips[0].readout.gain == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        ("e-", "electron"), ("e", "electron"), ("e-/s", "electron/s"), ("e/s", "electron/s"),
+        ("electron s-1", "electron/s"), ("Electrons/sec", "electron/s"), ("DN", "adu"),
+        ("dn/s", "adu/s"), ("counts", "adu"), ("electron s**-1", "electron/s"),
+    ],
+)  # fmt: skip
+def test_plain_names_of_units(tmp_path, text, unit):
+    header = fits.Header({"BUNIT": text, "EXPTIME": 9.0, "GAIN": 1.5})
+    fits.PrimaryHDU(np.ones((9, 8)), header).writeto(tmp_path / "a.fits")
+    assert read_chip(tmp_path / "a.fits").unit == u.Unit(unit)
+    assert plan_file(tmp_path / "a.fits").chips[0].unit == u.Unit(unit)
+    for given in ("electron", u.electron):
+        assert read_chip(tmp_path / "a.fits", unit=given).unit == u.electron
+        assert plan_file(tmp_path / "a.fits", unit=given).chips[0].unit == u.electron
+
+
+@pytest.mark.parametrize(
+    ("instrument", "shape", "first"),
+    [
+        ({"INSTRUME": "ACS", "DETECTOR": "HRC"}, (1044, 1062), (0, 19)),
+        ({"INSTRUME": "STIS", "DETECTOR": "CCD"}, (1044, 1062), (20, 19)),
+    ],
+)
+def test_the_overscan_of_raw_frames_is_masked(tmp_path, instrument, shape, first):
+    primary = fits.PrimaryHDU(header=fits.Header(instrument | {"BLEVCORR": "PERFORM"}))
+    sci = fits.ImageHDU(np.ones(shape, "f4"), name="SCI")
+    sci.header["LTV2"], sci.header["LTV1"] = map(float, first)
+    fits.HDUList([primary, sci]).writeto(tmp_path / "raw.fits")
+    mask = read_chip(tmp_path / "raw.fits").mask
+    y, x = first
+    assert not mask[y : y + 1024, x : x + 1024].any()
+    assert mask.sum() == mask.size - 1024**2
+    primary.header["BLEVCORR"] = "COMPLETE"
+    fits.HDUList([primary, sci]).writeto(tmp_path / "flt.fits")
+    assert read_chip(tmp_path / "flt.fits").mask is None

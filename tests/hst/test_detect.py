@@ -545,9 +545,22 @@ def test_hits_unlike_those_trained_on_are_told_chip_by_chip(make_file, make_imag
     model = ca.load_model("acs-wfc-unet")
     far = dataclasses.replace(model.known_hits, mean=model.known_hits.mean + 5)
     far = dataclasses.replace(model, known_hits=far)
-    result = detect_file(make_file(images=images), model=far)
+    with pytest.warns(AstropyUserWarning, match=r"chip \d: what was found is unlike") as caught:
+        result = detect_file(make_file(images=images), model=far)
+    assert {warning.filename for warning in caught} == {__file__}
+    assert all(len(chip.doubts) == 1 for chip in result.chips)
+    assert set(result.doubts) == {doubt for chip in result.chips for doubt in chip.doubts}
     with fits.open(result.file_out) as hdus:
-        assert all(hdus["SCI", version].header["CRVINOV"] > 1 for version in (1, 2))
+        for version in (1, 2):
+            assert hdus["SCI", version].header["CRVINOV"] > 1
+            assert hdus["SCI", version].header["CRVIFAM"] is False
+
+
+def test_a_doubt_of_both_chips_is_told_once(make_file, lively_vi):
+    model = dataclasses.replace(lively_vi, ranges={"exposure_time": (1, 9)})
+    with pytest.warns(AstropyUserWarning, match="chip 1, 2: exposure_time is 500") as caught:
+        detect_file(make_file(), model=model, T=2, seed=1)
+    assert sum("exposure_time" in str(warning.message) for warning in caught) == 1
 
 
 @pytest.mark.filterwarnings("ignore:this processor does not compute with bfloat16")

@@ -162,3 +162,13 @@ def test_everybody_may_read_a_model_who_may_read_its_card(tiny_vi, tmp_path):
     folder = save_model(tiny_vi, tmp_path / "model", card="")
     modes = {path.stat().st_mode for path in folder.iterdir()}
     assert len(modes) == 1
+
+
+def test_settings_of_another_version_come_with_a_cure(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["network"]["attention"] = True
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        ValueError, match=r"'attention'.*; if another version of cosmiq_astro wrote"
+    ):
+        load_model(folder)

@@ -1,0 +1,143 @@
+"""The detection that `cosmicray_vi`, `cosmicray_unet` and `hst.detect_file` have in common."""
+
+from dataclasses import dataclass, field
+from numbers import Real
+
+import numpy as np
+import scipy
+
+from cosmiq_astro._exposure import own_mask, seconds_of
+from cosmiq_astro.cleaning import CLEAN_METHODS, grow_mask
+from cosmiq_astro.detector import CosmicRayDetector, CosmicRayMaps
+from cosmiq_astro.familiarity.verdict import doubts
+from cosmiq_astro.models.model import Model
+from cosmiq_astro.units import electrons_per_unit, to_electrons
+
+__all__ = ["Detection", "Request", "find_cosmic_rays"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """
+    What is known of an exposure, and what shall be made of the probabilities.
+
+    Attributes
+    ----------
+    gain, readnoise, satlevel, exposure_time, threshold, mask_growth, clean
+        As for `~cosmiq_astro.cosmicray_vi`.
+    """
+
+    gain: object = None
+    readnoise: object = None
+    satlevel: object = None
+    exposure_time: object = None
+    threshold: float | None = None
+    mask_growth: int = 0
+    clean: str | None = None
+
+    def __post_init__(self):
+        if self.threshold is not None and not (
+            isinstance(self.threshold, Real) and 0 < self.threshold < 1
+        ):
+            raise ValueError(f"threshold must be in (0, 1), got {self.threshold!r}")
+        growth = self.mask_growth
+        is_whole = isinstance(growth, (int, np.integer)) and not isinstance(growth, bool)
+        if not is_whole or growth < 0:
+            raise ValueError(f"mask_growth must be an integer, 0 or more, got {growth!r}")
+        if self.clean is not None and self.clean not in CLEAN_METHODS:
+            raise ValueError(
+                f"clean must be None or one of {', '.join(CLEAN_METHODS)}, got {self.clean!r}"
+            )
+
+
+@dataclass(frozen=True)
+class Detection:
+    """
+    What was found on an exposure.
+
+    Attributes
+    ----------
+    cr_mask : ndarray of bool
+        Pixels flagged.
+    mask : ndarray of bool or None
+        The exposure's own mask, without the hits of an earlier detection.
+    maps : `~cosmiq_astro.CosmicRayMaps`
+        The planes.
+    model : `~cosmiq_astro.models.model.Model`
+        By which.
+    threshold : float
+        Probability from which a pixel was flagged.
+    n_hits : int
+        Groups of flagged pixels that touch.
+    doubts : tuple of str
+        Why the probabilities need not be right, a sentence each.
+    """
+
+    cr_mask: np.ndarray = field(repr=False)
+    mask: np.ndarray | None = field(repr=False)
+    maps: CosmicRayMaps
+    model: Model
+    threshold: float
+    n_hits: int
+    doubts: tuple
+
+
+def find_cosmic_rays(frame, model, request, *, method, hardware, call):
+    """
+    Check, convert, detect.
+
+    Parameters
+    ----------
+    frame : `~astropy.nddata.CCDData` or what `~cosmiq_astro._exposure.coerce` returns
+        The exposure.
+    model : str, path-like or Model
+        As for `~cosmiq_astro.cosmicray_vi`.
+    request : `Request`
+        What is known, and what is wanted.
+    method : {'vi', 'unet'}
+        That the model must be of.
+    hardware : dict
+        Keyword arguments of `~cosmiq_astro.CosmicRayDetector`.
+    call : dict
+        Keyword arguments of its call: draws, seed, progress bar.
+
+    Returns
+    -------
+    detection : `Detection`
+        What was found.
+
+    Raises
+    ------
+    ValueError
+        If a unit or a setting cannot be used, or the model is of the other method.
+    """
+    time = request.exposure_time
+    if time is None:
+        time = frame.meta.get("EXPTIME")
+    factor = electrons_per_unit(frame.unit, gain=request.gain, exposure_time=time)
+    levels = {
+        name: to_electrons(name, getattr(request, name), gain=request.gain)
+        for name in ("readnoise", "satlevel")
+    }
+    detector = CosmicRayDetector(model, **hardware)
+    model = detector.model
+    if model.method != method:
+        other = {"vi": "cosmicray_unet", "unet": "cosmicray_vi"}[method]
+        raise ValueError(f"model {model.name!r} is of method {model.method!r}; use {other} for it")
+    mask = own_mask(frame)
+    maps = detector(frame.data if factor == 1 else frame.data * factor, mask, **levels, **call)
+    threshold = model.threshold if request.threshold is None else request.threshold
+    # NaN compares False: pixels that were not finite are never flagged.
+    cr_mask = (maps.probability >= threshold) & maps.usable
+    cr_mask = grow_mask(cr_mask, request.mask_growth, mask=~maps.usable)
+    labels, n_hits = scipy.ndimage.label(cr_mask, structure=np.ones((3, 3)))
+    known = {"exposure_time": seconds_of(time), "readnoise": levels["readnoise"]}
+    return Detection(
+        cr_mask=cr_mask,
+        mask=mask,
+        maps=maps,
+        model=model,
+        threshold=float(threshold),
+        n_hits=int(n_hits),
+        doubts=doubts(model, maps, labels, **known),
+    )

@@ -1,0 +1,78 @@
+"""What `detect_file` is asked for."""
+
+from dataclasses import dataclass, fields
+
+from cosmiq_astro.hst.provenance import digest_settings
+
+__all__ = ["PLANE_NAMES", "DetectSettings"]
+
+PLANE_NAMES = {
+    "prob": "cr_probability",
+    "std": "cr_uncertainty",
+    "ent": "cr_entropy",
+    "mi": "cr_mutual_information",
+    "draws": "cr_draws",
+}
+"""Short names of the planes that can be left out, and the attributes they stand for."""
+
+# What the result does not depend on.
+_INDIFFERENT = ("model", "device", "tile_size", "progress_bar", "overwrite", "in_place")
+
+
+@dataclass(frozen=True)
+class DetectSettings:
+    """
+    What `detect_file` is asked for.
+
+    Attributes
+    ----------
+    model, T, threshold, sampling, seed, mask_growth, clean, in_place, extver, dq_bit, dq_ignore,
+    planes, gain, readnoise, satlevel, exposure_time, unit, device, tile_size, precision,
+    overwrite, progress_bar
+        As for `~cosmiq_astro.hst.detect_file`.
+    """
+
+    model: object = "acs-wfc-vi"
+    T: int = 16
+    threshold: float | None = None
+    sampling: str = "antithetic"
+    seed: int | None = None
+    mask_growth: int = 0
+    clean: str | None = None
+    in_place: bool = False
+    extver: object = None
+    dq_bit: object = "default"
+    dq_ignore: int | None = None
+    planes: tuple = tuple(PLANE_NAMES)
+    gain: float | None = None
+    readnoise: float | None = None
+    satlevel: float | None = None
+    exposure_time: float | None = None
+    unit: object = None
+    device: str = "auto"
+    tile_size: int | None = None
+    precision: str = "float32"
+    overwrite: bool = False
+    progress_bar: bool = False
+
+    def __post_init__(self):
+        unknown = set(self.planes) - set(PLANE_NAMES)
+        if unknown:
+            raise ValueError(f"planes can be {', '.join(PLANE_NAMES)}; got {sorted(unknown)}")
+
+    def only(self, names):
+        """Return some of the settings, as keyword arguments."""
+        return {name: getattr(self, name) for name in names}
+
+    def hardware(self):
+        """Return what a `~cosmiq_astro.CosmicRayDetector` is made with."""
+        return self.only(("device", "tile_size", "precision"))
+
+    def attributes(self):
+        """Return the planes to write, by attribute."""
+        return ("cr_mask", *(PLANE_NAMES[name] for name in self.planes))
+
+    def digest(self):
+        """Return the digest of all that the result depends on but the input; 16 digits."""
+        names = [part.name for part in fields(self) if part.name not in _INDIFFERENT]
+        return digest_settings(self.model, self.only(names))

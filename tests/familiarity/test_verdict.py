@@ -1,0 +1,117 @@
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from astropy.utils.exceptions import AstropyUserWarning
+from scipy.special import erf
+
+from cosmiq_astro import CosmicRayCCDData, cosmicray_unet, load_model
+from cosmiq_astro.familiarity.stars import KnownStars, StarShape
+from cosmiq_astro.familiarity.verdict import doubts
+from cosmiq_astro.preprocess import ImageStatistics
+
+MODEL = SimpleNamespace(
+    name="m",
+    ranges={"readnoise": (3, 6)},
+    known_stars=KnownStars(np.linspace(1.7, 2.9, 200), np.linspace(1.0, 1.4, 200)),
+)
+FAMILIAR = SimpleNamespace(
+    novelty=0.9,
+    star_novelty=0.2,
+    stars=StarShape(2.1, 1.1, 80),
+    statistics=ImageStatistics(50.0, 8.0),
+)
+NOTHING = np.zeros((10, 10), int)
+
+
+def judge(maps=FAMILIAR, labels=NOTHING, *, exposure_time=100.0, readnoise=4.0):
+    return doubts(MODEL, maps, labels, exposure_time=exposure_time, readnoise=readnoise)
+
+
+def but(**changes):
+    return SimpleNamespace(**{**vars(FAMILIAR), **changes})
+
+
+def measured(fwhm, n_stars, noise=8.0, sky=50.0):
+    stars = StarShape(fwhm, 1.1, n_stars)
+    novelty = MODEL.known_stars.novelty(stars)
+    return but(stars=stars, star_novelty=novelty, statistics=ImageStatistics(sky, noise))
+
+
+def test_no_doubts_of_a_familiar_exposure():
+    assert judge() == ()
+    assert judge(but(novelty=math.nan, star_novelty=math.nan)) == ()
+    assert judge(readnoise=None) == ()
+
+
+@pytest.mark.parametrize(
+    ("maps", "message"),
+    [
+        (measured(1.6, 80), "stars are 1.6 pixels wide"),
+        (measured(1.3, 12), "stars are 1.3 pixels wide"),
+        (measured(4.5, 12), "stars are 4.5 pixels wide"),
+        (but(novelty=1.9), "what was found is unlike the cosmic rays that the model m knows"),
+    ],
+)
+def test_unfamiliar_stars_and_hits(maps, message):
+    (doubt,) = judge(maps)
+    assert message in doubt
+    assert doubt.endswith("need not be right here")
+
+
+def test_few_stars_of_a_width_on_the_edge_are_no_reason():
+    assert judge(measured(1.69, 12)) == ()
+
+
+def test_too_many_pixels_for_any_model():
+    (doubt,) = judge(labels=(np.arange(100) < 13).astype(int).reshape(10, 10))
+    assert doubt.startswith("13% of the pixels were flagged, more than cosmic rays hit")
+
+
+@pytest.mark.parametrize(("n_long", "n_doubts"), [(0, 1), (1, 1), (2, 0), (8, 0)])
+def test_hits_none_of_which_is_long(n_long, n_doubts):
+    labels = np.zeros((400, 400), int)
+    for number in range(1, 151):
+        y, x = divmod(number, 20)
+        length = 6 if number <= n_long else 3
+        labels[20 * y, 20 * x : 20 * x + length] = number
+    found = judge(labels=labels)
+    assert len(found) == n_doubts
+    assert all("of 150 things found are longer than 5 pixels" in doubt for doubt in found)
+    assert judge(labels=np.where(labels < 60, labels, 0)) == ()
+
+
+def test_a_noise_that_cannot_be():
+    (doubt,) = judge(measured(2.1, 80, noise=0.3), readnoise=None)
+    assert "the noise seems to be 0.3 electrons, less than CCDs have" in doubt
+    (doubt,) = judge(measured(2.1, 80, noise=5, sky=2500), readnoise=None)
+    assert "but a sky of 2.5e+03 has 50" in doubt
+    assert judge(measured(2.1, 80, noise=0.3)) == ()
+
+
+@pytest.mark.parametrize("fwhm", [0.7, 0.9, 1.1])
+@pytest.mark.parametrize("name", ["acs-wfc-unet", "ccd-unet"])
+def test_stars_that_are_taken_for_hits_come_with_a_warning(name, fwhm):
+    rng = np.random.default_rng(1)
+    edges = np.arange(301) - 0.5
+    image = np.full((300, 300), 50.0)
+    for cy, cx in rng.uniform(5, 295, (130, 2)):
+        y, x = (np.diff(erf((edges - c) / (fwhm / 1.6651))) / 2 for c in (cy, cx))
+        image += 10 ** rng.uniform(3, 4.7) * np.outer(y, x)
+    ccd = CosmicRayCCDData(rng.poisson(image) + rng.normal(0, 5, image.shape), unit="electron")
+    with pytest.warns(AstropyUserWarning, match="things found are longer|unlike the cosmic rays"):
+        out = cosmicray_unet(ccd, model=name, readnoise=5.0)
+    assert out.meta["CRVINHIT"] > 100
+
+
+def test_sharp_lines_come_with_a_warning_for_every_model(tiny_unet):
+    rng = np.random.default_rng(2)
+    x = np.arange(200)
+    lines = sum(3e3 * np.exp(-((x - c) ** 2) / 0.6) for c in range(4, 200, 6))
+    ccd = CosmicRayCCDData(rng.poisson(np.tile(50 + lines, (200, 1))) * 1.0, unit="electron")
+    for model in (load_model("ccd-unet"), replace(load_model("acs-wfc-unet"), known_stars=None)):
+        with pytest.warns(AstropyUserWarning, match="probabilities need not be right here"):
+            out = cosmicray_unet(ccd, model=model, readnoise=5.0)
+        assert out.meta["CRVIFAM"] is False
