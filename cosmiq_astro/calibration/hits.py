@@ -8,6 +8,7 @@ from astropy import units as u
 from astropy.table import QTable
 
 from ._sums import wilson_interval
+from ._tables import described
 
 __all__ = ["HitMatch", "completeness_table", "match_hits"]
 
@@ -151,9 +152,7 @@ def match_hits(probability, truth, *, threshold=0.5, charge=None, ignore=None):
     detections["n_hits"] = np.bincount(detection_of, minlength=found_id.max() + 1)[index]
     detections["label"] = detections["n_true"] > 0
     for table in (hits, detections):
-        for name in table.colnames:
-            table[name].info.description = _DESCRIPTIONS[name]
-        table.meta["THRESH"] = float(threshold)
+        described(table, _DESCRIPTIONS).meta["THRESH"] = float(threshold)
     return HitMatch(hits, detections)
 
 
@@ -245,28 +244,15 @@ def completeness_table(hits, column, *, edges=None, n_bins=8, level=0.95):
     with np.errstate(invalid="ignore"):
         fraction = n_found / n_hits
     ends = [x if unit is None else x << unit for x in (edges[:-1], edges[1:])]
-    table = QTable(
-        [*ends, n_hits, n_found, fraction, low, high],
-        names=(
-            "low",
-            "high",
-            "n_hits",
-            "n_found",
-            "completeness",
-            "completeness_low",
-            "completeness_high",
-        ),
-        meta={"COLUMN": column, "LEVEL": level},
-    )
-    texts = (
-        f"lower edge of {column}",
-        f"upper edge of {column}",
-        "number of true hits",
-        "number found",
-        "fraction found",
-        "lower end of the interval",
-        "upper end of the interval",
-    )
-    for name, text in zip(table.colnames, texts, strict=True):
-        table[name].info.description = text
-    return table
+    columns = [*ends, n_hits, n_found, fraction, low, high]
+    texts = {
+        "low": f"lower edge of {column}",
+        "high": f"upper edge of {column}",
+        "n_hits": "number of true hits",
+        "n_found": "number found",
+        "completeness": "fraction found",
+        "completeness_low": "lower end of the interval",
+        "completeness_high": "upper end of the interval",
+    }
+    table = QTable(columns, names=list(texts), meta={"COLUMN": column, "LEVEL": level})
+    return described(table, texts)

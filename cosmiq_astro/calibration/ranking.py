@@ -7,22 +7,16 @@ them by an uncertainty (by default the entropy of p) and ask whether the
 errors, at a threshold, sit among the uncertain.
 """
 
-from . import _ranks
 from ._input import as_sample
+from .scores import SampleScores
 
 __all__ = ["augrc", "aurc", "average_precision", "error_auroc", "roc_auc", "tpr_at_fpr"]
 
 
-def _by_probability(probability, label, weight):
-    """Return the ranks by probability of any accepted input."""
-    sample = as_sample(probability, label, weight=weight)
-    return _ranks.rank_pixels(sample.probability, sample.label, sample.weight)
-
-
-def _by_uncertainty(probability, label, uncertainty, threshold, weight):
-    """Return the ranks by uncertainty of any accepted input."""
+def _scores(probability, label, weight, uncertainty=None, threshold=0.5):
+    """Return the scores of any accepted input."""
     sample = as_sample(probability, label, weight=weight, uncertainty=uncertainty)
-    return _ranks.sample_ranks(sample, threshold=threshold)[1]
+    return SampleScores(sample, threshold=threshold)
 
 
 def roc_auc(probability, label=None, *, weight=None, max_fpr=1.0):
@@ -60,9 +54,7 @@ def roc_auc(probability, label=None, *, weight=None, max_fpr=1.0):
     >>> roc_auc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
     0.75
     """
-    if not 0 < max_fpr <= 1:
-        raise ValueError(f"max_fpr must lie in (0, 1], not {max_fpr}")
-    return _ranks.area_under_roc(_by_probability(probability, label, weight), max_fpr=max_fpr)
+    return _scores(probability, label, weight).roc_auc(max_fpr=max_fpr)
 
 
 def tpr_at_fpr(probability, label=None, *, weight=None, fpr):
@@ -84,9 +76,7 @@ def tpr_at_fpr(probability, label=None, *, weight=None, fpr):
     tpr : float
         NaN unless both classes are present.
     """
-    if not 0 <= fpr <= 1:
-        raise ValueError(f"fpr must lie in [0, 1], not {fpr}")
-    return _ranks.tpr_at(_by_probability(probability, label, weight), fpr)
+    return _scores(probability, label, weight).tpr_at_fpr(fpr=fpr)
 
 
 def average_precision(probability, label=None, *, weight=None):
@@ -111,7 +101,7 @@ def average_precision(probability, label=None, *, weight=None):
     .. [1] Davis, J., & Goadrich, M. 2006, ICML, 23, 233 (why no line is drawn
        between points)
     """
-    return _ranks.average_precision_of(_by_probability(probability, label, weight))
+    return _scores(probability, label, weight).average_precision()
 
 
 def aurc(probability, label=None, *, weight=None, uncertainty=None, threshold=0.5):
@@ -130,7 +120,8 @@ def aurc(probability, label=None, *, weight=None, uncertainty=None, threshold=0.
     uncertainty : array-like or str, optional
         Not negative, larger where less certain: entropy, standard deviation,
         mutual information; or the name of a column or of a plane of the
-        results. Default: the entropy of p.
+        results. Default: the entropy of p, small probabilities rounded as
+        those near 1 are, so that p and 1 - p are equally uncertain.
     threshold : float, optional
         Pixels with p at or above it are called cosmic ray.
 
@@ -143,8 +134,7 @@ def aurc(probability, label=None, *, weight=None, uncertainty=None, threshold=0.
     ----------
     .. [1] Geifman, Y., Uziel, G., & El-Yaniv, R. 2019, ICLR, arXiv:1805.08206
     """
-    risk = _by_uncertainty(probability, label, uncertainty, threshold, weight)
-    return _ranks.area_under_risk(risk)
+    return _scores(probability, label, weight, uncertainty, threshold).aurc()
 
 
 def augrc(probability, label=None, *, weight=None, uncertainty=None, threshold=0.5):
@@ -170,8 +160,7 @@ def augrc(probability, label=None, *, weight=None, uncertainty=None, threshold=0
     ----------
     .. [1] Traub, J., et al. 2024, NeurIPS, arXiv:2407.01032
     """
-    risk = _by_uncertainty(probability, label, uncertainty, threshold, weight)
-    return _ranks.generalized_risk_area(risk)
+    return _scores(probability, label, weight, uncertainty, threshold).augrc()
 
 
 def error_auroc(probability, label=None, *, weight=None, uncertainty=None, threshold=0.5):
@@ -195,5 +184,4 @@ def error_auroc(probability, label=None, *, weight=None, uncertainty=None, thres
     ----------
     .. [1] Hendrycks, D., & Gimpel, K. 2017, ICLR, arXiv:1610.02136
     """
-    risk = _by_uncertainty(probability, label, uncertainty, threshold, weight)
-    return _ranks.area_under_roc(risk)
+    return _scores(probability, label, weight, uncertainty, threshold).error_auroc()
