@@ -62,7 +62,7 @@ def test_hit_under_a_saturated_star_shows_no_charge():
 def test_trails_belong_to_the_hit():
     charge = np.zeros((80, 20), np.float32)
     charge[30, 10] = 3000
-    _, _, seen = expose(np.zeros((80, 20)), 500.0, charge, seed=1, cte=0.5, first_row=1500)
+    _, _, seen = expose(np.zeros((80, 20)), 500.0, charge, seed=1, cte=0.5 * 1530 / 30)
     assert seen[31:40, 10].min() > 1
     assert seen[30, 10] < 3000
     assert seen.min() >= 0
