@@ -136,3 +136,22 @@ def test_public_names():
         assert getattr(ca, module).__name__ == f"cosmiq_astro.{module}"
     with pytest.raises(AttributeError, match="has no attribute 'nonesuch'"):
         _ = ca.nonesuch
+
+
+def test_names_shown_are_the_public_ones():
+    import cosmiq_astro as ca
+
+    shown = {name for name in dir(ca) if not name.startswith("_")}
+    assert {"CosmicRayDetector", "cosmicray_vi", "hst", "load_sample"} <= shown
+    assert shown == {*ca.__all__, *ca._MODULES} - {"__version__"}
+
+
+def test_stub_agrees_with_the_package():
+    import cosmiq_astro as ca
+
+    tree = ast.parse(ROOT.joinpath("__init__.pyi").read_text(encoding="utf-8"))
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    stated = {(node.module, name.name) for node in imports for name in node.names}
+    assert stated == {(module, name) for name, module in ca._LAZY.items()} | {
+        ("cosmiq_astro", name) for name in ca._MODULES
+    }
