@@ -20,7 +20,7 @@ from scipy.special import expit
 
 from cosmiq_astro.calibration import _sums
 from cosmiq_astro.calibration._input import Sample
-from cosmiq_astro.calibration.scores import Scores
+from cosmiq_astro.calibration._scores import Scores
 
 CASES = {
     "calibrated": (1.0, 0.0),

@@ -9,6 +9,7 @@ truth images; tables come back as `~astropy.table.QTable`.
 methods of the same names.
 """
 
+from ._scores import BrierParts, ClasswiseError
 from .accumulator import CalibrationAccumulator
 from .hits import HitMatch, completeness_table, match_hits
 from .intervals import block_index, bootstrap_interval
@@ -40,7 +41,6 @@ from .recalibrate import (
     fit_temperature,
 )
 from .report import CalibrationReport, calibration_report
-from .scores import BrierParts, ClasswiseError
 from .tables import (
     precision_recall_table,
     quantile_groups,

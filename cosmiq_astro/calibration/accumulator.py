@@ -1,5 +1,7 @@
 """Diagnostics of any number of pixels in fixed memory."""
 
+from __future__ import annotations
+
 import dataclasses
 
 import numpy as np
@@ -7,9 +9,9 @@ from astropy.table import QTable
 from scipy.special import expit
 
 from . import _ranks, _sums
-from ._input import as_sample
+from ._input import Column, Labels, PixelData, as_sample
+from ._scores import Scores
 from ._tables import with_descriptions
-from .scores import Scores
 
 __all__ = ["CalibrationAccumulator"]
 
@@ -71,8 +73,15 @@ class CalibrationAccumulator(Scores):
         self._groups = {}
 
     def update(
-        self, probability, label=None, *, weight=None, uncertainty=None, group=None, image=None
-    ):
+        self,
+        probability: PixelData,
+        label: Labels | None = None,
+        *,
+        weight: Column | None = None,
+        uncertainty: Column | None = None,
+        group: Column | None = None,
+        image: Column | None = None,
+    ) -> None:
         """
         Count more pixels.
 
@@ -101,7 +110,7 @@ class CalibrationAccumulator(Scores):
         for i, name in enumerate(names):
             self._group(str(name))._count(sample.take(number == i))
 
-    def merge(self, other):
+    def merge(self, other: CalibrationAccumulator) -> None:
         """
         Add the counts of another accumulator, of other files or another worker.
 
@@ -129,16 +138,16 @@ class CalibrationAccumulator(Scores):
             self._group(name).merge(counts)
 
     @property
-    def n_pixels(self):
+    def n_pixels(self) -> int:
         """Number of pixels counted."""
         return int(sum(sums[..., _sums.COUNT].sum() for sums in self._images))
 
     @property
-    def groups(self):
+    def groups(self) -> dict[str, CalibrationAccumulator]:
         """Accumulator of each group, by name, in order."""
         return dict(sorted(self._groups.items()))
 
-    def to_table(self):
+    def to_table(self) -> QTable:
         """
         Return the counts as a weighted table of a fixed number of rows.
 

@@ -1,11 +1,14 @@
 """Diagnostics per cosmic-ray hit: a hit is a group of touching pixels (8 neighbours)."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
 import scipy
 from astropy import units as u
-from astropy.table import QTable
+from astropy.table import QTable, Table
+from numpy.typing import ArrayLike
 
 from ._sums import wilson_interval
 from ._tables import described
@@ -53,22 +56,22 @@ class HitMatch:
     detections: QTable
 
     @property
-    def completeness(self):
+    def completeness(self) -> float:
         """Fraction of the true hits that were found; NaN without hits."""
         return _mean(self.hits["found"])
 
     @property
-    def purity(self):
+    def purity(self) -> float:
         """Fraction of the detections that are real; NaN without detections."""
         return _mean(self.detections["label"])
 
     @property
-    def n_split(self):
+    def n_split(self) -> int:
         """Number of true hits found as more than one detection."""
         return int(np.count_nonzero(self.hits["n_detections"] > 1))
 
     @property
-    def n_merged(self):
+    def n_merged(self) -> int:
         """Number of detections that cover more than one true hit."""
         return int(np.count_nonzero(self.detections["n_hits"] > 1))
 
@@ -78,7 +81,14 @@ def _mean(column):
     return float(np.mean(column)) if len(column) else np.nan
 
 
-def match_hits(probability, truth, *, threshold=0.5, charge=None, ignore=None):
+def match_hits(
+    probability: ArrayLike,
+    truth: ArrayLike,
+    *,
+    threshold: float = 0.5,
+    charge: ArrayLike | None = None,
+    ignore: ArrayLike | None = None,
+) -> HitMatch:
     """
     Match the detections of an image with its true hits.
 
@@ -201,7 +211,14 @@ def _measure(number, counted, p):
     return QTable(columns)
 
 
-def completeness_table(hits, column, *, edges=None, n_bins=8, level=0.95):
+def completeness_table(
+    hits: Table,
+    column: str,
+    *,
+    edges: ArrayLike | None = None,
+    n_bins: int = 8,
+    level: float = 0.95,
+) -> QTable:
     """
     Fraction of the hits found, in bins of one of their properties.
 

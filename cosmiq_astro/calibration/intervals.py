@@ -1,17 +1,20 @@
 """Intervals of scores that are no sums, from images, or blocks of an image, drawn anew."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
 
 import numpy as np
 from astropy.table import Table
 
-from ._input import as_sample
-from .scores import t_factor, warn_of_few
+from ._input import Column, Labels, PixelData, as_sample
+from ._scores import t_factor, warn_of_few
 
 __all__ = ["block_index", "bootstrap_interval"]
 
 
-def block_index(shape, *, size):
+def block_index(shape: tuple[int, int], *, size: int) -> np.ndarray:
     """
     Number the square blocks of an image.
 
@@ -42,17 +45,17 @@ def block_index(shape, *, size):
 
 
 def bootstrap_interval(
-    score,
-    probability,
-    label=None,
+    score: Callable[[Table], float],
+    probability: PixelData,
+    label: Labels | None = None,
     *,
-    weight=None,
-    uncertainty=None,
-    image=None,
-    n_resamples=200,
-    level=0.95,
-    seed=None,
-):
+    weight: Column | None = None,
+    uncertainty: Column | None = None,
+    image: Column | None = None,
+    n_resamples: int = 200,
+    level: float = 0.95,
+    seed: int | None = None,
+) -> tuple[float, float]:
     """
     Interval of any score, from images drawn with replacement.
 

@@ -7,8 +7,10 @@ detection results and a list of truth images. Pixels whose probability or label
 is NaN or masked, or whose weight is zero, are left out.
 """
 
-from ._input import as_sample
-from .scores import SampleScores
+from __future__ import annotations
+
+from ._input import Binning, Column, Labels, PixelData, as_sample
+from ._scores import BrierParts, ClasswiseError, SampleScores
 
 __all__ = [
     "brier_parts",
@@ -27,7 +29,13 @@ def _scores(probability, label, weight, *, n_bins=1, threshold=0.5, image=None):
     return SampleScores(sample, n_bins=n_bins, threshold=threshold)
 
 
-def brier_score(probability, label=None, *, weight=None, non_trivial=False):
+def brier_score(
+    probability: PixelData,
+    label: Labels | None = None,
+    *,
+    weight: Column | None = None,
+    non_trivial: bool = False,
+) -> float:
     """
     Mean squared error of the probability.
 
@@ -65,7 +73,13 @@ def brier_score(probability, label=None, *, weight=None, non_trivial=False):
     return _scores(probability, label, weight).brier_score(non_trivial=non_trivial)
 
 
-def brier_parts(probability, label=None, *, n_bins=15, weight=None):
+def brier_parts(
+    probability: PixelData,
+    label: Labels | None = None,
+    *,
+    n_bins: int = 15,
+    weight: Column | None = None,
+) -> BrierParts:
     """
     Brier score in parts: reliability - resolution + uncertainty + within-bin term.
 
@@ -98,7 +112,13 @@ def brier_parts(probability, label=None, *, n_bins=15, weight=None):
     return _scores(probability, label, weight, n_bins=n_bins).brier_parts()
 
 
-def negative_log_likelihood(probability, label=None, *, weight=None, non_trivial=False):
+def negative_log_likelihood(
+    probability: PixelData,
+    label: Labels | None = None,
+    *,
+    weight: Column | None = None,
+    non_trivial: bool = False,
+) -> float:
     """
     Mean negative log-likelihood of the labels, in nats.
 
@@ -130,8 +150,14 @@ def negative_log_likelihood(probability, label=None, *, weight=None, non_trivial
 
 
 def expected_calibration_error(
-    probability, label=None, *, weight=None, non_trivial=False, n_bins=15, binning="width"
-):
+    probability: PixelData,
+    label: Labels | None = None,
+    *,
+    weight: Column | None = None,
+    non_trivial: bool = False,
+    n_bins: int = 15,
+    binning: Binning = "width",
+) -> float:
     """
     Mean distance between the probability stated and the frequency observed.
 
@@ -172,8 +198,13 @@ def expected_calibration_error(
 
 
 def maximum_calibration_error(
-    probability, label=None, *, weight=None, non_trivial=False, n_bins=15
-):
+    probability: PixelData,
+    label: Labels | None = None,
+    *,
+    weight: Column | None = None,
+    non_trivial: bool = False,
+    n_bins: int = 15,
+) -> float:
     """
     Largest distance between probability and frequency of any bin.
 
@@ -201,8 +232,14 @@ def maximum_calibration_error(
 
 
 def rms_calibration_error(
-    probability, label=None, *, weight=None, image=None, non_trivial=False, n_bins=15
-):
+    probability: PixelData,
+    label: Labels | None = None,
+    *,
+    weight: Column | None = None,
+    non_trivial: bool = False,
+    image: Column | None = None,
+    n_bins: int = 15,
+) -> float:
     """
     Root mean square distance between probability and frequency, free of noise.
 
@@ -250,7 +287,14 @@ def rms_calibration_error(
     return scores.rms_calibration_error(non_trivial=non_trivial)
 
 
-def classwise_calibration_error(probability, label=None, *, weight=None, n_bins=15, threshold=0.5):
+def classwise_calibration_error(
+    probability: PixelData,
+    label: Labels | None = None,
+    *,
+    weight: Column | None = None,
+    n_bins: int = 15,
+    threshold: float = 0.5,
+) -> ClasswiseError:
     """
     Calibration error of the pixels called sky, and of those called cosmic ray.
 

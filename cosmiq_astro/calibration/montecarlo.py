@@ -6,10 +6,13 @@ it acts on the mean: after T draws the mean is off by spread / √T. Independent
 draws have their plain standard deviation; antithetic pairs cancel part of it.
 """
 
+from __future__ import annotations
+
 import math
 
 import numpy as np
 from astropy.table import QTable
+from numpy.typing import ArrayLike
 
 from ._sums import CLIP, entropy
 from ._tables import described
@@ -17,7 +20,7 @@ from ._tables import described
 __all__ = ["draw_spread", "draws_needed", "monte_carlo_table"]
 
 
-def draw_spread(draws, *, antithetic=False, views=1):
+def draw_spread(draws: ArrayLike, *, antithetic: bool = False, views: int = 1) -> np.ndarray:
     """
     Spread of one draw per pixel, estimated from draws.
 
@@ -70,7 +73,14 @@ def draw_spread(draws, *, antithetic=False, views=1):
     return np.sqrt(unit // views * means.var(axis=0, ddof=1).mean(axis=0))
 
 
-def draws_needed(spread, *, error, quantile=None, antithetic=False, views=1):
+def draws_needed(
+    spread: ArrayLike,
+    *,
+    error: float,
+    quantile: float | None = None,
+    antithetic: bool = False,
+    views: int = 1,
+) -> int:
     """
     Number of draws T for which the probability is known to a stated error.
 
@@ -112,7 +122,9 @@ def draws_needed(spread, *, error, quantile=None, antithetic=False, views=1):
     return math.ceil(T / unit) * unit
 
 
-def monte_carlo_table(draws, *, antithetic=False, views=1, T=(1, 2, 4, 8, 16, 32, 64)):
+def monte_carlo_table(
+    draws: ArrayLike, *, antithetic: bool = False, views: int = 1, T=(1, 2, 4, 8, 16, 32, 64)
+) -> QTable:
     """
     Error of the probability and of the entropy against the number of draws.
 

@@ -5,14 +5,21 @@ Each function draws a finished table (from the function of the same name, or
 from the accumulator) or makes the table from data first. They need matplotlib.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy.table import Table
 
-from ._input import as_sample
+from ._input import Labels, PixelData, as_sample
 from ._ranks import rank_pixels
 from ._sums import entropy
 from ._tables import entropy_error_from
 from .tables import precision_recall_table, reliability_table, risk_coverage_table, roc_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = [
     "plot_entropy_error",
@@ -39,7 +46,13 @@ def _finished(data, label, column, make):
     return make(data, label)
 
 
-def plot_reliability(table, label=None, *, ax=None, name=None):
+def plot_reliability(
+    table: PixelData,
+    label: Labels | None = None,
+    *,
+    ax: Axes | None = None,
+    name: str | None = None,
+) -> Axes:
     """
     Draw the observed fraction against the probability, with counts and intervals.
 
@@ -113,7 +126,13 @@ def _named(ax, name, loc):
     return ax
 
 
-def plot_risk_coverage(table, label=None, *, ax=None, name=None):
+def plot_risk_coverage(
+    table: PixelData,
+    label: Labels | None = None,
+    *,
+    ax: Axes | None = None,
+    name: str | None = None,
+) -> Axes:
     """
     Draw the error rate of the pixels kept against the fraction kept.
 
@@ -142,7 +161,13 @@ def plot_risk_coverage(table, label=None, *, ax=None, name=None):
     return _named(ax, name, "upper left")
 
 
-def plot_roc(table, label=None, *, ax=None, name=None):
+def plot_roc(
+    table: PixelData,
+    label: Labels | None = None,
+    *,
+    ax: Axes | None = None,
+    name: str | None = None,
+) -> Axes:
     """
     Draw the true-positive rate against the logarithm of the false-positive rate.
 
@@ -171,7 +196,13 @@ def plot_roc(table, label=None, *, ax=None, name=None):
     return _named(ax, name, "lower right")
 
 
-def plot_precision_recall(table, label=None, *, ax=None, name=None):
+def plot_precision_recall(
+    table: PixelData,
+    label: Labels | None = None,
+    *,
+    ax: Axes | None = None,
+    name: str | None = None,
+) -> Axes:
     """
     Draw what is wrong against what is missed: 1 - precision, 1 - recall, both logarithmic.
 
@@ -204,7 +235,13 @@ def plot_precision_recall(table, label=None, *, ax=None, name=None):
     return _named(ax, name, "lower left")
 
 
-def plot_entropy_error(table, label=None, *, ax=None, name=None):
+def plot_entropy_error(
+    table: PixelData,
+    label: Labels | None = None,
+    *,
+    ax: Axes | None = None,
+    name: str | None = None,
+) -> Axes:
     """
     Draw the error rate at p = 0.5 against the entropy of p.
 

@@ -7,8 +7,10 @@ them by an uncertainty (by default the entropy of p) and ask whether the
 errors, at a threshold, sit among the uncertain.
 """
 
-from ._input import as_sample
-from .scores import SampleScores
+from __future__ import annotations
+
+from ._input import Column, Labels, PixelData, as_sample
+from ._scores import SampleScores
 
 __all__ = ["augrc", "aurc", "average_precision", "error_auroc", "roc_auc", "tpr_at_fpr"]
 
@@ -19,7 +21,13 @@ def _scores(probability, label, weight, uncertainty=None, threshold=0.5):
     return SampleScores(sample, threshold=threshold)
 
 
-def roc_auc(probability, label=None, *, weight=None, max_fpr=1.0):
+def roc_auc(
+    probability: PixelData,
+    label: Labels | None = None,
+    *,
+    weight: Column | None = None,
+    max_fpr: float = 1.0,
+) -> float:
     """
     Mean true-positive rate over false-positive rates up to ``max_fpr``.
 
@@ -57,7 +65,9 @@ def roc_auc(probability, label=None, *, weight=None, max_fpr=1.0):
     return _scores(probability, label, weight).roc_auc(max_fpr=max_fpr)
 
 
-def tpr_at_fpr(probability, label=None, *, weight=None, fpr):
+def tpr_at_fpr(
+    probability: PixelData, label: Labels | None = None, *, weight: Column | None = None, fpr: float
+) -> float:
     """
     Largest true-positive rate that a threshold reaches within a false-positive rate.
 
@@ -79,7 +89,9 @@ def tpr_at_fpr(probability, label=None, *, weight=None, fpr):
     return _scores(probability, label, weight).tpr_at_fpr(fpr=fpr)
 
 
-def average_precision(probability, label=None, *, weight=None):
+def average_precision(
+    probability: PixelData, label: Labels | None = None, *, weight: Column | None = None
+) -> float:
     """
     Precision averaged over the steps of recall.
 
@@ -104,7 +116,14 @@ def average_precision(probability, label=None, *, weight=None):
     return _scores(probability, label, weight).average_precision()
 
 
-def aurc(probability, label=None, *, weight=None, uncertainty=None, threshold=0.5):
+def aurc(
+    probability: PixelData,
+    label: Labels | None = None,
+    *,
+    weight: Column | None = None,
+    uncertainty: Column | None = None,
+    threshold: float = 0.5,
+) -> float:
     """
     Area under the risk-coverage curve.
 
@@ -137,7 +156,14 @@ def aurc(probability, label=None, *, weight=None, uncertainty=None, threshold=0.
     return _scores(probability, label, weight, uncertainty, threshold).aurc()
 
 
-def augrc(probability, label=None, *, weight=None, uncertainty=None, threshold=0.5):
+def augrc(
+    probability: PixelData,
+    label: Labels | None = None,
+    *,
+    weight: Column | None = None,
+    uncertainty: Column | None = None,
+    threshold: float = 0.5,
+) -> float:
     """
     Area under the generalized risk-coverage curve.
 
@@ -163,7 +189,14 @@ def augrc(probability, label=None, *, weight=None, uncertainty=None, threshold=0
     return _scores(probability, label, weight, uncertainty, threshold).augrc()
 
 
-def error_auroc(probability, label=None, *, weight=None, uncertainty=None, threshold=0.5):
+def error_auroc(
+    probability: PixelData,
+    label: Labels | None = None,
+    *,
+    weight: Column | None = None,
+    uncertainty: Column | None = None,
+    threshold: float = 0.5,
+) -> float:
     """
     Area under the ROC curve of the uncertainty as a detector of errors.
 

@@ -6,6 +6,8 @@ fit returns a small object: call it on probabilities, keep it with
 ``to_dict`` in a model's JSON, restore it with ``Recalibration.from_dict``.
 """
 
+from __future__ import annotations
+
 import abc
 import math
 from dataclasses import dataclass, fields
@@ -15,7 +17,7 @@ import scipy  # its optimize is loaded when a map is fitted, not with every mode
 from scipy.special import expit, logit
 
 from . import _ranks
-from ._input import as_sample
+from ._input import Column, Labels, PixelData, as_sample
 from ._sums import CLIP
 
 __all__ = [
@@ -38,7 +40,7 @@ class Recalibration(abc.ABC):
     def __call__(self, probability):
         """Return the recalibrated probability; NaN stays NaN."""
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         """
         Return the map as JSON can hold it.
 
@@ -52,7 +54,7 @@ class Recalibration(abc.ABC):
         return {"method": _NAMES[type(self)]} | state
 
     @staticmethod
-    def from_dict(state):
+    def from_dict(state: dict) -> Recalibration:
         """
         Restore a map from what `to_dict` returned.
 
@@ -176,7 +178,13 @@ _NAMES = {
 }
 
 
-def fit_temperature(probability, label=None, *, from_logits=False, weight=None):
+def fit_temperature(
+    probability: PixelData,
+    label: Labels | None = None,
+    *,
+    from_logits: bool = False,
+    weight: Column | None = None,
+) -> TemperatureScaling:
     """
     Find the temperature that makes the labels most likely.
 
@@ -238,7 +246,9 @@ def fit_temperature(probability, label=None, *, from_logits=False, weight=None):
     return TemperatureScaling(math.exp(best.x))
 
 
-def fit_beta(probability, label=None, *, weight=None):
+def fit_beta(
+    probability: PixelData, label: Labels | None = None, *, weight: Column | None = None
+) -> BetaCalibration:
     """
     Fit a beta calibration: three numbers, different at both ends, monotone.
 
@@ -278,7 +288,9 @@ def fit_beta(probability, label=None, *, weight=None):
     return BetaCalibration(*map(float, best.x))
 
 
-def fit_isotonic(probability, label=None, *, weight=None):
+def fit_isotonic(
+    probability: PixelData, label: Labels | None = None, *, weight: Column | None = None
+) -> IsotonicCalibration:
     """
     Fit the non-decreasing curve of least squared error.
 

@@ -1,18 +1,21 @@
 """One object with every diagnostic, of one model or of several side by side."""
 
+from __future__ import annotations
+
 import dataclasses
 import html
 import os
 import tempfile
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
 from astropy.table import QTable, vstack
 
 from . import _sums, _tables, plots
-from ._input import as_sample
-from .scores import SampleScores, Scores, warn_of_few
+from ._input import Column, Labels, PixelData, as_sample
+from ._scores import SampleScores, Scores, warn_of_few
 
 __all__ = ["CalibrationReport", "calibration_report"]
 
@@ -87,11 +90,11 @@ class CalibrationReport:
     meta: dict
 
     @property
-    def models(self):
+    def models(self) -> list[str]:
         """Names of the models, in the order given."""
         return list(dict.fromkeys(self.tables["scores"]["model"].tolist()))
 
-    def summary(self):
+    def summary(self) -> QTable:
         """
         Return the scores that decide, one row per score and a column per model.
 
@@ -109,7 +112,7 @@ class CalibrationReport:
         table["meaning"] = [_tables.DESCRIPTIONS[name] for name in _SUMMARY]
         return table
 
-    def sentences(self):
+    def sentences(self) -> list[str]:
         """
         Say in words what the scores of each model mean.
 
@@ -129,7 +132,7 @@ class CalibrationReport:
     def __repr__(self):
         return f"<CalibrationReport of {', '.join(self.models)}: {self.meta['N_PIXELS']:,} pixels>"
 
-    def write(self, directory, *, overwrite=False):
+    def write(self, directory: str | PathLike, *, overwrite: bool = False) -> Path:
         """
         Write all tables (ECSV), plots (PNG) and a page of both (``index.html``).
 
@@ -157,17 +160,17 @@ class CalibrationReport:
 
 
 def calibration_report(
-    data,
-    label=None,
+    data: PixelData | Scores | Mapping,
+    label: Labels | None = None,
     *,
-    weight=None,
-    uncertainty=None,
-    threshold=0.5,
-    group=None,
-    image=None,
-    n_bins=15,
-    level=0.95,
-):
+    weight: Column | None = None,
+    uncertainty: Column | None = None,
+    threshold: float = 0.5,
+    group: Column | None = None,
+    image: Column | None = None,
+    n_bins: int = 15,
+    level: float = 0.95,
+) -> CalibrationReport:
     """
     Compute every diagnostic at once.
 

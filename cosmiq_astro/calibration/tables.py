@@ -8,14 +8,17 @@ to ECSV and FITS and back. Inputs are those of
 ``LEVEL``.
 """
 
+from __future__ import annotations
+
 import itertools
 
 import numpy as np
-from astropy.table import vstack
+from astropy.table import QTable, vstack
+from numpy.typing import ArrayLike
 
-from ._input import as_sample
+from ._input import Binning, Column, Labels, PixelData, as_sample
+from ._scores import SampleScores, by_group
 from ._tables import with_descriptions
-from .scores import SampleScores, by_group
 
 __all__ = [
     "precision_recall_table",
@@ -46,16 +49,16 @@ def _stacked(sample, build, **options):
 
 
 def reliability_table(
-    probability,
-    label=None,
+    probability: PixelData,
+    label: Labels | None = None,
     *,
-    weight=None,
-    n_bins=15,
-    binning="width",
-    non_trivial=False,
-    group=None,
-    level=0.95,
-):
+    weight: Column | None = None,
+    n_bins: int = 15,
+    binning: Binning = "width",
+    non_trivial: bool = False,
+    group: Column | None = None,
+    level: float = 0.95,
+) -> QTable:
     """
     Probability stated against frequency observed, in bins.
 
@@ -101,7 +104,14 @@ def reliability_table(
     return _stacked(sample, lambda scores: scores.reliability_table(**options), n_bins=n_bins)
 
 
-def roc_table(probability, label=None, *, weight=None, group=None, n_points=1000):
+def roc_table(
+    probability: PixelData,
+    label: Labels | None = None,
+    *,
+    weight: Column | None = None,
+    group: Column | None = None,
+    n_points: int = 1000,
+) -> QTable:
     """
     True- against false-positive rate for each threshold.
 
@@ -134,7 +144,14 @@ def roc_table(probability, label=None, *, weight=None, group=None, n_points=1000
     return _stacked(sample, lambda scores: scores.roc_table(n_points=n_points))
 
 
-def precision_recall_table(probability, label=None, *, weight=None, group=None, n_points=1000):
+def precision_recall_table(
+    probability: PixelData,
+    label: Labels | None = None,
+    *,
+    weight: Column | None = None,
+    group: Column | None = None,
+    n_points: int = 1000,
+) -> QTable:
     """
     Precision and recall for each threshold.
 
@@ -157,15 +174,15 @@ def precision_recall_table(probability, label=None, *, weight=None, group=None, 
 
 
 def risk_coverage_table(
-    probability,
-    label=None,
+    probability: PixelData,
+    label: Labels | None = None,
     *,
-    weight=None,
-    uncertainty=None,
-    threshold=0.5,
-    group=None,
-    n_points=1000,
-):
+    weight: Column | None = None,
+    uncertainty: Column | None = None,
+    threshold: float = 0.5,
+    group: Column | None = None,
+    n_points: int = 1000,
+) -> QTable:
     """
     Error rate among the pixels kept, most certain first.
 
@@ -191,17 +208,17 @@ def risk_coverage_table(
 
 
 def score_table(
-    probability,
-    label=None,
+    probability: PixelData,
+    label: Labels | None = None,
     *,
-    weight=None,
-    uncertainty=None,
-    threshold=0.5,
-    group=None,
-    image=None,
-    n_bins=15,
-    level=None,
-):
+    weight: Column | None = None,
+    uncertainty: Column | None = None,
+    threshold: float = 0.5,
+    group: Column | None = None,
+    image: Column | None = None,
+    n_bins: int = 15,
+    level: float | None = None,
+) -> QTable:
     """
     Every score of this package, one row for all pixels and one per group.
 
@@ -239,8 +256,9 @@ def score_table(
     of a score is that of the jackknife [1]_, each image left out in turn, and
     the interval is as wide as Student's t with one degree of freedom less
     than there are images. It is NaN for a single image. In simulations
-    (``benchmarks/coverage.py``) intervals of 95 % hold the truth in 92 to
-    98 % of the cases from 5 images on.
+    (``benchmarks/coverage.py``) intervals of 95 % hold the truth in 90 to
+    97 % of the cases from 5 images on; those of the calibration error in 92
+    to 100 %.
 
     Expected and maximum calibration errors have no interval: noise only ever
     adds to them, and no interval around them covers. That of
@@ -257,7 +275,7 @@ def score_table(
     return SampleScores(sample, n_bins=n_bins, threshold=threshold).score_table(level=level)
 
 
-def quantile_groups(values, *, n_groups=5):
+def quantile_groups(values: ArrayLike, *, n_groups: int = 5) -> np.ndarray:
     """
     Turn a number per pixel into names of groups of equal size.
 

@@ -18,7 +18,7 @@ from cosmiq_astro.calibration import (
     tpr_at_fpr,
 )
 from cosmiq_astro.calibration._input import as_sample
-from cosmiq_astro.calibration.scores import SampleScores
+from cosmiq_astro.calibration._scores import SampleScores
 
 FEW = pytest.mark.filterwarnings("ignore:the intervals rest on")
 

@@ -1,5 +1,7 @@
 """Every score of a set of pixels, counted at once or as they come."""
 
+from __future__ import annotations
+
 import abc
 import functools
 import warnings
@@ -11,6 +13,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from scipy.special import stdtrit
 
 from . import _ranks, _sums, _tables
+from ._input import Binning
 
 __all__ = ["BrierParts", "ClasswiseError", "SampleScores", "Scores", "by_group", "t_factor"]
 
@@ -102,66 +105,68 @@ class Scores(abc.ABC):
     def _occupied(self, non_trivial):
         return self._p_ranks.non_trivial().occupied() if non_trivial else self._p_ranks
 
-    def brier_score(self, *, non_trivial=False):
+    def brier_score(self, *, non_trivial: bool = False) -> float:
         """Return the Brier score, exact."""
         return float(_sums.brier(self._bins(non_trivial)))
 
-    def brier_parts(self):
+    def brier_parts(self) -> BrierParts:
         """Return the parts of the Brier score, exact."""
         return BrierParts(*map(float, _sums.brier_terms(self._bins())))
 
-    def negative_log_likelihood(self, *, non_trivial=False):
+    def negative_log_likelihood(self, *, non_trivial: bool = False) -> float:
         """Return the mean negative log-likelihood in nats, exact."""
         return float(_sums.log_likelihood_loss(self._bins(non_trivial)))
 
-    def expected_calibration_error(self, *, binning="width", non_trivial=False):
+    def expected_calibration_error(
+        self, *, binning: Binning = "width", non_trivial: bool = False
+    ) -> float:
         """Return the ECE; by an accumulator exact for ``'width'``, to 1e-4 for ``'count'``."""
         if _by_count(binning):
             return _ranks.calibration_error_of(self._occupied(non_trivial), n_bins=self.n_bins)
         return float(_sums.calibration_error(self._bins(non_trivial))[0])
 
-    def maximum_calibration_error(self, *, non_trivial=False):
+    def maximum_calibration_error(self, *, non_trivial: bool = False) -> float:
         """Return the largest calibration error of a bin, exact."""
         return float(_sums.calibration_error(self._bins(non_trivial))[1])
 
-    def rms_calibration_error(self, *, non_trivial=False):
+    def rms_calibration_error(self, *, non_trivial: bool = False) -> float:
         """Return the root mean square calibration error free of noise, exact."""
         bins = _sums.bin_sums(self._image_sums, non_trivial=non_trivial)
         return _sums.rms_calibration_error(bins)[0]
 
-    def classwise_calibration_error(self):
+    def classwise_calibration_error(self) -> ClasswiseError:
         """Return the ECE of the pixels called sky and of those called cosmic ray, exact."""
         return ClasswiseError(*map(float, _sums.class_calibration_errors(self._image_sums.sum(0))))
 
-    def roc_auc(self, *, max_fpr=1.0):
+    def roc_auc(self, *, max_fpr: float = 1.0) -> float:
         """Return the mean true-positive rate over false-positive rates up to ``max_fpr``."""
         if not 0 < max_fpr <= 1:
             raise ValueError(f"max_fpr must lie in (0, 1], not {max_fpr}")
         return _ranks.area_under_roc(self._p_ranks, max_fpr=max_fpr)
 
-    def tpr_at_fpr(self, *, fpr):
+    def tpr_at_fpr(self, *, fpr: float) -> float:
         """Return the largest true-positive rate that a threshold reaches within ``fpr``."""
         if not 0 <= fpr <= 1:
             raise ValueError(f"fpr must lie in [0, 1], not {fpr}")
         return _ranks.tpr_at(self._p_ranks, fpr)
 
-    def average_precision(self):
+    def average_precision(self) -> float:
         """Return the average precision."""
         return _ranks.average_precision_of(self._p_ranks)
 
-    def aurc(self):
+    def aurc(self) -> float:
         """Return the area under the risk-coverage curve."""
         return _ranks.area_under_risk(self._error_ranks)
 
-    def augrc(self):
+    def augrc(self) -> float:
         """Return the area under the generalized risk-coverage curve."""
         return _ranks.generalized_risk_area(self._error_ranks)
 
-    def error_auroc(self):
+    def error_auroc(self) -> float:
         """Return the area under the ROC curve of the uncertainty against errors."""
         return _ranks.area_under_roc(self._error_ranks)
 
-    def rank_error_bounds(self):
+    def rank_error_bounds(self) -> dict[str, float]:
         """
         Return by how much fine bins could have changed each rank measure.
 
@@ -176,7 +181,13 @@ class Scores(abc.ABC):
             for name, (measure, which) in _RANK_MEASURES.items()
         }
 
-    def reliability_table(self, *, binning="width", non_trivial=False, level=0.95):
+    def reliability_table(
+        self,
+        *,
+        binning: Binning = "width",
+        non_trivial: bool = False,
+        level: float = 0.95,
+    ) -> QTable:
         """Return the reliability table; of an accumulator fine bins for ``'count'``."""
         if _by_count(binning):
             bins = _tables.adaptive_bins(self._occupied(non_trivial), self.n_bins)
@@ -187,19 +198,19 @@ class Scores(abc.ABC):
         table.meta["LEVEL"] = level
         return self._noted(table)
 
-    def roc_table(self, *, n_points=1000):
+    def roc_table(self, *, n_points: int = 1000) -> QTable:
         """Return the ROC table; each row is exact for its threshold."""
         return self._noted(_tables.roc_from(self._p_ranks, n_points=n_points))
 
-    def precision_recall_table(self, *, n_points=1000):
+    def precision_recall_table(self, *, n_points: int = 1000) -> QTable:
         """Return the precision-recall table; each row is exact for its threshold."""
         return self._noted(_tables.precision_recall_from(self._p_ranks, n_points=n_points))
 
-    def risk_coverage_table(self, *, n_points=1000):
+    def risk_coverage_table(self, *, n_points: int = 1000) -> QTable:
         """Return the risk-coverage table; each row is exact for its uncertainty."""
         return self._noted(_tables.risk_coverage_from(self._error_ranks, n_points=n_points))
 
-    def score_table(self, *, level=None):
+    def score_table(self, *, level: float | None = None) -> QTable:
         """Return every score, one row for all pixels and one per group."""
         if level is not None:
             warn_of_few(len(self._image_sums))
