@@ -72,6 +72,11 @@ class CalibrationAccumulator(Scores):
         self._by_uncertainty = np.zeros((2, _N_FINE + 2))
         self._groups = {}
 
+    def __repr__(self):
+        n_images = sum(map(len, self._images))
+        groups = f", groups {', '.join(self.groups)}" if self.groups else ""
+        return f"<CalibrationAccumulator: {self.n_pixels:,} pixels of {n_images} images{groups}>"
+
     def update(
         self,
         probability: PixelData,

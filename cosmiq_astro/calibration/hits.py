@@ -55,6 +55,13 @@ class HitMatch:
     hits: QTable
     detections: QTable
 
+    def __repr__(self):
+        found, real = self.hits["found"].sum(), self.detections["label"].sum()
+        return (
+            f"<HitMatch: {found} of {len(self.hits)} hits found, "
+            f"{real} of {len(self.detections)} detections real>"
+        )
+
     @property
     def completeness(self) -> float:
         """Fraction of the true hits that were found; NaN without hits."""

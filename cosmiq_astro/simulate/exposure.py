@@ -50,6 +50,11 @@ class ExposureTruth:
     ignore: np.ndarray
     stars: Table
 
+    def __repr__(self):
+        ny, nx = self.label.shape
+        hit = np.count_nonzero(self.label)
+        return f"<ExposureTruth: {hit:,} of {ny} x {nx} pixels hit, {len(self.stars):,} stars>"
+
 
 def expose(
     rate,

@@ -53,6 +53,9 @@ class Footprints:
         if self.offsets.size == 0 or self.offsets[0] != 0 or self.offsets[-1] != self.dy.size:
             raise ValueError(f"offsets must run from 0 to the number of pixels, {self.dy.size}")
 
+    def __repr__(self):
+        return f"<Footprints: {len(self):,} hits of {self.dy.size:,} pixels>"
+
     def __len__(self):
         return self.offsets.size - 1
 

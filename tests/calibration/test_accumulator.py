@@ -211,3 +211,9 @@ def test_threshold_of_one_and_zero():
         counts.update(p, y)
         assert counts.score_table()["tpr"][0] == tpr
     assert_array_equal(counts.score_table()["fpr"], [0.0])
+
+
+def test_repr_says_what_was_counted():
+    counts = CalibrationAccumulator()
+    counts.update(np.full(1200, 0.5), np.ones(1200), group="F606W")
+    assert repr(counts) == ("<CalibrationAccumulator: 1,200 pixels of 1 images, groups F606W>")

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 from astropy import units as u
 
-from cosmiq_astro.simulate import expose, moffat_psf, simulate_cosmic_rays, simulate_exposure
+from cosmiq_astro.simulate import (
+    cosmic_ray_footprints,
+    expose,
+    moffat_psf,
+    simulate_cosmic_rays,
+    simulate_exposure,
+    simulate_scene,
+)
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +92,13 @@ def test_import_needs_neither_torch_nor_matplotlib():
         "sys.exit(any(m in sys.modules for m in ('torch', 'matplotlib')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_reprs_are_short():
+    psf = moffat_psf(2.0, radius=16)
+    ccd, truth = simulate_exposure((32, 40), 500.0, seed=1, psf=psf)
+    scene = simulate_scene((32, 40), psf=psf, seed=1)
+    assert repr(psf) == f"<PSF: FWHM {psf.fwhm:.2f} pixels, out to 16 pixels>"
+    assert repr(truth).startswith(f"<ExposureTruth: {truth.label.sum()} of 32 x 40 pixels hit, ")
+    assert repr(scene) == f"<Scene: 32 x 40 pixels, {len(scene.stars)} stars>"
+    assert repr(cosmic_ray_footprints(5, seed=1)).startswith("<Footprints: 5 hits of ")
