@@ -96,7 +96,7 @@ def test_import_needs_neither_torch_nor_matplotlib():
 
 def test_reprs_are_short():
     psf = moffat_psf(2.0, radius=16)
-    ccd, truth = simulate_exposure((32, 40), 500.0, seed=1, psf=psf)
+    _, truth = simulate_exposure((32, 40), 500.0, seed=1, psf=psf)
     scene = simulate_scene((32, 40), psf=psf, seed=1)
     assert repr(psf) == f"<PSF: FWHM {psf.fwhm:.2f} pixels, out to 16 pixels>"
     assert repr(truth).startswith(f"<ExposureTruth: {truth.label.sum()} of 32 x 40 pixels hit, ")
