@@ -220,8 +220,9 @@ def brier_terms(bins):
     confidence = ratio(bins[..., PROBABILITY], weight)
     frequency = ratio(bins[..., POSITIVE], weight)
     share = ratio(weight, total)
-    reliability = np.nansum(share * (confidence - frequency) ** 2, axis=-1)
-    resolution = np.nansum(share * (frequency - base) ** 2, axis=-1)
+    empty = np.where(total[..., 0] > 0, 0.0, np.nan)
+    reliability = np.nansum(share * (confidence - frequency) ** 2, axis=-1) + empty
+    resolution = np.nansum(share * (frequency - base) ** 2, axis=-1) + empty
     uncertainty = (base * (1 - base))[..., 0]
     remainder = brier(bins) - (reliability - resolution + uncertainty)
     return reliability, resolution, uncertainty, remainder
