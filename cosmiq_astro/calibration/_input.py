@@ -14,10 +14,10 @@ __all__ = ["Binning", "Column", "Labels", "PixelData", "Sample", "as_sample", "p
 
 PixelData = ArrayLike | Table | Sequence
 """Probabilities, a table of them, or a list of images or detection results."""
-Labels = ArrayLike | Sequence
-"""Labels, or a list of truth images."""
-Column = ArrayLike | str | Sequence
-"""A value per pixel, a constant, a value per image of a list, or the name of a column."""
+Labels = ArrayLike | Sequence | None
+"""Labels, or a list of truth images; None where they are in a table."""
+Column = ArrayLike | str | Sequence | None
+"""None, a value per pixel, a constant, a value per image of a list, or the name of a column."""
 Binning = Literal["width", "count"]
 
 _EXTRA = ("weight", "group", "uncertainty", "image")

@@ -182,11 +182,7 @@ class Scores(abc.ABC):
         }
 
     def reliability_table(
-        self,
-        *,
-        binning: Binning = "width",
-        non_trivial: bool = False,
-        level: float = 0.95,
+        self, *, binning: Binning = "width", non_trivial: bool = False, level: float = 0.95
     ) -> QTable:
         """Return the reliability table; of an accumulator fine bins for ``'count'``."""
         if _by_count(binning):

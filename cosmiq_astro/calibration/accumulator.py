@@ -80,12 +80,12 @@ class CalibrationAccumulator(Scores):
     def update(
         self,
         probability: PixelData,
-        label: Labels | None = None,
+        label: Labels = None,
         *,
-        weight: Column | None = None,
-        uncertainty: Column | None = None,
-        group: Column | None = None,
-        image: Column | None = None,
+        weight: Column = None,
+        uncertainty: Column = None,
+        group: Column = None,
+        image: Column = None,
     ) -> None:
         """
         Count more pixels.

@@ -31,9 +31,9 @@ def _scores(probability, label, weight, *, n_bins=1, threshold=0.5, image=None):
 
 def brier_score(
     probability: PixelData,
-    label: Labels | None = None,
+    label: Labels = None,
     *,
-    weight: Column | None = None,
+    weight: Column = None,
     non_trivial: bool = False,
 ) -> float:
     """
@@ -74,11 +74,7 @@ def brier_score(
 
 
 def brier_parts(
-    probability: PixelData,
-    label: Labels | None = None,
-    *,
-    n_bins: int = 15,
-    weight: Column | None = None,
+    probability: PixelData, label: Labels = None, *, n_bins: int = 15, weight: Column = None
 ) -> BrierParts:
     """
     Brier score in parts: reliability - resolution + uncertainty + within-bin term.
@@ -114,9 +110,9 @@ def brier_parts(
 
 def negative_log_likelihood(
     probability: PixelData,
-    label: Labels | None = None,
+    label: Labels = None,
     *,
-    weight: Column | None = None,
+    weight: Column = None,
     non_trivial: bool = False,
 ) -> float:
     """
@@ -151,9 +147,9 @@ def negative_log_likelihood(
 
 def expected_calibration_error(
     probability: PixelData,
-    label: Labels | None = None,
+    label: Labels = None,
     *,
-    weight: Column | None = None,
+    weight: Column = None,
     non_trivial: bool = False,
     n_bins: int = 15,
     binning: Binning = "width",
@@ -199,9 +195,9 @@ def expected_calibration_error(
 
 def maximum_calibration_error(
     probability: PixelData,
-    label: Labels | None = None,
+    label: Labels = None,
     *,
-    weight: Column | None = None,
+    weight: Column = None,
     non_trivial: bool = False,
     n_bins: int = 15,
 ) -> float:
@@ -233,11 +229,11 @@ def maximum_calibration_error(
 
 def rms_calibration_error(
     probability: PixelData,
-    label: Labels | None = None,
+    label: Labels = None,
     *,
-    weight: Column | None = None,
+    weight: Column = None,
     non_trivial: bool = False,
-    image: Column | None = None,
+    image: Column = None,
     n_bins: int = 15,
 ) -> float:
     """
@@ -289,9 +285,9 @@ def rms_calibration_error(
 
 def classwise_calibration_error(
     probability: PixelData,
-    label: Labels | None = None,
+    label: Labels = None,
     *,
-    weight: Column | None = None,
+    weight: Column = None,
     n_bins: int = 15,
     threshold: float = 0.5,
 ) -> ClasswiseError:

@@ -47,11 +47,7 @@ def _finished(data, label, column, make):
 
 
 def plot_reliability(
-    table: PixelData,
-    label: Labels | None = None,
-    *,
-    ax: Axes | None = None,
-    name: str | None = None,
+    table: PixelData, label: Labels = None, *, ax: Axes | None = None, name: str | None = None
 ) -> Axes:
     """
     Draw the observed fraction against the probability, with counts and intervals.
@@ -127,11 +123,7 @@ def _named(ax, name, loc):
 
 
 def plot_risk_coverage(
-    table: PixelData,
-    label: Labels | None = None,
-    *,
-    ax: Axes | None = None,
-    name: str | None = None,
+    table: PixelData, label: Labels = None, *, ax: Axes | None = None, name: str | None = None
 ) -> Axes:
     """
     Draw the error rate of the pixels kept against the fraction kept.
@@ -162,11 +154,7 @@ def plot_risk_coverage(
 
 
 def plot_roc(
-    table: PixelData,
-    label: Labels | None = None,
-    *,
-    ax: Axes | None = None,
-    name: str | None = None,
+    table: PixelData, label: Labels = None, *, ax: Axes | None = None, name: str | None = None
 ) -> Axes:
     """
     Draw the true-positive rate against the logarithm of the false-positive rate.
@@ -197,11 +185,7 @@ def plot_roc(
 
 
 def plot_precision_recall(
-    table: PixelData,
-    label: Labels | None = None,
-    *,
-    ax: Axes | None = None,
-    name: str | None = None,
+    table: PixelData, label: Labels = None, *, ax: Axes | None = None, name: str | None = None
 ) -> Axes:
     """
     Draw what is wrong against what is missed: 1 - precision, 1 - recall, both logarithmic.
@@ -236,11 +220,7 @@ def plot_precision_recall(
 
 
 def plot_entropy_error(
-    table: PixelData,
-    label: Labels | None = None,
-    *,
-    ax: Axes | None = None,
-    name: str | None = None,
+    table: PixelData, label: Labels = None, *, ax: Axes | None = None, name: str | None = None
 ) -> Axes:
     """
     Draw the error rate at p = 0.5 against the entropy of p.

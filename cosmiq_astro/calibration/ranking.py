@@ -22,11 +22,7 @@ def _scores(probability, label, weight, uncertainty=None, threshold=0.5):
 
 
 def roc_auc(
-    probability: PixelData,
-    label: Labels | None = None,
-    *,
-    weight: Column | None = None,
-    max_fpr: float = 1.0,
+    probability: PixelData, label: Labels = None, *, weight: Column = None, max_fpr: float = 1.0
 ) -> float:
     """
     Mean true-positive rate over false-positive rates up to ``max_fpr``.
@@ -66,7 +62,7 @@ def roc_auc(
 
 
 def tpr_at_fpr(
-    probability: PixelData, label: Labels | None = None, *, weight: Column | None = None, fpr: float
+    probability: PixelData, label: Labels = None, *, weight: Column = None, fpr: float
 ) -> float:
     """
     Largest true-positive rate that a threshold reaches within a false-positive rate.
@@ -90,7 +86,7 @@ def tpr_at_fpr(
 
 
 def average_precision(
-    probability: PixelData, label: Labels | None = None, *, weight: Column | None = None
+    probability: PixelData, label: Labels = None, *, weight: Column = None
 ) -> float:
     """
     Precision averaged over the steps of recall.
@@ -118,10 +114,10 @@ def average_precision(
 
 def aurc(
     probability: PixelData,
-    label: Labels | None = None,
+    label: Labels = None,
     *,
-    weight: Column | None = None,
-    uncertainty: Column | None = None,
+    weight: Column = None,
+    uncertainty: Column = None,
     threshold: float = 0.5,
 ) -> float:
     """
@@ -158,10 +154,10 @@ def aurc(
 
 def augrc(
     probability: PixelData,
-    label: Labels | None = None,
+    label: Labels = None,
     *,
-    weight: Column | None = None,
-    uncertainty: Column | None = None,
+    weight: Column = None,
+    uncertainty: Column = None,
     threshold: float = 0.5,
 ) -> float:
     """
@@ -191,10 +187,10 @@ def augrc(
 
 def error_auroc(
     probability: PixelData,
-    label: Labels | None = None,
+    label: Labels = None,
     *,
-    weight: Column | None = None,
-    uncertainty: Column | None = None,
+    weight: Column = None,
+    uncertainty: Column = None,
     threshold: float = 0.5,
 ) -> float:
     """

@@ -180,10 +180,10 @@ _NAMES = {
 
 def fit_temperature(
     probability: PixelData,
-    label: Labels | None = None,
+    label: Labels = None,
     *,
     from_logits: bool = False,
-    weight: Column | None = None,
+    weight: Column = None,
 ) -> TemperatureScaling:
     """
     Find the temperature that makes the labels most likely.
@@ -247,7 +247,7 @@ def fit_temperature(
 
 
 def fit_beta(
-    probability: PixelData, label: Labels | None = None, *, weight: Column | None = None
+    probability: PixelData, label: Labels = None, *, weight: Column = None
 ) -> BetaCalibration:
     """
     Fit a beta calibration: three numbers, different at both ends, monotone.
@@ -289,7 +289,7 @@ def fit_beta(
 
 
 def fit_isotonic(
-    probability: PixelData, label: Labels | None = None, *, weight: Column | None = None
+    probability: PixelData, label: Labels = None, *, weight: Column = None
 ) -> IsotonicCalibration:
     """
     Fit the non-decreasing curve of least squared error.

@@ -161,13 +161,13 @@ class CalibrationReport:
 
 def calibration_report(
     data: PixelData | Scores | Mapping,
-    label: Labels | None = None,
+    label: Labels = None,
     *,
-    weight: Column | None = None,
-    uncertainty: Column | None = None,
+    weight: Column = None,
+    uncertainty: Column = None,
     threshold: float = 0.5,
-    group: Column | None = None,
-    image: Column | None = None,
+    group: Column = None,
+    image: Column = None,
     n_bins: int = 15,
     level: float = 0.95,
 ) -> CalibrationReport:

@@ -50,13 +50,13 @@ def _stacked(sample, build, **options):
 
 def reliability_table(
     probability: PixelData,
-    label: Labels | None = None,
+    label: Labels = None,
     *,
-    weight: Column | None = None,
+    weight: Column = None,
     n_bins: int = 15,
     binning: Binning = "width",
     non_trivial: bool = False,
-    group: Column | None = None,
+    group: Column = None,
     level: float = 0.95,
 ) -> QTable:
     """
@@ -106,10 +106,10 @@ def reliability_table(
 
 def roc_table(
     probability: PixelData,
-    label: Labels | None = None,
+    label: Labels = None,
     *,
-    weight: Column | None = None,
-    group: Column | None = None,
+    weight: Column = None,
+    group: Column = None,
     n_points: int = 1000,
 ) -> QTable:
     """
@@ -146,10 +146,10 @@ def roc_table(
 
 def precision_recall_table(
     probability: PixelData,
-    label: Labels | None = None,
+    label: Labels = None,
     *,
-    weight: Column | None = None,
-    group: Column | None = None,
+    weight: Column = None,
+    group: Column = None,
     n_points: int = 1000,
 ) -> QTable:
     """
@@ -175,12 +175,12 @@ def precision_recall_table(
 
 def risk_coverage_table(
     probability: PixelData,
-    label: Labels | None = None,
+    label: Labels = None,
     *,
-    weight: Column | None = None,
-    uncertainty: Column | None = None,
+    weight: Column = None,
+    uncertainty: Column = None,
     threshold: float = 0.5,
-    group: Column | None = None,
+    group: Column = None,
     n_points: int = 1000,
 ) -> QTable:
     """
@@ -209,13 +209,13 @@ def risk_coverage_table(
 
 def score_table(
     probability: PixelData,
-    label: Labels | None = None,
+    label: Labels = None,
     *,
-    weight: Column | None = None,
-    uncertainty: Column | None = None,
+    weight: Column = None,
+    uncertainty: Column = None,
     threshold: float = 0.5,
-    group: Column | None = None,
-    image: Column | None = None,
+    group: Column = None,
+    image: Column = None,
     n_bins: int = 15,
     level: float | None = None,
 ) -> QTable:

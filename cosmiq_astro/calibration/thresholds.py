@@ -48,14 +48,14 @@ class ThresholdChoice:
 
 def choose_threshold(
     probability: PixelData,
-    label: Labels | None = None,
+    label: Labels = None,
     *,
-    weight: Column | None = None,
+    weight: Column = None,
     fpr: float | None = None,
     f_beta: float | None = None,
     cost: float | None = None,
     conformal_fnr: float | None = None,
-    image: Column | None = None,
+    image: Column = None,
 ) -> ThresholdChoice:
     """
     Choose a threshold by exactly one criterion.
