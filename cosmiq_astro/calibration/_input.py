@@ -10,9 +10,9 @@ from astropy.table import Table
 from astropy.utils.masked import Masked
 from numpy.typing import ArrayLike
 
-__all__ = ["Binning", "Column", "Labels", "PixelData", "Sample", "as_sample", "plane"]
+__all__ = ["Binning", "Column", "Labels", "Pixels", "Sample", "as_sample", "plane"]
 
-PixelData = ArrayLike | Table | Sequence
+Pixels = ArrayLike | Table | Sequence
 """Probabilities, a table of them, or a list of images or detection results."""
 Labels = ArrayLike | Sequence | None
 """Labels, or a list of truth images; None where they are in a table."""

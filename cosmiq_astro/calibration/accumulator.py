@@ -9,7 +9,7 @@ from astropy.table import QTable
 from scipy.special import expit
 
 from . import _ranks, _sums
-from ._input import Column, Labels, PixelData, as_sample
+from ._input import Column, Labels, Pixels, as_sample
 from ._scores import Scores
 from ._tables import with_descriptions
 
@@ -79,7 +79,7 @@ class CalibrationAccumulator(Scores):
 
     def update(
         self,
-        probability: PixelData,
+        probability: Pixels,
         label: Labels = None,
         *,
         weight: Column = None,

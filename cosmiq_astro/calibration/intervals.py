@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from astropy.table import Table
 
-from ._input import Column, Labels, PixelData, as_sample
+from ._input import Column, Labels, Pixels, as_sample
 from ._scores import t_factor, warn_of_few
 
 __all__ = ["block_index", "bootstrap_interval"]
@@ -46,7 +46,7 @@ def block_index(shape: tuple[int, int], *, size: int) -> np.ndarray:
 
 def bootstrap_interval(
     score: Callable[[Table], float],
-    probability: PixelData,
+    probability: Pixels,
     label: Labels = None,
     *,
     weight: Column = None,

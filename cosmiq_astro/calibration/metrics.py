@@ -9,7 +9,7 @@ is NaN or masked, or whose weight is zero, are left out.
 
 from __future__ import annotations
 
-from ._input import Binning, Column, Labels, PixelData, as_sample
+from ._input import Binning, Column, Labels, Pixels, as_sample
 from ._scores import BrierParts, ClasswiseError, SampleScores
 
 __all__ = [
@@ -30,11 +30,7 @@ def _scores(probability, label, weight, *, n_bins=1, threshold=0.5, image=None):
 
 
 def brier_score(
-    probability: PixelData,
-    label: Labels = None,
-    *,
-    weight: Column = None,
-    non_trivial: bool = False,
+    probability: Pixels, label: Labels = None, *, weight: Column = None, non_trivial: bool = False
 ) -> float:
     """
     Mean squared error of the probability.
@@ -74,7 +70,7 @@ def brier_score(
 
 
 def brier_parts(
-    probability: PixelData, label: Labels = None, *, n_bins: int = 15, weight: Column = None
+    probability: Pixels, label: Labels = None, *, n_bins: int = 15, weight: Column = None
 ) -> BrierParts:
     """
     Brier score in parts: reliability - resolution + uncertainty + within-bin term.
@@ -109,11 +105,7 @@ def brier_parts(
 
 
 def negative_log_likelihood(
-    probability: PixelData,
-    label: Labels = None,
-    *,
-    weight: Column = None,
-    non_trivial: bool = False,
+    probability: Pixels, label: Labels = None, *, weight: Column = None, non_trivial: bool = False
 ) -> float:
     """
     Mean negative log-likelihood of the labels, in nats.
@@ -146,7 +138,7 @@ def negative_log_likelihood(
 
 
 def expected_calibration_error(
-    probability: PixelData,
+    probability: Pixels,
     label: Labels = None,
     *,
     weight: Column = None,
@@ -194,7 +186,7 @@ def expected_calibration_error(
 
 
 def maximum_calibration_error(
-    probability: PixelData,
+    probability: Pixels,
     label: Labels = None,
     *,
     weight: Column = None,
@@ -228,7 +220,7 @@ def maximum_calibration_error(
 
 
 def rms_calibration_error(
-    probability: PixelData,
+    probability: Pixels,
     label: Labels = None,
     *,
     weight: Column = None,
@@ -284,7 +276,7 @@ def rms_calibration_error(
 
 
 def classwise_calibration_error(
-    probability: PixelData,
+    probability: Pixels,
     label: Labels = None,
     *,
     weight: Column = None,

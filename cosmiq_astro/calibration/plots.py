@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy.table import Table
 
-from ._input import Labels, PixelData, as_sample
+from ._input import Labels, Pixels, as_sample
 from ._ranks import rank_pixels
 from ._sums import entropy
 from ._tables import entropy_error_from
@@ -47,7 +47,7 @@ def _finished(data, label, column, make):
 
 
 def plot_reliability(
-    table: PixelData, label: Labels = None, *, ax: Axes | None = None, name: str | None = None
+    table: Pixels, label: Labels = None, *, ax: Axes | None = None, name: str | None = None
 ) -> Axes:
     """
     Draw the observed fraction against the probability, with counts and intervals.
@@ -123,7 +123,7 @@ def _named(ax, name, loc):
 
 
 def plot_risk_coverage(
-    table: PixelData, label: Labels = None, *, ax: Axes | None = None, name: str | None = None
+    table: Pixels, label: Labels = None, *, ax: Axes | None = None, name: str | None = None
 ) -> Axes:
     """
     Draw the error rate of the pixels kept against the fraction kept.
@@ -154,7 +154,7 @@ def plot_risk_coverage(
 
 
 def plot_roc(
-    table: PixelData, label: Labels = None, *, ax: Axes | None = None, name: str | None = None
+    table: Pixels, label: Labels = None, *, ax: Axes | None = None, name: str | None = None
 ) -> Axes:
     """
     Draw the true-positive rate against the logarithm of the false-positive rate.
@@ -185,7 +185,7 @@ def plot_roc(
 
 
 def plot_precision_recall(
-    table: PixelData, label: Labels = None, *, ax: Axes | None = None, name: str | None = None
+    table: Pixels, label: Labels = None, *, ax: Axes | None = None, name: str | None = None
 ) -> Axes:
     """
     Draw what is wrong against what is missed: 1 - precision, 1 - recall, both logarithmic.
@@ -220,7 +220,7 @@ def plot_precision_recall(
 
 
 def plot_entropy_error(
-    table: PixelData, label: Labels = None, *, ax: Axes | None = None, name: str | None = None
+    table: Pixels, label: Labels = None, *, ax: Axes | None = None, name: str | None = None
 ) -> Axes:
     """
     Draw the error rate at p = 0.5 against the entropy of p.

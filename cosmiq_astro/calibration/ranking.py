@@ -9,7 +9,7 @@ errors, at a threshold, sit among the uncertain.
 
 from __future__ import annotations
 
-from ._input import Column, Labels, PixelData, as_sample
+from ._input import Column, Labels, Pixels, as_sample
 from ._scores import SampleScores
 
 __all__ = ["augrc", "aurc", "average_precision", "error_auroc", "roc_auc", "tpr_at_fpr"]
@@ -22,7 +22,7 @@ def _scores(probability, label, weight, uncertainty=None, threshold=0.5):
 
 
 def roc_auc(
-    probability: PixelData, label: Labels = None, *, weight: Column = None, max_fpr: float = 1.0
+    probability: Pixels, label: Labels = None, *, weight: Column = None, max_fpr: float = 1.0
 ) -> float:
     """
     Mean true-positive rate over false-positive rates up to ``max_fpr``.
@@ -62,7 +62,7 @@ def roc_auc(
 
 
 def tpr_at_fpr(
-    probability: PixelData, label: Labels = None, *, weight: Column = None, fpr: float
+    probability: Pixels, label: Labels = None, *, weight: Column = None, fpr: float
 ) -> float:
     """
     Largest true-positive rate that a threshold reaches within a false-positive rate.
@@ -85,9 +85,7 @@ def tpr_at_fpr(
     return _scores(probability, label, weight).tpr_at_fpr(fpr=fpr)
 
 
-def average_precision(
-    probability: PixelData, label: Labels = None, *, weight: Column = None
-) -> float:
+def average_precision(probability: Pixels, label: Labels = None, *, weight: Column = None) -> float:
     """
     Precision averaged over the steps of recall.
 
@@ -113,7 +111,7 @@ def average_precision(
 
 
 def aurc(
-    probability: PixelData,
+    probability: Pixels,
     label: Labels = None,
     *,
     weight: Column = None,
@@ -153,7 +151,7 @@ def aurc(
 
 
 def augrc(
-    probability: PixelData,
+    probability: Pixels,
     label: Labels = None,
     *,
     weight: Column = None,
@@ -186,7 +184,7 @@ def augrc(
 
 
 def error_auroc(
-    probability: PixelData,
+    probability: Pixels,
     label: Labels = None,
     *,
     weight: Column = None,

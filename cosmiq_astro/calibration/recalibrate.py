@@ -17,7 +17,7 @@ import scipy  # its optimize is loaded when a map is fitted, not with every mode
 from scipy.special import expit, logit
 
 from . import _ranks
-from ._input import Column, Labels, PixelData, as_sample
+from ._input import Column, Labels, Pixels, as_sample
 from ._sums import CLIP
 
 __all__ = [
@@ -179,11 +179,7 @@ _NAMES = {
 
 
 def fit_temperature(
-    probability: PixelData,
-    label: Labels = None,
-    *,
-    from_logits: bool = False,
-    weight: Column = None,
+    probability: Pixels, label: Labels = None, *, from_logits: bool = False, weight: Column = None
 ) -> TemperatureScaling:
     """
     Find the temperature that makes the labels most likely.
@@ -247,7 +243,7 @@ def fit_temperature(
 
 
 def fit_beta(
-    probability: PixelData, label: Labels = None, *, weight: Column = None
+    probability: Pixels, label: Labels = None, *, weight: Column = None
 ) -> BetaCalibration:
     """
     Fit a beta calibration: three numbers, different at both ends, monotone.
@@ -289,7 +285,7 @@ def fit_beta(
 
 
 def fit_isotonic(
-    probability: PixelData, label: Labels = None, *, weight: Column = None
+    probability: Pixels, label: Labels = None, *, weight: Column = None
 ) -> IsotonicCalibration:
     """
     Fit the non-decreasing curve of least squared error.

@@ -14,7 +14,7 @@ import numpy as np
 from astropy.table import QTable, vstack
 
 from . import _sums, _tables, plots
-from ._input import Column, Labels, PixelData, as_sample
+from ._input import Column, Labels, Pixels, as_sample
 from ._scores import SampleScores, Scores, warn_of_few
 
 __all__ = ["CalibrationReport", "calibration_report"]
@@ -160,7 +160,7 @@ class CalibrationReport:
 
 
 def calibration_report(
-    data: PixelData | Scores | Mapping,
+    data: Pixels | Scores | Mapping,
     label: Labels = None,
     *,
     weight: Column = None,

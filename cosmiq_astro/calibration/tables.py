@@ -16,7 +16,7 @@ import numpy as np
 from astropy.table import QTable, vstack
 from numpy.typing import ArrayLike
 
-from ._input import Binning, Column, Labels, PixelData, as_sample
+from ._input import Binning, Column, Labels, Pixels, as_sample
 from ._scores import SampleScores, by_group
 from ._tables import with_descriptions
 
@@ -49,7 +49,7 @@ def _stacked(sample, build, **options):
 
 
 def reliability_table(
-    probability: PixelData,
+    probability: Pixels,
     label: Labels = None,
     *,
     weight: Column = None,
@@ -105,7 +105,7 @@ def reliability_table(
 
 
 def roc_table(
-    probability: PixelData,
+    probability: Pixels,
     label: Labels = None,
     *,
     weight: Column = None,
@@ -145,7 +145,7 @@ def roc_table(
 
 
 def precision_recall_table(
-    probability: PixelData,
+    probability: Pixels,
     label: Labels = None,
     *,
     weight: Column = None,
@@ -174,7 +174,7 @@ def precision_recall_table(
 
 
 def risk_coverage_table(
-    probability: PixelData,
+    probability: Pixels,
     label: Labels = None,
     *,
     weight: Column = None,
@@ -208,7 +208,7 @@ def risk_coverage_table(
 
 
 def score_table(
-    probability: PixelData,
+    probability: Pixels,
     label: Labels = None,
     *,
     weight: Column = None,

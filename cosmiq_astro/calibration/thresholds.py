@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import _ranks
-from ._input import Column, Labels, PixelData, as_sample
+from ._input import Column, Labels, Pixels, as_sample
 
 __all__ = ["ThresholdChoice", "choose_threshold"]
 
@@ -47,7 +47,7 @@ class ThresholdChoice:
 
 
 def choose_threshold(
-    probability: PixelData,
+    probability: Pixels,
     label: Labels = None,
     *,
     weight: Column = None,
