@@ -73,7 +73,7 @@ def recalibrate(model, setting, options):
         "isotonic": (f"{len(isotonic.value)} points", [isotonic(p) for p in mean(logits)]),
     }
     data = {name: (p, labels) for name, (_, p) in maps.items()}
-    report = calibration_report(data, threshold=model.threshold, seed=0)
+    report = calibration_report(data, threshold=model.threshold)
     changes = report.tables["differences"]
     rows = []
     for score in report.tables["scores"]:

@@ -45,4 +45,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted([*globals(), *__all__, *_MODULES])
+    return sorted([*__all__, *_MODULES, "__doc__", "__file__", "__name__", "__path__"])

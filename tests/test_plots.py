@@ -1,8 +1,12 @@
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 from cosmiq_astro import CosmicRayCCDData
-from cosmiq_astro.plots import plot_detection
+from cosmiq_astro.plots import explore_threshold, plot_detection, plot_maps
 
 plt = pytest.importorskip("matplotlib.pyplot")
 
@@ -62,3 +66,49 @@ def test_missing_planes(out):
     out.cr_entropy = None
     with pytest.raises(ValueError, match="out has no cr_entropy: give the result of a detection"):
         plot_detection(out)
+
+
+def test_maps_have_a_row_for_each_result():
+    rng = np.random.default_rng(0)
+    p = rng.random((20, 30))
+    results = [SimpleNamespace(probability=p), SimpleNamespace(cr_probability=p**2)]
+    axes = plt.figure().subplots(2, 4)
+    out = plot_maps(rng.normal(size=p.shape), results, truth=p > 0.4, names=["a", "b"], axes=axes)
+    assert out is axes
+    mask = axes[0, 1].images[0].get_array()
+    assert np.all(mask[p >= 0.5] == 0)
+    missed = mask[(p > 0.4) & (p < 0.5)]
+    assert_allclose(missed, np.broadcast_to((0.9, 0.1, 0.1), missed.shape))
+    assert_allclose(axes[1, 2].images[0].get_array(), p**2)
+    assert axes[0, 3].images[0].get_array().max() <= np.log(2)
+    assert axes[0, 0].get_title() == "data"
+    assert axes[1, 0].get_ylabel() == "b"
+
+
+class FakeWidget:
+    """Just what of ipywidgets is used, so that the explorer is tested without it."""
+
+    def __init__(self, value=None, **traits):
+        self.value, self.traits = value, traits
+
+    def observe(self, handler, names):
+        assert names == "value"
+        self.handler = handler
+
+    def slide(self, value):
+        self.value = value
+        self.handler({"new": value})
+
+
+def test_explorer_follows_its_slider(monkeypatch):
+    names = ("FloatSlider", "HTML", "Image", "VBox")
+    fake = SimpleNamespace(**dict.fromkeys(names, FakeWidget))
+    monkeypatch.setitem(sys.modules, "ipywidgets", fake)
+    p = np.linspace(0, 1, 100).reshape(10, 10)
+    slider, words, picture = explore_threshold(p, p, truth=p > 0.9).value
+    assert words.value == "50 pixels flagged, 10 of 10 cosmic-ray pixels among them"
+    before = picture.value
+    assert before.startswith(b"\x89PNG")
+    slider.slide(0.95)
+    assert words.value == "5 pixels flagged, 5 of 10 cosmic-ray pixels among them"
+    assert picture.value != before

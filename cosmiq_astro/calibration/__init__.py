@@ -9,25 +9,18 @@ truth images; tables come back as `~astropy.table.QTable`.
 methods of the same names.
 """
 
+from ._scores import BrierParts, ClasswiseError
 from .accumulator import CalibrationAccumulator
-from .bootstrap import block_index, bootstrap_interval
-from .calibrators import (
-    BetaCalibration,
-    IsotonicCalibration,
-    Recalibration,
-    TemperatureScaling,
-)
 from .hits import HitMatch, completeness_table, match_hits
-from .images import explore_threshold, plot_maps
+from .intervals import block_index, bootstrap_interval
 from .metrics import (
-    BrierParts,
-    ClasswiseError,
     brier_parts,
     brier_score,
     classwise_calibration_error,
     expected_calibration_error,
     maximum_calibration_error,
     negative_log_likelihood,
+    rms_calibration_error,
 )
 from .montecarlo import draw_spread, draws_needed, monte_carlo_table
 from .plots import (
@@ -38,7 +31,15 @@ from .plots import (
     plot_roc,
 )
 from .ranking import augrc, aurc, average_precision, error_auroc, roc_auc, tpr_at_fpr
-from .recalibrate import fit_beta, fit_isotonic, fit_temperature
+from .recalibrate import (
+    BetaCalibration,
+    IsotonicCalibration,
+    Recalibration,
+    TemperatureScaling,
+    fit_beta,
+    fit_isotonic,
+    fit_temperature,
+)
 from .report import CalibrationReport, calibration_report
 from .tables import (
     precision_recall_table,
@@ -76,7 +77,6 @@ __all__ = [
     "draws_needed",
     "error_auroc",
     "expected_calibration_error",
-    "explore_threshold",
     "fit_beta",
     "fit_isotonic",
     "fit_temperature",
@@ -85,7 +85,6 @@ __all__ = [
     "monte_carlo_table",
     "negative_log_likelihood",
     "plot_entropy_error",
-    "plot_maps",
     "plot_precision_recall",
     "plot_reliability",
     "plot_risk_coverage",
@@ -94,6 +93,7 @@ __all__ = [
     "quantile_groups",
     "reliability_table",
     "risk_coverage_table",
+    "rms_calibration_error",
     "roc_auc",
     "roc_table",
     "score_table",

@@ -1,13 +1,24 @@
 """The one place where input is turned into plain, valid, flat arrays."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
 from astropy.utils.masked import Masked
+from numpy.typing import ArrayLike
 
-__all__ = ["Sample", "as_sample", "plane"]
+__all__ = ["Binning", "Column", "Labels", "Pixels", "Sample", "as_sample", "plane"]
+
+Pixels = ArrayLike | Table | Sequence
+"""Probabilities, a table of them, or a list of images or detection results."""
+Labels = ArrayLike | Sequence | None
+"""Labels, or a list of truth images; None where they are in a table."""
+Column = ArrayLike | str | Sequence | None
+"""None, a value per pixel, a constant, a value per image of a list, or the name of a column."""
+Binning = Literal["width", "count"]
 
 _EXTRA = ("weight", "group", "uncertainty", "image")
 

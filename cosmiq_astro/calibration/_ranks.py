@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._sums import NON_TRIVIAL, log_pair
+from ._sums import NON_TRIVIAL, entropy
 
 __all__ = [
     "Ranks",
@@ -17,14 +17,15 @@ __all__ = [
     "area_under_roc",
     "average_precision_of",
     "calibration_error_of",
+    "doubt",
     "equal_count_bins",
     "error_bound",
     "generalized_risk_area",
+    "rank_errors",
     "rank_pixels",
     "rank_scores",
     "risk_curve",
     "roc_curve",
-    "sample_ranks",
     "tpr_at",
 ]
 
@@ -92,22 +93,22 @@ def rank_pixels(score, event, weight=None):
     return Ranks(score, hits, np.maximum(total - hits, 0.0), score, np.ones(score.size, bool))
 
 
-def entropy(p, log_p, log_q):
-    """Return the binary entropy in nats from a probability and its `log_pair`."""
-    return -(p * log_p + (1.0 - p) * log_q)
+def doubt(p):
+    """
+    Return the entropy of p, nats, equal for p and what rounding makes of 1 - p.
+
+    Small probabilities are rounded as those near 1 are, or equal doubts would
+    come in an order that means nothing.
+    """
+    opposite = 1 - p
+    return entropy(np.minimum(1 - opposite, opposite).astype(float))
 
 
-def sample_ranks(sample, *, threshold=0.5):
-    """Return the ranks by probability, and by uncertainty (entropy by default)."""
-    p = sample.probability.astype(float)
-    uncertainty = sample.uncertainty
-    if uncertainty is None:
-        uncertainty = entropy(p, *log_pair(p))
-    wrong = (p >= threshold) != sample.label
-    return (
-        rank_pixels(p, sample.label, sample.weight),
-        rank_pixels(uncertainty, wrong, sample.weight),
-    )
+def rank_errors(sample, threshold):
+    """Return the ranks of errors at a threshold by uncertainty (by default `doubt`)."""
+    uncertainty = doubt(sample.probability) if sample.uncertainty is None else sample.uncertainty
+    wrong = (sample.probability.astype(float) >= threshold) != sample.label
+    return rank_pixels(uncertainty, wrong, sample.weight)
 
 
 def roc_curve(ranks):

@@ -13,7 +13,6 @@ import numpy as np
 from scipy.special import ndtri
 
 __all__ = [
-    "CLASS_NAMES",
     "CLIP",
     "NON_TRIVIAL",
     "bin_sums",
@@ -22,17 +21,21 @@ __all__ = [
     "calibration_error",
     "class_calibration_errors",
     "confusion",
+    "entropy",
+    "jackknife_error",
     "log_likelihood_loss",
     "log_pair",
     "pixel_sums",
+    "ratio",
+    "rms_calibration_error",
     "sample_sums",
     "score_sums",
+    "squared_calibration_error",
     "wilson_interval",
 ]
 
 CLIP = 1e-7
 NON_TRIVIAL = 0.01
-CLASS_NAMES = ("sky", "cosmic_ray")
 COUNT, WEIGHT, PROBABILITY, POSITIVE, SQUARED, LOSS = range(6)
 N_QUANTITIES = 6
 
@@ -44,6 +47,13 @@ def log_pair(p):
     """Return ln p and ln(1 - p), finite for p = 0 and p = 1."""
     with np.errstate(divide="ignore"):
         return np.maximum(np.log(p), _LOG_ZERO), np.maximum(np.log(1.0 - p), _LOG_ZERO)
+
+
+def entropy(p, log_p=None, log_q=None):
+    """Return the binary entropy in nats; the logarithms are those of `log_pair`."""
+    if log_p is None:
+        log_p, log_q = log_pair(p)
+    return -(p * log_p + (1.0 - p) * log_q)
 
 
 def pixel_sums(sample, log_p, log_q, *, n_bins, threshold, n_images=1):
@@ -108,7 +118,7 @@ def bin_sums(sums, *, non_trivial=False):
     return sums[..., :, 1, :, :].sum(-3) if non_trivial else sums.sum((-4, -3))
 
 
-def _ratio(numerator, denominator):
+def ratio(numerator, denominator):
     """Divide; NaN where there is nothing to divide by."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(denominator > 0, numerator / denominator, np.nan)
@@ -116,12 +126,12 @@ def _ratio(numerator, denominator):
 
 def brier(bins):
     """Return the mean squared error of the probability."""
-    return _ratio(bins[..., SQUARED].sum(-1), bins[..., WEIGHT].sum(-1))
+    return ratio(bins[..., SQUARED].sum(-1), bins[..., WEIGHT].sum(-1))
 
 
 def log_likelihood_loss(bins):
     """Return the mean negative log-likelihood."""
-    return _ratio(bins[..., LOSS].sum(-1), bins[..., WEIGHT].sum(-1))
+    return ratio(bins[..., LOSS].sum(-1), bins[..., WEIGHT].sum(-1))
 
 
 def calibration_error(bins):
@@ -130,7 +140,71 @@ def calibration_error(bins):
     gap = np.abs(bins[..., PROBABILITY] - bins[..., POSITIVE])
     largest = np.where(weight > 0, gap / np.where(weight > 0, weight, 1), 0.0).max(-1)
     total = weight.sum(-1)
-    return _ratio(gap.sum(-1), total), np.where(total > 0, largest, np.nan)
+    return ratio(gap.sum(-1), total), np.where(total > 0, largest, np.nan)
+
+
+def squared_calibration_error(total, squares, n_images):
+    """
+    Return the mean over pixels of (confidence - frequency)² per bin, free of noise.
+
+    The square of a sum over images holds each image's own square, noise and
+    all. The products of different images are left, and these are right on
+    average whatever the pixels of an image share (a U-statistic).
+
+    Parameters
+    ----------
+    total : ndarray
+        Sums per bin over all images, shape ``(..., n_bins, 6)``.
+    squares : ndarray
+        Sum over the images of (Σ p - Σ y)² of the bin, shape ``(..., n_bins)``.
+    n_images : int
+        Their number, 2 or more.
+    """
+    weight = total[..., WEIGHT]
+    gap = total[..., PROBABILITY] - total[..., POSITIVE]
+    products = np.nan_to_num(ratio(gap**2 - squares, weight)).sum(-1)
+    return ratio(products, weight.sum(-1)) * n_images / (n_images - 1)
+
+
+def rms_calibration_error(bins, *, t=None):
+    """
+    Return the root mean square calibration error, and the ends of its interval.
+
+    Parameters
+    ----------
+    bins : ndarray
+        Sums per image and bin, shape ``(n_images, n_bins, 6)``.
+    t : float, optional
+        Half width of the interval in standard errors.
+
+    Returns
+    -------
+    error, low, high : float
+        NaN for too few images: less than two, less than three for the ends.
+    """
+    n = len(bins)
+    if n < 2 or not bins[..., WEIGHT].any():
+        return np.nan, np.nan, np.nan
+    total = bins.sum(0)
+    own = (bins[..., PROBABILITY] - bins[..., POSITIVE]) ** 2
+    squared = float(squared_calibration_error(total, own.sum(0), n))
+    error = max(squared, 0.0) ** 0.5
+    if n < 3 or t is None:
+        return error, np.nan, np.nan
+    half = t * float(
+        jackknife_error(squared_calibration_error(total - bins, own.sum(0) - own, n - 1))
+    )
+    # Rare images with large errors skew the square: its upper end is taken in the logarithm,
+    # no lower than half of the half width, where the interval reaches below zero anyway.
+    size = max(squared, half / 2)
+    high = size**0.5 * np.exp(half / (2 * size)) if size > 0 else 0.0
+    return error, max(squared - half, 0.0) ** 0.5, float(min(high, 1.0))
+
+
+def jackknife_error(others):
+    """Return the standard error of a score from its values with each image left out."""
+    n = len(others)
+    return np.sqrt((n - 1) / n * ((others - others.mean(0)) ** 2).sum(0))
 
 
 def class_calibration_errors(sums):
@@ -142,12 +216,13 @@ def brier_terms(bins):
     """Return reliability, resolution, uncertainty and the within-bin remainder."""
     weight = bins[..., WEIGHT]
     total = weight.sum(-1, keepdims=True)
-    base = _ratio(bins[..., POSITIVE].sum(-1, keepdims=True), total)
-    confidence = _ratio(bins[..., PROBABILITY], weight)
-    frequency = _ratio(bins[..., POSITIVE], weight)
-    share = weight / total
-    reliability = np.nansum(share * (confidence - frequency) ** 2, axis=-1)
-    resolution = np.nansum(share * (frequency - base) ** 2, axis=-1)
+    base = ratio(bins[..., POSITIVE].sum(-1, keepdims=True), total)
+    confidence = ratio(bins[..., PROBABILITY], weight)
+    frequency = ratio(bins[..., POSITIVE], weight)
+    share = ratio(weight, total)
+    empty = np.where(total[..., 0] > 0, 0.0, np.nan)
+    reliability = np.nansum(share * (confidence - frequency) ** 2, axis=-1) + empty
+    resolution = np.nansum(share * (frequency - base) ** 2, axis=-1) + empty
     uncertainty = (base * (1 - base))[..., 0]
     remainder = brier(bins) - (reliability - resolution + uncertainty)
     return reliability, resolution, uncertainty, remainder
@@ -165,13 +240,13 @@ def score_sums(sums):
     """Return every score that follows from the sums, by name."""
     bins, relevant = bin_sums(sums), bin_sums(sums, non_trivial=True)
     tp, fp, fn, tn = confusion(sums)
-    base = _ratio(tp + fn, tp + fp + fn + tn)
+    base = ratio(tp + fn, tp + fp + fn + tn)
     by_class = class_calibration_errors(sums)
     ece, mce = calibration_error(bins)
     return {
         "base_rate": base,
         "brier": brier(bins),
-        "brier_skill": 1 - _ratio(brier(bins), base * (1 - base)),
+        "brier_skill": 1 - ratio(brier(bins), base * (1 - base)),
         "brier_non_trivial": brier(relevant),
         "nll": log_likelihood_loss(bins),
         "nll_non_trivial": log_likelihood_loss(relevant),
@@ -180,20 +255,19 @@ def score_sums(sums):
         "ece_non_trivial": calibration_error(relevant)[0],
         "ece_sky": by_class[..., 0],
         "ece_cosmic_ray": by_class[..., 1],
-        "tpr": _ratio(tp, tp + fn),
-        "fpr": _ratio(fp, fp + tn),
-        "precision": _ratio(tp, tp + fp),
+        "tpr": ratio(tp, tp + fn),
+        "fpr": ratio(fp, fp + tn),
+        "precision": ratio(tp, tp + fp),
     }
 
 
 def wilson_interval(successes, trials, *, level=0.95):
     """Return the Wilson score interval of a binomial fraction; NaN without trials."""
     z2 = ndtri(0.5 + level / 2) ** 2
-    fraction = _ratio(successes, trials)
-    scale = _ratio(1.0, 1 + _ratio(z2, trials))
-    centre = fraction + _ratio(z2, 2 * trials)
+    fraction = ratio(successes, trials)
+    scale = ratio(1.0, 1 + ratio(z2, trials))
+    centre = fraction + ratio(z2, 2 * trials)
     spread = np.sqrt(
-        z2 * (fraction * (1 - fraction) / np.maximum(trials, 1e-300))
-        + (_ratio(z2, 2 * trials)) ** 2
+        z2 * (fraction * (1 - fraction) / np.maximum(trials, 1e-300)) + (ratio(z2, 2 * trials)) ** 2
     )
     return np.clip(scale * (centre - spread), 0, 1), np.clip(scale * (centre + spread), 0, 1)

@@ -1,59 +1,87 @@
-"""Tables built from sums and ranks, with a description for each column."""
-
-import dataclasses
+"""Tables built from sums and ranks, and what their columns mean."""
 
 import numpy as np
 from astropy.table import QTable
 
 from . import _ranks, _sums
-from ._descriptions import with_descriptions
 
 __all__ = [
-    "Counts",
+    "DESCRIPTIONS",
     "adaptive_bins",
-    "by_group",
-    "counts_by_group",
+    "described",
     "entropy_error_from",
     "precision_recall_from",
-    "reliability",
     "reliability_from",
     "risk_coverage_from",
     "roc_from",
+    "with_descriptions",
 ]
 
+ENDS = ("low", "high")
+DESCRIPTIONS = {
+    "group": "group of pixels; 'all' is everything",
+    "n_pixels": "number of pixels",
+    "n_left_out": "pixels masked, not a number, or of weight zero",
+    "p_low": "lower edge of the bin of probability",
+    "p_high": "upper edge of the bin of probability",
+    "weight": "sum of the weights",
+    "mean_probability": "mean probability in the bin",
+    "observed_fraction": "fraction of the pixels that are cosmic rays",
+    "fraction_low": "lower end of the interval, pixels taken as independent",
+    "fraction_high": "upper end of the interval, pixels taken as independent",
+    "coverage": "fraction of the pixels kept, most certain first",
+    "risk": "fraction of the kept pixels that are wrong",
+    "generalized_risk": "errors among the kept pixels, as a fraction of all pixels",
+    "uncertainty": "largest uncertainty kept",
+    "threshold": "a pixel is called a cosmic ray from this probability on",
+    "base_rate": "fraction of the pixels that are cosmic rays",
+    "brier": "mean squared error of the probability; lower is better",
+    "brier_skill": "1 - Brier score / that of the base rate; higher is better",
+    "brier_non_trivial": "Brier score of pixels with p > 0.01 or label 1; lower is better",
+    "nll": "mean negative log-likelihood, nats; lower is better",
+    "nll_non_trivial": "NLL of pixels with p > 0.01 or label 1; lower is better",
+    "ece": "expected calibration error, equal-width bins; lower is better",
+    "mce": "largest calibration error of a bin; lower is better",
+    "rms_calibration_error": "RMS calibration error, free of noise; lower is better",
+    "rms_calibration_error_non_trivial": "the same of pixels with p > 0.01 or label 1",
+    "ece_non_trivial": "ECE of pixels with p > 0.01 or label 1; lower is better",
+    "ece_sky": "ECE of the pixels called sky; lower is better",
+    "ece_cosmic_ray": "ECE of the pixels called cosmic ray; lower is better",
+    "ece_adaptive": "ECE, equal-count bins; lower is better",
+    "ece_adaptive_non_trivial": "ECE of non-trivial pixels, equal-count bins; lower is better",
+    "tpr": "true-positive rate at the threshold; higher is better",
+    "fpr": "false-positive rate at the threshold; lower is better",
+    "precision": "fraction of the flagged pixels that are cosmic rays; higher is better",
+    "recall": "fraction of the cosmic-ray pixels that are flagged; higher is better",
+    "true_positive": "weight of cosmic-ray pixels flagged",
+    "false_positive": "weight of other pixels flagged",
+    "roc_auc": "area under the ROC curve; higher is better",
+    "mean_tpr_below_0.5%_fpr": "mean TPR over FPR up to 0.005; higher is better",
+    "tpr_at_0.05%_fpr": "TPR at FPR 0.0005; higher is better",
+    "tpr_at_0.5%_fpr": "TPR at FPR 0.005; higher is better",
+    "average_precision": "precision averaged over recall; higher is better",
+    "aurc": "area under risk-coverage; lower is better",
+    "augrc": "area under generalized risk-coverage; lower is better",
+    "entropy": "mean entropy of p, nats",
+    "error_rate": "fraction of the pixels that are wrong at p = 0.5",
+    "error_rate_low": "lower end of the interval, pixels taken as independent",
+    "error_rate_high": "upper end of the interval, pixels taken as independent",
+    "error_auroc": "AUROC of the uncertainty as a detector of errors; higher is better",
+}
 
-@dataclasses.dataclass(frozen=True)
-class Counts:
-    """All that is counted of a set of pixels: sums per image, and both orders."""
 
-    sums: np.ndarray
-    ranks: _ranks.Ranks
-    risk: _ranks.Ranks
-    threshold: float
-    n_left_out: int
+def described(table, texts):
+    """Describe the columns of a table by their names."""
+    for name in table.colnames:
+        if name in texts:
+            table[name].info.description = texts[name]
+    return table
 
-    @classmethod
-    def of_sample(cls, sample, *, n_bins, threshold):
-        """Count a sample exactly."""
-        sums = _sums.sample_sums(sample, n_bins=n_bins, threshold=threshold)
-        ranks, risk = _ranks.sample_ranks(sample, threshold=threshold)
-        return cls(sums, ranks, risk, threshold, sample.n_left_out)
 
-    @property
-    def n_bins(self):
-        """Number of equal-width bins of the sums."""
-        return self.sums.shape[-2]
-
-    @property
-    def meta(self):
-        """What a table says of its origin; keys fit FITS cards."""
-        return {
-            "N_PIXELS": int(self.sums[..., _sums.COUNT].sum()),
-            "N_LEFT": self.n_left_out,
-            "N_IMAGES": len(self.sums),
-            "N_BINS": self.n_bins,
-            "THRESH": float(self.threshold),
-        }
+def with_descriptions(table):
+    """Describe the columns of the scores."""
+    ends = {f"{n}_{end}": f"{end} end of the interval of {n}" for n in DESCRIPTIONS for end in ENDS}
+    return described(table, ends | DESCRIPTIONS)
 
 
 def reliability_from(bins, low, high, *, level=0.95):
@@ -87,35 +115,6 @@ def adaptive_bins(ranks, n_bins):
     bins[:, _sums.PROBABILITY] = np.add.reduceat(ranks.mean * weight, start)
     low = ranks.score[start]
     return bins, low, np.append(low[1:], ranks.score[-1])
-
-
-def reliability(counts, *, binning="width", non_trivial=False, level=0.95):
-    """Build the reliability table of counted pixels, by either kind of bin."""
-    if binning == "count":
-        ranks = counts.ranks.non_trivial().occupied() if non_trivial else counts.ranks
-        bins = adaptive_bins(ranks, counts.n_bins)
-    else:
-        edges = np.arange(counts.n_bins + 1) / counts.n_bins
-        sums = _sums.bin_sums(counts.sums.sum(0), non_trivial=non_trivial)
-        bins = sums, edges[:-1], edges[1:]
-    return reliability_from(*bins, level=level)
-
-
-def by_group(sample):
-    """Return the sample of each group by name; a lone None where there are no groups."""
-    if sample.group is None:
-        return {None: sample}
-    names, number = np.unique(sample.group, return_inverse=True)
-    return {str(name): sample.take(number == i) for i, name in enumerate(names)}
-
-
-def counts_by_group(sample, *, n_bins, threshold):
-    """Count all pixels, and those of each group."""
-    parts = {"all": sample} | (by_group(sample) if sample.group is not None else {})
-    return {
-        name: Counts.of_sample(part, n_bins=n_bins, threshold=threshold)
-        for name, part in parts.items()
-    }
 
 
 def _thin(n_points, *curves):
@@ -191,7 +190,7 @@ def risk_coverage_from(risk, *, n_points):
 def entropy_error_from(ranks, *, n_bins=12):
     """Build the table of the error rate at p = 0.5 in bins of the entropy of p."""
     p, weight = ranks.mean, ranks.event + ranks.other
-    uncertainty = _ranks.entropy(p, *_sums.log_pair(p))
+    uncertainty = _sums.entropy(p)
     wrong = np.where(p >= 0.5, ranks.other, ranks.event)
     edges = np.linspace(0, np.log(2), n_bins + 1)
     number = np.searchsorted(edges[1:-1], uncertainty, side="right")

@@ -1,15 +1,17 @@
 """Diagnostics of any number of pixels in fixed memory."""
 
+from __future__ import annotations
+
 import dataclasses
 
 import numpy as np
 from astropy.table import QTable
 from scipy.special import expit
 
-from . import _ranks, _sums, _tables
-from ._descriptions import with_descriptions
-from ._input import as_sample
-from ._streamed import StreamedScores
+from . import _ranks, _sums
+from ._input import Column, Labels, Pixels, as_sample
+from ._scores import Scores
+from ._tables import with_descriptions
 
 __all__ = ["CalibrationAccumulator"]
 
@@ -18,10 +20,9 @@ _N_FINE = 1 << 18
 _LOW = -40.0
 _LOGIT_WIDTH = 80.0 / _N_FINE  # logits from -40 to 40: float64 rounds 1 - p to 0 at 37
 _LOG_WIDTH = 64.0 / _N_FINE  # ln uncertainty from -40 to 24
-_CENTRES = np.arange(_N_FINE) + 0.5
 
 
-class CalibrationAccumulator(StreamedScores):
+class CalibrationAccumulator(Scores):
     """
     Counts pixels as they come and gives every diagnostic at the end.
 
@@ -66,14 +67,26 @@ class CalibrationAccumulator(StreamedScores):
         self.n_bins = int(n_bins)
         self.threshold = float(threshold)
         self.n_left_out = 0
-        self._sums = []
+        self._images = []
         self._by_probability = np.zeros((2, _N_FINE + 2))
         self._by_uncertainty = np.zeros((2, _N_FINE + 2))
         self._groups = {}
 
+    def __repr__(self):
+        n_images = sum(map(len, self._images))
+        groups = f", groups {', '.join(self.groups)}" if self.groups else ""
+        return f"<CalibrationAccumulator: {self.n_pixels:,} pixels of {n_images} images{groups}>"
+
     def update(
-        self, probability, label=None, *, weight=None, uncertainty=None, group=None, image=None
-    ):
+        self,
+        probability: Pixels,
+        label: Labels = None,
+        *,
+        weight: Column = None,
+        uncertainty: Column = None,
+        group: Column = None,
+        image: Column = None,
+    ) -> None:
         """
         Count more pixels.
 
@@ -102,7 +115,7 @@ class CalibrationAccumulator(StreamedScores):
         for i, name in enumerate(names):
             self._group(str(name))._count(sample.take(number == i))
 
-    def merge(self, other):
+    def merge(self, other: CalibrationAccumulator) -> None:
         """
         Add the counts of another accumulator, of other files or another worker.
 
@@ -123,23 +136,23 @@ class CalibrationAccumulator(StreamedScores):
                     "count both with the same settings"
                 )
         self.n_left_out += other.n_left_out
-        self._sums += other._sums
+        self._images += other._images
         self._by_probability += other._by_probability
         self._by_uncertainty += other._by_uncertainty
         for name, counts in list(other._groups.items()):
             self._group(name).merge(counts)
 
     @property
-    def n_pixels(self):
+    def n_pixels(self) -> int:
         """Number of pixels counted."""
-        return int(sum(sums[..., _sums.COUNT].sum() for sums in self._sums))
+        return int(sum(sums[..., _sums.COUNT].sum() for sums in self._images))
 
     @property
-    def groups(self):
+    def groups(self) -> dict[str, CalibrationAccumulator]:
         """Accumulator of each group, by name, in order."""
         return dict(sorted(self._groups.items()))
 
-    def to_table(self):
+    def to_table(self) -> QTable:
         """
         Return the counts as a weighted table of a fixed number of rows.
 
@@ -152,7 +165,7 @@ class CalibrationAccumulator(StreamedScores):
         table : `~astropy.table.QTable`
             ``probability``, ``label`` and ``weight``, at most 524 292 rows.
         """
-        ranks = self._counts().ranks
+        ranks = self._p_ranks
         parts = [
             (ranks.mean[weight > 0], np.full(np.count_nonzero(weight), truth), weight[weight > 0])
             for truth, weight in ((False, ranks.other), (True, ranks.event))
@@ -175,6 +188,9 @@ class CalibrationAccumulator(StreamedScores):
         sums = np.zeros((n_images, 2, 2, self.n_bins, _sums.N_QUANTITIES))
         for start in range(0, sample.size, _CHUNK):
             part = sample.take(slice(start, start + _CHUNK))
+            uncertainty = part.uncertainty
+            if uncertainty is None:
+                uncertainty = _ranks.doubt(part.probability)
             part = dataclasses.replace(part, probability=part.probability.astype(float))
             log_p, log_q = _sums.log_pair(part.probability)
             sums += _sums.pixel_sums(
@@ -185,40 +201,51 @@ class CalibrationAccumulator(StreamedScores):
                 threshold=self.threshold,
                 n_images=n_images,
             )
-            self._rank(part, log_p, log_q)
-        self._sums.append(sums)
+            self._rank(part, log_p - log_q, uncertainty)
+        self._images.append(sums)
 
-    def _rank(self, part, log_p, log_q):
+    def _rank(self, part, logit, uncertainty):
         """Add the fine histograms of one chunk."""
         p, y = part.probability, part.label
-        fine = _fine_bin(log_p - log_q, _LOGIT_WIDTH, zero=p == 0, one=p == 1)
+        fine = _fine_bin(logit, _LOGIT_WIDTH, zero=p == 0, one=p == 1)
         _add(self._by_probability, fine, y, part.weight)
-        uncertainty = part.uncertainty
-        if uncertainty is None:
-            uncertainty = _ranks.entropy(p, log_p, log_q)
         with np.errstate(divide="ignore"):
             log_u = np.log(uncertainty)
         fine = _fine_bin(log_u, _LOG_WIDTH, zero=uncertainty == 0)
         _add(self._by_uncertainty, fine, (p >= self.threshold) != y, part.weight)
 
-    def _counts(self):
-        """Return what was counted in the form that all scores are made from."""
-        if not self._sums:
+    def _need_pixels(self):
+        """Refuse to score nothing."""
+        if not self._images:
             raise ValueError("nothing is counted yet; call update(probability, label) first")
-        edge = _LOW + _LOGIT_WIDTH * np.arange(_N_FINE)
-        ranks = _fine_ranks(
+
+    @property
+    def _image_sums(self):
+        self._need_pixels()
+        return np.concatenate(self._images)
+
+    @property
+    def _p_ranks(self):
+        self._need_pixels()
+        fine = np.arange(_N_FINE)
+        return _fine_ranks(
             self._by_probability,
-            score=np.concatenate([[0.0], expit(edge), [1.0]]),
-            mean=np.concatenate([[0.0], expit(_LOW + _LOGIT_WIDTH * _CENTRES), [1.0]]),
+            score=np.concatenate([[0.0], expit(_LOW + _LOGIT_WIDTH * fine), [1.0]]),
+            mean=np.concatenate([[0.0], expit(_LOW + _LOGIT_WIDTH * (fine + 0.5)), [1.0]]),
         )
+
+    @property
+    def _error_ranks(self):
+        self._need_pixels()
         low = np.exp(_LOW + _LOG_WIDTH * np.arange(_N_FINE + 1))
-        risk = _fine_ranks(
+        return _fine_ranks(
             self._by_uncertainty,
             score=np.concatenate([[0.0], low]),
             mean=np.concatenate([[0.0], low * np.exp(0.5 * _LOG_WIDTH)]),
         )
-        sums = np.concatenate(self._sums)
-        return _tables.Counts(sums, ranks, risk, self.threshold, self.n_left_out)
+
+    def _by_group(self):
+        return {"all": self} | self.groups
 
 
 def _fine_bin(x, width, *, zero, one=None):

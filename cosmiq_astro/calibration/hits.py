@@ -1,13 +1,17 @@
 """Diagnostics per cosmic-ray hit: a hit is a group of touching pixels (8 neighbours)."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
 import scipy
 from astropy import units as u
-from astropy.table import QTable
+from astropy.table import QTable, Table
+from numpy.typing import ArrayLike
 
 from ._sums import wilson_interval
+from ._tables import described
 
 __all__ = ["HitMatch", "completeness_table", "match_hits"]
 
@@ -51,23 +55,30 @@ class HitMatch:
     hits: QTable
     detections: QTable
 
+    def __repr__(self):
+        found, real = self.hits["found"].sum(), self.detections["label"].sum()
+        return (
+            f"<HitMatch: {found} of {len(self.hits)} hits found, "
+            f"{real} of {len(self.detections)} detections real>"
+        )
+
     @property
-    def completeness(self):
+    def completeness(self) -> float:
         """Fraction of the true hits that were found; NaN without hits."""
         return _mean(self.hits["found"])
 
     @property
-    def purity(self):
+    def purity(self) -> float:
         """Fraction of the detections that are real; NaN without detections."""
         return _mean(self.detections["label"])
 
     @property
-    def n_split(self):
+    def n_split(self) -> int:
         """Number of true hits found as more than one detection."""
         return int(np.count_nonzero(self.hits["n_detections"] > 1))
 
     @property
-    def n_merged(self):
+    def n_merged(self) -> int:
         """Number of detections that cover more than one true hit."""
         return int(np.count_nonzero(self.detections["n_hits"] > 1))
 
@@ -77,7 +88,14 @@ def _mean(column):
     return float(np.mean(column)) if len(column) else np.nan
 
 
-def match_hits(probability, truth, *, threshold=0.5, charge=None, ignore=None):
+def match_hits(
+    probability: ArrayLike,
+    truth: ArrayLike,
+    *,
+    threshold: float = 0.5,
+    charge: ArrayLike | None = None,
+    ignore: ArrayLike | None = None,
+) -> HitMatch:
     """
     Match the detections of an image with its true hits.
 
@@ -151,9 +169,7 @@ def match_hits(probability, truth, *, threshold=0.5, charge=None, ignore=None):
     detections["n_hits"] = np.bincount(detection_of, minlength=found_id.max() + 1)[index]
     detections["label"] = detections["n_true"] > 0
     for table in (hits, detections):
-        for name in table.colnames:
-            table[name].info.description = _DESCRIPTIONS[name]
-        table.meta["THRESH"] = float(threshold)
+        described(table, _DESCRIPTIONS).meta["THRESH"] = float(threshold)
     return HitMatch(hits, detections)
 
 
@@ -202,7 +218,14 @@ def _measure(number, counted, p):
     return QTable(columns)
 
 
-def completeness_table(hits, column, *, edges=None, n_bins=8, level=0.95):
+def completeness_table(
+    hits: Table,
+    column: str,
+    *,
+    edges: ArrayLike | None = None,
+    n_bins: int = 8,
+    level: float = 0.95,
+) -> QTable:
     """
     Fraction of the hits found, in bins of one of their properties.
 
@@ -245,28 +268,15 @@ def completeness_table(hits, column, *, edges=None, n_bins=8, level=0.95):
     with np.errstate(invalid="ignore"):
         fraction = n_found / n_hits
     ends = [x if unit is None else x << unit for x in (edges[:-1], edges[1:])]
-    table = QTable(
-        [*ends, n_hits, n_found, fraction, low, high],
-        names=(
-            "low",
-            "high",
-            "n_hits",
-            "n_found",
-            "completeness",
-            "completeness_low",
-            "completeness_high",
-        ),
-        meta={"COLUMN": column, "LEVEL": level},
-    )
-    texts = (
-        f"lower edge of {column}",
-        f"upper edge of {column}",
-        "number of true hits",
-        "number found",
-        "fraction found",
-        "lower end of the interval",
-        "upper end of the interval",
-    )
-    for name, text in zip(table.colnames, texts, strict=True):
-        table[name].info.description = text
-    return table
+    columns = [*ends, n_hits, n_found, fraction, low, high]
+    texts = {
+        "low": f"lower edge of {column}",
+        "high": f"upper edge of {column}",
+        "n_hits": "number of true hits",
+        "n_found": "number found",
+        "completeness": "fraction found",
+        "completeness_low": "lower end of the interval",
+        "completeness_high": "upper end of the interval",
+    }
+    table = QTable(columns, names=list(texts), meta={"COLUMN": column, "LEVEL": level})
+    return described(table, texts)

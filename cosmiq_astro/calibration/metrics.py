@@ -7,47 +7,31 @@ detection results and a list of truth images. Pixels whose probability or label
 is NaN or masked, or whose weight is zero, are left out.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
 
-from . import _ranks, _sums
-from ._input import as_sample
+from ._input import Binning, Column, Labels, Pixels, as_sample
+from ._scores import BrierParts, ClasswiseError, SampleScores
 
 __all__ = [
-    "BrierParts",
-    "ClasswiseError",
     "brier_parts",
     "brier_score",
     "classwise_calibration_error",
     "expected_calibration_error",
     "maximum_calibration_error",
     "negative_log_likelihood",
+    "rms_calibration_error",
 ]
 
 
-class BrierParts(NamedTuple):
-    """The parts of the Brier score: reliability - resolution + uncertainty + within_bin."""
-
-    reliability: float
-    resolution: float
-    uncertainty: float
-    within_bin: float
+def _scores(probability, label, weight, *, n_bins=1, threshold=0.5, image=None):
+    """Return the scores of any accepted input."""
+    sample = as_sample(probability, label, weight=weight, image=image)
+    return SampleScores(sample, n_bins=n_bins, threshold=threshold)
 
 
-class ClasswiseError(NamedTuple):
-    """The calibration error of the pixels called sky, and of those called cosmic ray."""
-
-    sky: float
-    cosmic_ray: float
-
-
-def _bins(probability, label, weight, *, n_bins=1, non_trivial=False):
-    """Return the sums per bin of any accepted input."""
-    sample = as_sample(probability, label, weight=weight)
-    sums = _sums.sample_sums(sample, n_bins=n_bins).sum(0)
-    return _sums.bin_sums(sums, non_trivial=non_trivial)
-
-
-def brier_score(probability, label=None, *, weight=None, non_trivial=False):
+def brier_score(
+    probability: Pixels, label: Labels = None, *, weight: Column = None, non_trivial: bool = False
+) -> float:
     """
     Mean squared error of the probability.
 
@@ -82,10 +66,12 @@ def brier_score(probability, label=None, *, weight=None, non_trivial=False):
     >>> brier_score([0.1, 0.8, 0.6], [0, 1, 0])
     0.13666666666666666
     """
-    return float(_sums.brier(_bins(probability, label, weight, non_trivial=non_trivial)))
+    return _scores(probability, label, weight).brier_score(non_trivial=non_trivial)
 
 
-def brier_parts(probability, label=None, *, n_bins=15, weight=None):
+def brier_parts(
+    probability: Pixels, label: Labels = None, *, n_bins: int = 15, weight: Column = None
+) -> BrierParts:
     """
     Brier score in parts: reliability - resolution + uncertainty + within-bin term.
 
@@ -106,7 +92,7 @@ def brier_parts(probability, label=None, *, n_bins=15, weight=None):
 
     Returns
     -------
-    parts : `BrierParts`
+    parts : `~cosmiq_astro.calibration.BrierParts`
         A named tuple of four floats that add up to the Brier score.
 
     References
@@ -115,12 +101,12 @@ def brier_parts(probability, label=None, *, n_bins=15, weight=None):
     .. [2] Stephenson, D. B., Coelho, C. A. S., & Jolliffe, I. T. 2008,
        Weather and Forecasting, 23, 752 (the within-bin terms)
     """
-    return BrierParts(
-        *map(float, _sums.brier_terms(_bins(probability, label, weight, n_bins=n_bins)))
-    )
+    return _scores(probability, label, weight, n_bins=n_bins).brier_parts()
 
 
-def negative_log_likelihood(probability, label=None, *, weight=None, non_trivial=False):
+def negative_log_likelihood(
+    probability: Pixels, label: Labels = None, *, weight: Column = None, non_trivial: bool = False
+) -> float:
     """
     Mean negative log-likelihood of the labels, in nats.
 
@@ -148,13 +134,18 @@ def negative_log_likelihood(probability, label=None, *, weight=None, non_trivial
     >>> negative_log_likelihood([0.5, 0.5], [0, 1])
     0.6931471805599453
     """
-    bins = _bins(probability, label, weight, non_trivial=non_trivial)
-    return float(_sums.log_likelihood_loss(bins))
+    return _scores(probability, label, weight).negative_log_likelihood(non_trivial=non_trivial)
 
 
 def expected_calibration_error(
-    probability, label=None, *, weight=None, non_trivial=False, n_bins=15, binning="width"
-):
+    probability: Pixels,
+    label: Labels = None,
+    *,
+    weight: Column = None,
+    non_trivial: bool = False,
+    n_bins: int = 15,
+    binning: Binning = "width",
+) -> float:
     """
     Mean distance between the probability stated and the frequency observed.
 
@@ -190,20 +181,18 @@ def expected_calibration_error(
     >>> expected_calibration_error([1.0, 1.0, 0.0, 0.0], [1, 0, 0, 0])
     0.25
     """
-    if binning == "count":
-        sample = as_sample(probability, label, weight=weight)
-        ranks = _ranks.rank_pixels(sample.probability, sample.label, sample.weight)
-        ranks = ranks.non_trivial().occupied() if non_trivial else ranks
-        return _ranks.calibration_error_of(ranks, n_bins=n_bins)
-    if binning != "width":
-        raise ValueError(f"binning must be 'width' or 'count', not {binning!r}")
-    bins = _bins(probability, label, weight, n_bins=n_bins, non_trivial=non_trivial)
-    return float(_sums.calibration_error(bins)[0])
+    scores = _scores(probability, label, weight, n_bins=n_bins)
+    return scores.expected_calibration_error(binning=binning, non_trivial=non_trivial)
 
 
 def maximum_calibration_error(
-    probability, label=None, *, weight=None, non_trivial=False, n_bins=15
-):
+    probability: Pixels,
+    label: Labels = None,
+    *,
+    weight: Column = None,
+    non_trivial: bool = False,
+    n_bins: int = 15,
+) -> float:
     """
     Largest distance between probability and frequency of any bin.
 
@@ -226,11 +215,74 @@ def maximum_calibration_error(
     ----------
     .. [1] Naeini, M. P., Cooper, G., & Hauskrecht, M. 2015, AAAI, 29, 2901
     """
-    bins = _bins(probability, label, weight, n_bins=n_bins, non_trivial=non_trivial)
-    return float(_sums.calibration_error(bins)[1])
+    scores = _scores(probability, label, weight, n_bins=n_bins)
+    return scores.maximum_calibration_error(non_trivial=non_trivial)
 
 
-def classwise_calibration_error(probability, label=None, *, weight=None, n_bins=15, threshold=0.5):
+def rms_calibration_error(
+    probability: Pixels,
+    label: Labels = None,
+    *,
+    weight: Column = None,
+    non_trivial: bool = False,
+    image: Column = None,
+    n_bins: int = 15,
+) -> float:
+    """
+    Root mean square distance between probability and frequency, free of noise.
+
+    ``√ Σ_k |B_k|/N · (mean p in B_k - fraction of cosmic rays in B_k)²``, in
+    [0, 1]; lower is better. The calibration errors of
+    `expected_calibration_error` are never 0, even for the right
+    probabilities: the noise of each bin only ever adds to them. Here only
+    products of different images enter, in which the noise cancels on average.
+    `score_table` gives it with an interval: if that begins at 0, the images
+    do not show a calibration error.
+
+    Parameters
+    ----------
+    probability, label, weight, non_trivial : array-like, bool
+        As for `brier_score`.
+    image : array-like or str, optional
+        Image or block of each pixel
+        (`~cosmiq_astro.calibration.block_index`), or a column of this name;
+        a list of images numbers itself. Pixels of one image may share errors.
+    n_bins : int, optional
+        Number of equal-width bins.
+
+    Returns
+    -------
+    error : float
+        0 where noise would explain more than is seen; NaN for fewer than two
+        images.
+
+    References
+    ----------
+    .. [1] Kumar, A., Liang, P., & Ma, T. 2019, NeurIPS, arXiv:1909.10155
+       (debiased for independent pixels; here for independent images)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cosmiq_astro.calibration import rms_calibration_error
+    >>> rng = np.random.default_rng(0)
+    >>> p = [rng.random((64, 64)) for _ in range(20)]
+    >>> y = [rng.random((64, 64)) < x - 0.05 for x in p]
+    >>> round(rms_calibration_error(p, y), 3)
+    0.049
+    """
+    scores = _scores(probability, label, weight, n_bins=n_bins, image=image)
+    return scores.rms_calibration_error(non_trivial=non_trivial)
+
+
+def classwise_calibration_error(
+    probability: Pixels,
+    label: Labels = None,
+    *,
+    weight: Column = None,
+    n_bins: int = 15,
+    threshold: float = 0.5,
+) -> ClasswiseError:
     """
     Calibration error of the pixels called sky, and of those called cosmic ray.
 
@@ -250,7 +302,7 @@ def classwise_calibration_error(probability, label=None, *, weight=None, n_bins=
 
     Returns
     -------
-    errors : `ClasswiseError`
+    errors : `~cosmiq_astro.calibration.ClasswiseError`
         Named tuple of ``sky`` and ``cosmic_ray``; NaN for a class never
         called.
 
@@ -258,6 +310,5 @@ def classwise_calibration_error(probability, label=None, *, weight=None, n_bins=
     ----------
     .. [1] Gupta, C., & Ramdas, A. 2022, ICLR, arXiv:2107.08353
     """
-    sample = as_sample(probability, label, weight=weight)
-    sums = _sums.sample_sums(sample, n_bins=n_bins, threshold=threshold).sum(0)
-    return ClasswiseError(*map(float, _sums.class_calibration_errors(sums)))
+    scores = _scores(probability, label, weight, n_bins=n_bins, threshold=threshold)
+    return scores.classwise_calibration_error()

@@ -6,36 +6,47 @@ it acts on the mean: after T draws the mean is off by spread / √T. Independent
 draws have their plain standard deviation; antithetic pairs cancel part of it.
 """
 
+from __future__ import annotations
+
 import math
 
 import numpy as np
 from astropy.table import QTable
+from numpy.typing import ArrayLike
 
-from ._ranks import entropy
-from ._sums import CLIP, log_pair
+from ._sums import CLIP, entropy
+from ._tables import described
 
 __all__ = ["draw_spread", "draws_needed", "monte_carlo_table"]
 
 
-def draw_spread(draws, *, antithetic=False):
+def draw_spread(draws: ArrayLike, *, antithetic: bool = False, views: int = 1) -> np.ndarray:
     """
     Spread of one draw per pixel, estimated from draws.
 
     Parameters
     ----------
     draws : array-like
-        Probabilities of each draw, shape ``(T, ...)``, T at least 2 (4 for
-        antithetic). Use 16 or more: the relative error of the spread is
-        about 1/√(2T).
+        Probabilities of each draw, shape ``(T, ...)``, T at least 2 × views
+        (4 × views for antithetic).
     antithetic : bool, optional
-        Whether draws 0 and 1, 2 and 3, ... are pairs of opposite noise. The
-        pairs are then the independent units, and the spread returned is √2
-        times that of a pair's mean.
+        Whether draws come in pairs of opposite noise, ``views`` apart: 0 and
+        1 for one view, 0 and 2, 1 and 3 for two. The pairs are then the
+        independent units, and the spread returned is √2 times that of a
+        pair's mean.
+    views : int, optional
+        How many views of the image the draws take in turn: ``views`` of the
+        model's `~cosmiq_astro.models.unet.UNetConfig` for draws of its own. As
+        every mean has all of them alike, what they differ by is no error of
+        the mean and is left out.
 
     Returns
     -------
     spread : `~numpy.ndarray`
-        Standard deviation (ddof 1), of the shape of one draw.
+        Standard deviation (ddof 1), of the shape of one draw. Estimated from
+        n independent units it has a relative error of 1/√(2 (n - 1)) where
+        draws of p are Gaussian, and of more where p is near 0 or 1 and the
+        draws are skewed.
 
     References
     ----------
@@ -49,16 +60,27 @@ def draw_spread(draws, *, antithetic=False):
     array([0.])
     """
     draws = np.asarray(draws, dtype=float)
-    if antithetic:
-        if len(draws) % 2 or len(draws) < 4:
-            raise ValueError(f"antithetic draws must come in 2 pairs or more, T is {len(draws)}")
-        return math.sqrt(2) * draws.reshape(-1, 2, *draws.shape[1:]).mean(1).std(0, ddof=1)
-    if len(draws) < 2:
-        raise ValueError(f"draws must hold 2 draws or more, T is {len(draws)}")
-    return draws.std(0, ddof=1)
+    if views < 1:
+        raise ValueError(f"views must be 1 or more, not {views}")
+    unit = 2 * views if antithetic else views
+    if len(draws) % unit or len(draws) < 2 * unit:
+        kind = "antithetic draws" if antithetic else "draws"
+        raise ValueError(
+            f"{kind} of {views} view{'s' if views > 1 else ''} must be a multiple of {unit}, "
+            f"{2 * unit} or more; T is {len(draws)}"
+        )
+    means = draws.reshape(-1, unit // views, views, *draws.shape[1:]).mean(axis=1)
+    return np.sqrt(unit // views * means.var(axis=0, ddof=1).mean(axis=0))
 
 
-def draws_needed(spread, *, error, quantile=None, antithetic=False):
+def draws_needed(
+    spread: ArrayLike,
+    *,
+    error: float,
+    quantile: float | None = None,
+    antithetic: bool = False,
+    views: int = 1,
+) -> int:
     """
     Number of draws T for which the probability is known to a stated error.
 
@@ -73,13 +95,13 @@ def draws_needed(spread, *, error, quantile=None, antithetic=False):
     quantile : float, optional
         Fraction of the pixels that must reach it; by default it is to hold
         for the root mean square over the pixels.
-    antithetic : bool, optional
-        Whether to round T up to an even number.
+    antithetic, views : bool, int, optional
+        As for `draw_spread`: T is rounded up to whole pairs and views.
 
     Returns
     -------
     T : int
-        At least 1 (2 for antithetic).
+        At least ``views`` (2 × views for antithetic).
 
     Examples
     --------
@@ -96,10 +118,13 @@ def draws_needed(spread, *, error, quantile=None, antithetic=False):
     size = np.sqrt(np.mean(spread**2)) if quantile is None else np.quantile(spread, quantile)
     # The subtraction keeps a ratio that is whole but for rounding from going one up.
     T = max(math.ceil((size / error) ** 2 - 1e-9), 1)
-    return T + T % 2 if antithetic else T
+    unit = 2 * views if antithetic else views
+    return math.ceil(T / unit) * unit
 
 
-def monte_carlo_table(draws, *, antithetic=False, T=(1, 2, 4, 8, 16, 32, 64)):
+def monte_carlo_table(
+    draws: ArrayLike, *, antithetic: bool = False, views: int = 1, T=(1, 2, 4, 8, 16, 32, 64)
+) -> QTable:
     """
     Error of the probability and of the entropy against the number of draws.
 
@@ -109,7 +134,7 @@ def monte_carlo_table(draws, *, antithetic=False, T=(1, 2, 4, 8, 16, 32, 64)):
 
     Parameters
     ----------
-    draws, antithetic : array-like, bool
+    draws, antithetic, views : array-like, bool, int
         As for `draw_spread`.
     T : sequence of int, optional
         Numbers of draws to tabulate.
@@ -122,7 +147,7 @@ def monte_carlo_table(draws, *, antithetic=False, T=(1, 2, 4, 8, 16, 32, 64)):
         ``probability_error_95``, which 95 % of the pixels stay below.
     """
     draws = np.asarray(draws, dtype=float)
-    spread = draw_spread(draws, antithetic=antithetic).ravel()
+    spread = draw_spread(draws, antithetic=antithetic, views=views).ravel()
     p = np.clip(draws.mean(axis=0).ravel(), CLIP, 1 - CLIP)
     T = np.asarray(T)
     slope = np.log1p(-p) - np.log(p)
@@ -133,11 +158,14 @@ def monte_carlo_table(draws, *, antithetic=False, T=(1, 2, 4, 8, 16, 32, 64)):
         "entropy_error": np.sqrt(np.mean((slope * spread) ** 2) / T),
         "entropy_bias": -np.mean(spread**2 / (2 * p * (1 - p))) / T,
     }
-    table = QTable(columns)
-    for name, text in _DESCRIPTIONS.items():
-        table[name].info.description = text
-    table.meta |= {"N_DRAWS": len(draws), "ANTITHET": bool(antithetic), "N_PIXELS": p.size}
-    table.meta["ENTROPY"] = float(entropy(p, *log_pair(p)).mean())
+    table = described(QTable(columns), _DESCRIPTIONS)
+    table.meta |= {
+        "N_DRAWS": len(draws),
+        "ANTITHET": bool(antithetic),
+        "N_VIEWS": views,
+        "N_PIXELS": p.size,
+    }
+    table.meta["ENTROPY"] = float(entropy(p).mean())
     return table
 
 

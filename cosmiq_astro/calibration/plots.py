@@ -5,14 +5,21 @@ Each function draws a finished table (from the function of the same name, or
 from the accumulator) or makes the table from data first. They need matplotlib.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy.table import Table
 
-from ._input import as_sample
-from ._ranks import entropy, rank_pixels
-from ._sums import log_pair
+from ._input import Labels, Pixels, as_sample
+from ._ranks import rank_pixels
+from ._sums import entropy
 from ._tables import entropy_error_from
 from .tables import precision_recall_table, reliability_table, risk_coverage_table, roc_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = [
     "plot_entropy_error",
@@ -32,14 +39,16 @@ def _axes(ax):
     return plt.subplots(figsize=(4.8, 4.2), layout="constrained")[1]
 
 
-def _finished(data, label, column, make, options):
+def _finished(data, label, column, make):
     """Return ``data`` if it is a finished table, otherwise make one."""
     if isinstance(data, Table) and column in data.colnames:
         return data
-    return make(data, label, **options)
+    return make(data, label)
 
 
-def plot_reliability(table, label=None, *, ax=None, name=None, **options):
+def plot_reliability(
+    table: Pixels, label: Labels = None, *, ax: Axes | None = None, name: str | None = None
+) -> Axes:
     """
     Draw the observed fraction against the probability, with counts and intervals.
 
@@ -56,15 +65,13 @@ def plot_reliability(table, label=None, *, ax=None, name=None, **options):
         Where to draw; new axes by default.
     name : str, optional
         Name in the legend.
-    **options
-        Passed on to `reliability_table`.
 
     Returns
     -------
     ax : `~matplotlib.axes.Axes`
         The axes.
     """
-    table = _finished(table, label, "observed_fraction", reliability_table, options)
+    table = _finished(table, label, "observed_fraction", reliability_table)
     ax = _axes(ax)
     p, fraction = np.asarray(table["mean_probability"]), np.asarray(table["observed_fraction"])
     full = np.isfinite(p)
@@ -80,7 +87,7 @@ def plot_reliability(table, label=None, *, ax=None, name=None, **options):
         np.where(counts > 0, counts, np.nan), edges, color=points[0].get_color(), alpha=0.5
     )
     ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability", ylabel="observed fraction")
-    return _named(ax, name, loc="upper left")
+    return _named(ax, name, "upper left")
 
 
 def _counts_axes(ax):
@@ -103,14 +110,21 @@ def _logarithmic(ax, **drawn):
             ax.set(**{f"{axis}scale": "log"})
 
 
-def _named(ax, name, **where):
-    """Add a legend once a curve has a name."""
+def _named(ax, name, loc):
+    """Add a legend once a curve has a name, and write numbers whole, not as offset and rest."""
+    from matplotlib.ticker import ScalarFormatter
+
     if name is not None:
-        ax.legend(frameon=False, **where)
+        ax.legend(frameon=False, loc=loc)
+    for axis in (ax.xaxis, ax.yaxis):
+        if isinstance(axis.get_major_formatter(), ScalarFormatter):
+            axis.get_major_formatter().set_useOffset(False)
     return ax
 
 
-def plot_risk_coverage(table, label=None, *, ax=None, name=None, **options):
+def plot_risk_coverage(
+    table: Pixels, label: Labels = None, *, ax: Axes | None = None, name: str | None = None
+) -> Axes:
     """
     Draw the error rate of the pixels kept against the fraction kept.
 
@@ -124,24 +138,24 @@ def plot_risk_coverage(table, label=None, *, ax=None, name=None, **options):
         Where to draw; new axes by default.
     name : str, optional
         Name in the legend.
-    **options
-        Passed on to `risk_coverage_table`.
 
     Returns
     -------
     ax : `~matplotlib.axes.Axes`
         The axes.
     """
-    table = _finished(table, label, "coverage", risk_coverage_table, options)
+    table = _finished(table, label, "coverage", risk_coverage_table)
     ax = _axes(ax)
     risk = np.asarray(table["risk"])
     ax.plot(table["coverage"], np.where(risk > 0, risk, np.nan), lw=1.5, label=name)
     _logarithmic(ax, y=risk)
     ax.set(xlim=(0, 1), xlabel="coverage", ylabel="error rate of the pixels kept")
-    return _named(ax, name, loc="upper left")
+    return _named(ax, name, "upper left")
 
 
-def plot_roc(table, label=None, *, ax=None, name=None, **options):
+def plot_roc(
+    table: Pixels, label: Labels = None, *, ax: Axes | None = None, name: str | None = None
+) -> Axes:
     """
     Draw the true-positive rate against the logarithm of the false-positive rate.
 
@@ -155,24 +169,24 @@ def plot_roc(table, label=None, *, ax=None, name=None, **options):
         Where to draw; new axes by default.
     name : str, optional
         Name in the legend.
-    **options
-        Passed on to `roc_table`.
 
     Returns
     -------
     ax : `~matplotlib.axes.Axes`
         The axes.
     """
-    table = _finished(table, label, "fpr", roc_table, options)
+    table = _finished(table, label, "fpr", roc_table)
     ax = _axes(ax)
     some = np.asarray(table["fpr"]) > 0
     ax.plot(table["fpr"][some], table["tpr"][some], lw=1.5, label=name)
     _logarithmic(ax, x=table["fpr"][some])
     ax.set(ylim=(0, 1.02), xlabel="false-positive rate", ylabel="true-positive rate")
-    return _named(ax, name, loc="lower right")
+    return _named(ax, name, "lower right")
 
 
-def plot_precision_recall(table, label=None, *, ax=None, name=None, **options):
+def plot_precision_recall(
+    table: Pixels, label: Labels = None, *, ax: Axes | None = None, name: str | None = None
+) -> Axes:
     """
     Draw what is wrong against what is missed: 1 - precision, 1 - recall, both logarithmic.
 
@@ -186,15 +200,13 @@ def plot_precision_recall(table, label=None, *, ax=None, name=None, **options):
         Where to draw; new axes by default.
     name : str, optional
         Name in the legend.
-    **options
-        Passed on to `precision_recall_table`.
 
     Returns
     -------
     ax : `~matplotlib.axes.Axes`
         The axes.
     """
-    table = _finished(table, label, "recall", precision_recall_table, options)
+    table = _finished(table, label, "recall", precision_recall_table)
     ax = _axes(ax)
     missed, wrong = 1 - np.asarray(table["recall"]), 1 - np.asarray(table["precision"])
     some = (missed > 0) & (wrong > 0)
@@ -204,10 +216,12 @@ def plot_precision_recall(table, label=None, *, ax=None, name=None, **options):
         xlabel="1 - recall (cosmic-ray pixels missed)",
         ylabel="1 - precision (flagged pixels that are none)",
     )
-    return _named(ax, name, loc="lower left")
+    return _named(ax, name, "lower left")
 
 
-def plot_entropy_error(table, label=None, *, ax=None, name=None, **options):
+def plot_entropy_error(
+    table: Pixels, label: Labels = None, *, ax: Axes | None = None, name: str | None = None
+) -> Axes:
     """
     Draw the error rate at p = 0.5 against the entropy of p.
 
@@ -225,15 +239,13 @@ def plot_entropy_error(table, label=None, *, ax=None, name=None, **options):
         Where to draw; new axes by default.
     name : str, optional
         Name in the legend.
-    **options
-        ``weight``, as for `~cosmiq_astro.calibration.brier_score`.
 
     Returns
     -------
     ax : `~matplotlib.axes.Axes`
         The axes.
     """
-    table = _finished(table, label, "error_rate", _entropy_error_table, options)
+    table = _finished(table, label, "error_rate", _entropy_error_table)
     ax = _axes(ax)
     rate = np.asarray(table["error_rate"])
     spread = [rate - table["error_rate_low"], table["error_rate_high"] - rate]
@@ -248,19 +260,14 @@ def plot_entropy_error(table, label=None, *, ax=None, name=None, **options):
         label=name,
     )
     grid = np.linspace(0, 0.5, 200)
-    ax.plot(_entropy(grid), grid, color="0.6", lw=1, ls="--", zorder=0)
+    ax.plot(entropy(grid), grid, color="0.6", lw=1, ls="--", zorder=0)
     ax.set(xlim=(0, 0.7), xlabel="entropy of p (nats)", ylabel="error rate")
     ax.set_ylim(bottom=0)
-    return _named(ax, name, loc="upper left")
+    return _named(ax, name, "upper left")
 
 
-def _entropy_error_table(probability, label, **options):
+def _entropy_error_table(probability, label):
     """Make the table that `plot_entropy_error` draws."""
-    sample = as_sample(probability, label, **options)
+    sample = as_sample(probability, label)
     ranks = rank_pixels(sample.probability, sample.label, sample.weight)
     return entropy_error_from(ranks)
-
-
-def _entropy(p):
-    """Return the binary entropy in nats."""
-    return entropy(p, *log_pair(p))

@@ -7,25 +7,23 @@ them by an uncertainty (by default the entropy of p) and ask whether the
 errors, at a threshold, sit among the uncertain.
 """
 
-from . import _ranks
-from ._input import as_sample
+from __future__ import annotations
+
+from ._input import Column, Labels, Pixels, as_sample
+from ._scores import SampleScores
 
 __all__ = ["augrc", "aurc", "average_precision", "error_auroc", "roc_auc", "tpr_at_fpr"]
 
 
-def _by_probability(probability, label, weight):
-    """Return the ranks by probability of any accepted input."""
-    sample = as_sample(probability, label, weight=weight)
-    return _ranks.rank_pixels(sample.probability, sample.label, sample.weight)
-
-
-def _by_uncertainty(probability, label, uncertainty, threshold, weight):
-    """Return the ranks by uncertainty of any accepted input."""
+def _scores(probability, label, weight, uncertainty=None, threshold=0.5):
+    """Return the scores of any accepted input."""
     sample = as_sample(probability, label, weight=weight, uncertainty=uncertainty)
-    return _ranks.sample_ranks(sample, threshold=threshold)[1]
+    return SampleScores(sample, threshold=threshold)
 
 
-def roc_auc(probability, label=None, *, weight=None, max_fpr=1.0):
+def roc_auc(
+    probability: Pixels, label: Labels = None, *, weight: Column = None, max_fpr: float = 1.0
+) -> float:
     """
     Mean true-positive rate over false-positive rates up to ``max_fpr``.
 
@@ -60,12 +58,12 @@ def roc_auc(probability, label=None, *, weight=None, max_fpr=1.0):
     >>> roc_auc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
     0.75
     """
-    if not 0 < max_fpr <= 1:
-        raise ValueError(f"max_fpr must lie in (0, 1], not {max_fpr}")
-    return _ranks.area_under_roc(_by_probability(probability, label, weight), max_fpr=max_fpr)
+    return _scores(probability, label, weight).roc_auc(max_fpr=max_fpr)
 
 
-def tpr_at_fpr(probability, label=None, *, weight=None, fpr):
+def tpr_at_fpr(
+    probability: Pixels, label: Labels = None, *, weight: Column = None, fpr: float
+) -> float:
     """
     Largest true-positive rate that a threshold reaches within a false-positive rate.
 
@@ -84,12 +82,10 @@ def tpr_at_fpr(probability, label=None, *, weight=None, fpr):
     tpr : float
         NaN unless both classes are present.
     """
-    if not 0 <= fpr <= 1:
-        raise ValueError(f"fpr must lie in [0, 1], not {fpr}")
-    return _ranks.tpr_at(_by_probability(probability, label, weight), fpr)
+    return _scores(probability, label, weight).tpr_at_fpr(fpr=fpr)
 
 
-def average_precision(probability, label=None, *, weight=None):
+def average_precision(probability: Pixels, label: Labels = None, *, weight: Column = None) -> float:
     """
     Precision averaged over the steps of recall.
 
@@ -111,10 +107,17 @@ def average_precision(probability, label=None, *, weight=None):
     .. [1] Davis, J., & Goadrich, M. 2006, ICML, 23, 233 (why no line is drawn
        between points)
     """
-    return _ranks.average_precision_of(_by_probability(probability, label, weight))
+    return _scores(probability, label, weight).average_precision()
 
 
-def aurc(probability, label=None, *, weight=None, uncertainty=None, threshold=0.5):
+def aurc(
+    probability: Pixels,
+    label: Labels = None,
+    *,
+    weight: Column = None,
+    uncertainty: Column = None,
+    threshold: float = 0.5,
+) -> float:
     """
     Area under the risk-coverage curve.
 
@@ -130,7 +133,8 @@ def aurc(probability, label=None, *, weight=None, uncertainty=None, threshold=0.
     uncertainty : array-like or str, optional
         Not negative, larger where less certain: entropy, standard deviation,
         mutual information; or the name of a column or of a plane of the
-        results. Default: the entropy of p.
+        results. Default: the entropy of p, small probabilities rounded as
+        those near 1 are, so that p and 1 - p are equally uncertain.
     threshold : float, optional
         Pixels with p at or above it are called cosmic ray.
 
@@ -143,11 +147,17 @@ def aurc(probability, label=None, *, weight=None, uncertainty=None, threshold=0.
     ----------
     .. [1] Geifman, Y., Uziel, G., & El-Yaniv, R. 2019, ICLR, arXiv:1805.08206
     """
-    risk = _by_uncertainty(probability, label, uncertainty, threshold, weight)
-    return _ranks.area_under_risk(risk)
+    return _scores(probability, label, weight, uncertainty, threshold).aurc()
 
 
-def augrc(probability, label=None, *, weight=None, uncertainty=None, threshold=0.5):
+def augrc(
+    probability: Pixels,
+    label: Labels = None,
+    *,
+    weight: Column = None,
+    uncertainty: Column = None,
+    threshold: float = 0.5,
+) -> float:
     """
     Area under the generalized risk-coverage curve.
 
@@ -170,11 +180,17 @@ def augrc(probability, label=None, *, weight=None, uncertainty=None, threshold=0
     ----------
     .. [1] Traub, J., et al. 2024, NeurIPS, arXiv:2407.01032
     """
-    risk = _by_uncertainty(probability, label, uncertainty, threshold, weight)
-    return _ranks.generalized_risk_area(risk)
+    return _scores(probability, label, weight, uncertainty, threshold).augrc()
 
 
-def error_auroc(probability, label=None, *, weight=None, uncertainty=None, threshold=0.5):
+def error_auroc(
+    probability: Pixels,
+    label: Labels = None,
+    *,
+    weight: Column = None,
+    uncertainty: Column = None,
+    threshold: float = 0.5,
+) -> float:
     """
     Area under the ROC curve of the uncertainty as a detector of errors.
 
@@ -195,5 +211,4 @@ def error_auroc(probability, label=None, *, weight=None, uncertainty=None, thres
     ----------
     .. [1] Hendrycks, D., & Gimpel, K. 2017, ICLR, arXiv:1610.02136
     """
-    risk = _by_uncertainty(probability, label, uncertainty, threshold, weight)
-    return _ranks.area_under_roc(risk)
+    return _scores(probability, label, weight, uncertainty, threshold).error_auroc()

@@ -6,18 +6,25 @@ fit returns a small object: call it on probabilities, keep it with
 ``to_dict`` in a model's JSON, restore it with ``Recalibration.from_dict``.
 """
 
+from __future__ import annotations
+
+import abc
 import math
+from dataclasses import dataclass, fields
 
 import numpy as np
 import scipy  # its optimize is loaded when a map is fitted, not with every model
 from scipy.special import expit, logit
 
 from . import _ranks
-from ._input import as_sample
+from ._input import Column, Labels, Pixels, as_sample
 from ._sums import CLIP
-from .calibrators import BetaCalibration, IsotonicCalibration, TemperatureScaling, clipped_logs
 
 __all__ = [
+    "BetaCalibration",
+    "IsotonicCalibration",
+    "Recalibration",
+    "TemperatureScaling",
     "fit_beta",
     "fit_isotonic",
     "fit_temperature",
@@ -26,7 +33,154 @@ __all__ = [
 _TEMPERATURES = (0.05, 20.0)
 
 
-def fit_temperature(probability, label=None, *, from_logits=False, weight=None):
+class Recalibration(abc.ABC):
+    """A map of probabilities, as returned by the fits; call it to apply it."""
+
+    @abc.abstractmethod
+    def __call__(self, probability):
+        """Return the recalibrated probability; NaN stays NaN."""
+
+    def to_dict(self) -> dict:
+        """
+        Return the map as JSON can hold it.
+
+        Returns
+        -------
+        state : dict
+            The name of the method and its numbers.
+        """
+        state = {f.name: getattr(self, f.name) for f in fields(self)}
+        state = {k: list(v) if isinstance(v, tuple) else v for k, v in state.items()}
+        return {"method": _NAMES[type(self)]} | state
+
+    @staticmethod
+    def from_dict(state: dict) -> Recalibration:
+        """
+        Restore a map from what `to_dict` returned.
+
+        Parameters
+        ----------
+        state : dict
+            ``method`` and the numbers of that method.
+
+        Returns
+        -------
+        recalibration : `Recalibration`
+            The map.
+
+        Raises
+        ------
+        ValueError
+            If the method or its numbers are not known.
+        """
+        state = dict(state)
+        name = state.pop("method", None)
+        classes = {name: cls for cls, name in _NAMES.items()}
+        if name not in classes:
+            raise ValueError(f"method must be one of {list(classes)}, not {name!r}")
+        expected = {f.name for f in fields(classes[name])}
+        if set(state) != expected:
+            raise ValueError(f"{name} needs the numbers {sorted(expected)}, not {sorted(state)}")
+        state = {k: tuple(v) if isinstance(v, list) else v for k, v in state.items()}
+        return classes[name](**state)
+
+
+@dataclass(frozen=True)
+class TemperatureScaling(Recalibration):
+    """
+    Divide logits by a temperature: above 1 softens, below 1 sharpens.
+
+    Attributes
+    ----------
+    temperature : float
+        Also ``float(scaling)``.
+    """
+
+    temperature: float
+
+    def __post_init__(self):
+        if not (self.temperature > 0 and math.isfinite(self.temperature)):
+            raise ValueError(f"temperature must be positive and finite, not {self.temperature}")
+
+    def __float__(self):
+        return float(self.temperature)
+
+    def __call__(self, probability):
+        """Return ``expit(logit(p) / temperature)``."""
+        return expit(logit(np.asarray(probability)) / self.temperature)
+
+
+@dataclass(frozen=True)
+class BetaCalibration(Recalibration):
+    """
+    ``expit(a ln p - b ln(1 - p) + c)``; the identity is a = b = 1, c = 0.
+
+    Attributes
+    ----------
+    a, b : float
+        Not negative: slopes towards p = 0 and p = 1.
+    c : float
+        Shift in logit.
+    """
+
+    a: float
+    b: float
+    c: float
+
+    def __post_init__(self):
+        if not (all(map(math.isfinite, (self.a, self.b, self.c))) and min(self.a, self.b) >= 0):
+            raise ValueError(
+                f"a and b must be 0 or more and all numbers finite, not a={self.a}, b={self.b}, "
+                f"c={self.c}"
+            )
+
+    def __call__(self, probability):
+        """Return the recalibrated probability; NaN stays NaN."""
+        log_p, log_q = _clipped_logs(probability)
+        return expit(self.a * log_p - self.b * log_q + self.c)
+
+
+@dataclass(frozen=True)
+class IsotonicCalibration(Recalibration):
+    """
+    A non-decreasing curve through the given points, straight between them.
+
+    Attributes
+    ----------
+    probability, value : tuple of float
+        The points, in ascending order of probability.
+    """
+
+    probability: tuple
+    value: tuple
+
+    def __post_init__(self):
+        for name in ("probability", "value"):
+            points = np.asarray(getattr(self, name), dtype=float)
+            # A comparison that NaN fails.
+            within = ((points >= 0) & (points <= 1)).all() and (np.diff(points) >= 0).all()
+            if points.ndim != 1 or not (points.size and within):
+                raise ValueError(f"{name} must ascend within [0, 1] in one point or more")
+        if len(self.probability) != len(self.value):
+            raise ValueError(
+                f"probability has {len(self.probability)} points, value has {len(self.value)}"
+            )
+
+    def __call__(self, probability):
+        """Return the recalibrated probability; constant outside the points, NaN stays NaN."""
+        return np.interp(probability, self.probability, self.value)
+
+
+_NAMES = {
+    TemperatureScaling: "temperature",
+    BetaCalibration: "beta",
+    IsotonicCalibration: "isotonic",
+}
+
+
+def fit_temperature(
+    probability: Pixels, label: Labels = None, *, from_logits: bool = False, weight: Column = None
+) -> TemperatureScaling:
     """
     Find the temperature that makes the labels most likely.
 
@@ -88,7 +242,9 @@ def fit_temperature(probability, label=None, *, from_logits=False, weight=None):
     return TemperatureScaling(math.exp(best.x))
 
 
-def fit_beta(probability, label=None, *, weight=None):
+def fit_beta(
+    probability: Pixels, label: Labels = None, *, weight: Column = None
+) -> BetaCalibration:
     """
     Fit a beta calibration: three numbers, different at both ends, monotone.
 
@@ -111,7 +267,7 @@ def fit_beta(probability, label=None, *, weight=None):
     """
     sample = as_sample(probability, label, weight=weight)
     _need_both_classes(sample)
-    log_p, log_q = clipped_logs(sample.probability.astype(float))
+    log_p, log_q = _clipped_logs(sample.probability.astype(float))
     features = np.stack([log_p, -log_q, np.ones_like(log_p)])  # (3, n_pixels)
     sign = np.where(sample.label, 1.0, -1.0)
     weight = np.ones(sample.size) if sample.weight is None else sample.weight
@@ -128,7 +284,9 @@ def fit_beta(probability, label=None, *, weight=None):
     return BetaCalibration(*map(float, best.x))
 
 
-def fit_isotonic(probability, label=None, *, weight=None):
+def fit_isotonic(
+    probability: Pixels, label: Labels = None, *, weight: Column = None
+) -> IsotonicCalibration:
     """
     Fit the non-decreasing curve of least squared error.
 
@@ -183,3 +341,9 @@ def _need_both_classes(sample):
             f"label has {n_positive} cosmic-ray pixels of {sample.size}; "
             "a recalibration needs both classes"
         )
+
+
+def _clipped_logs(probability):
+    """Return ln p and ln(1 - p) as the log-likelihood takes them."""
+    p = np.clip(probability, CLIP, 1 - CLIP)
+    return np.log(p), np.log1p(-p)

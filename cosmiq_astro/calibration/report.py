@@ -1,15 +1,21 @@
 """One object with every diagnostic, of one model or of several side by side."""
 
+from __future__ import annotations
+
 import dataclasses
+import html
+import os
+import tempfile
 from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
 
 import numpy as np
 from astropy.table import QTable, vstack
 
-from . import _page, _scores, _sums, _tables
-from ._descriptions import DESCRIPTIONS
-from ._input import as_sample
-from .accumulator import CalibrationAccumulator
+from . import _sums, _tables, plots
+from ._input import Column, Labels, Pixels, as_sample
+from ._scores import SampleScores, Scores, warn_of_few
 
 __all__ = ["CalibrationReport", "calibration_report"]
 
@@ -22,6 +28,8 @@ _SUMMARY = (
     "ece",
     "ece_non_trivial",
     "ece_adaptive_non_trivial",
+    "rms_calibration_error",
+    "rms_calibration_error_non_trivial",
     "ece_sky",
     "ece_cosmic_ray",
     "tpr",
@@ -36,8 +44,28 @@ _SUMMARY = (
     "error_auroc",
 )
 
+_FIGURES = {
+    "reliability": (
+        "Reliability of all pixels, and of non-trivial pixels in equal-count bins. Pixels of "
+        "p up to 0.01 are non-trivial only if they are cosmic rays, which lifts the lowest bins."
+    ),
+    "roc": "True- against false-positive rate",
+    "precision_recall": "Wrong among the flagged against missed",
+    "risk_coverage": "Error rate of the pixels kept, most certain first",
+    "entropy_error": "Error rate against entropy; dashed: calibrated",
+}
 
-@dataclasses.dataclass(frozen=True)
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .8rem .2rem 0; text-align: left; border-bottom: 1px solid #ddd; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(30rem, 1fr)); gap: 1rem; }
+.wide { grid-column: 1 / -1; }
+figure { margin: 0; } img { max-width: 100%; } .scroll { overflow-x: auto; }
+"""
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class CalibrationReport:
     """
     Every diagnostic of one model or several.
@@ -52,7 +80,7 @@ class CalibrationReport:
         (equal-width bins, all pixels), ``reliability_non_trivial``
         (equal-count bins), ``roc``, ``precision_recall``, ``risk_coverage``,
         ``entropy_error``, and with several models ``differences`` (to the
-        first, with intervals from the same images resampled).
+        first, with intervals from the same images left out).
     meta : dict
         Settings, and the number of pixels, images and pixels left out, of the
         first model.
@@ -62,11 +90,11 @@ class CalibrationReport:
     meta: dict
 
     @property
-    def models(self):
+    def models(self) -> list[str]:
         """Names of the models, in the order given."""
         return list(dict.fromkeys(self.tables["scores"]["model"].tolist()))
 
-    def summary(self):
+    def summary(self) -> QTable:
         """
         Return the scores that decide, one row per score and a column per model.
 
@@ -81,14 +109,30 @@ class CalibrationReport:
         table = QTable({"score": list(_SUMMARY)})
         for row in rows:
             table[str(row["model"])] = [_with_interval(row, name) for name in _SUMMARY]
-        table["meaning"] = [DESCRIPTIONS[name] for name in _SUMMARY]
+        table["meaning"] = [_tables.DESCRIPTIONS[name] for name in _SUMMARY]
         return table
 
+    def sentences(self) -> list[str]:
+        """
+        Say in words what the scores of each model mean.
+
+        Returns
+        -------
+        sentences : list of str
+            One paragraph per model.
+        """
+        scores = self.tables["scores"]
+        rows = scores[scores["group"] == "all"]
+        return [_sentence(row, self.meta["N_IMAGES"]) for row in rows]
+
     def __str__(self):
-        lines = [f"{name}: {value}" for name, value in self.meta.items()]
+        lines = [*self.sentences(), *(f"{name}: {value}" for name, value in self.meta.items())]
         return "\n".join([*lines, *self.summary().pformat(max_lines=-1, max_width=-1, align="<")])
 
-    def write(self, directory, *, overwrite=False):
+    def __repr__(self):
+        return f"<CalibrationReport of {', '.join(self.models)}: {self.meta['N_PIXELS']:,} pixels>"
+
+    def write(self, directory: str | PathLike, *, overwrite: bool = False) -> Path:
         """
         Write all tables (ECSV), plots (PNG) and a page of both (``index.html``).
 
@@ -112,23 +156,21 @@ class CalibrationReport:
             If a file is there already and ``overwrite`` is False; then
             nothing is written.
         """
-        return _page.write_report(self, directory, overwrite=overwrite)
+        return _write(self, Path(directory), overwrite)
 
 
 def calibration_report(
-    data,
-    label=None,
+    data: Pixels | Scores | Mapping,
+    label: Labels = None,
     *,
-    weight=None,
-    uncertainty=None,
-    threshold=0.5,
-    group=None,
-    image=None,
-    n_bins=15,
-    n_resamples=1000,
-    level=0.95,
-    seed=None,
-):
+    weight: Column = None,
+    uncertainty: Column = None,
+    threshold: float = 0.5,
+    group: Column = None,
+    image: Column = None,
+    n_bins: int = 15,
+    level: float = 0.95,
+) -> CalibrationReport:
     """
     Compute every diagnostic at once.
 
@@ -144,9 +186,10 @@ def calibration_report(
         Labels, if ``data`` is an array or a list.
     weight, uncertainty, threshold, group, image : array-like, float
         As for `~cosmiq_astro.calibration.score_table`.
-    n_bins, n_resamples, level, seed : int, float
-        As for `~cosmiq_astro.calibration.score_table`; an accumulator brings
-        its own bins, threshold, groups and images.
+    n_bins, level : int, float
+        As for `~cosmiq_astro.calibration.score_table`; None gives no
+        intervals and no differences. An accumulator brings its own bins,
+        threshold, groups and images.
 
     Returns
     -------
@@ -156,16 +199,21 @@ def calibration_report(
     Raises
     ------
     ValueError
-        If no pixel is left in a model's data.
+        If no pixel is left in a model's data, or models saw different pixels.
+
+    Warns
+    -----
+    AstropyUserWarning
+        If intervals rest on fewer than 20 images.
 
     Examples
     --------
     >>> import numpy as np
     >>> from cosmiq_astro.calibration import calibration_report
     >>> rng = np.random.default_rng(0)
-    >>> p = [rng.beta(0.3, 3, (64, 64)) for _ in range(8)]
+    >>> p = [rng.beta(0.3, 3, (64, 64)) for _ in range(20)]
     >>> y = [rng.random((64, 64)) < x for x in p]
-    >>> report = calibration_report(p, y, seed=1)
+    >>> report = calibration_report(p, y)
     >>> report.models
     ['model']
     >>> bool(report.tables["scores"]["ece"][0] < 0.01)
@@ -173,56 +221,50 @@ def calibration_report(
     """
     models = data if isinstance(data, Mapping) else {"model": (data, label)}
     options = {"weight": weight, "group": group, "uncertainty": uncertainty, "image": image}
-    counts = {}
+    scores = {}
     for name, given in models.items():
         pair = given if isinstance(given, tuple) else (given, None)
-        counts[str(name)] = _counts_by_group(pair, options, n_bins, threshold)
-    # All models must see the same draws of the images, so that differences are paired.
-    seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
-    resampling = {"level": level, "n_resamples": n_resamples, "seed": seed}
-    tables = _all_tables(counts, resampling)
-    if len(counts) > 1:
-        tables["differences"] = _differences(counts, resampling)
-    first = next(iter(counts.values()))["all"]
-    meta = first.meta | {"SEED": seed, "LEVEL": level, "RESAMPLE": n_resamples}
+        scores[str(name)] = _scores_of(*pair, options, n_bins, threshold)
+    first = next(iter(scores.values()))
+    if level is not None:
+        warn_of_few(first._meta["N_IMAGES"])
+    tables = _all_tables(scores, level)
+    if len(scores) > 1 and level is not None:
+        tables["differences"] = _differences(scores, level)
+    meta = first._meta | ({} if level is None else {"LEVEL": level})
     for table in tables.values():
         table.meta |= meta
     return CalibrationReport(tables, meta)
 
 
-def _counts_by_group(pair, options, n_bins, threshold):
-    """Return the counts of all pixels and of each group."""
-    data, label = pair
-    if isinstance(data, CalibrationAccumulator):
-        return data._counts_by_group()
+def _scores_of(data, label, options, n_bins, threshold):
+    """Return the scores of one model's data."""
+    if isinstance(data, Scores):
+        return data
     sample = as_sample(data, label, **options)
     if not sample.size:
         raise ValueError(f"no pixel is left: all {sample.n_left_out} are masked or not a number")
-    return _tables.counts_by_group(sample, n_bins=n_bins, threshold=threshold)
+    return SampleScores(sample, n_bins=n_bins, threshold=threshold)
 
 
-def _all_tables(counts, resampling):
+def _all_tables(scores, level):
     """Build each table for each model and stack them."""
     builders = {
-        "scores": lambda groups: _scores.scores_from(groups, **resampling),
-        "reliability": lambda groups: _tables.reliability(groups["all"]),
-        "reliability_non_trivial": lambda groups: _tables.reliability(
-            groups["all"], binning="count", non_trivial=True
+        "scores": lambda one: one._score_rows(level),
+        "reliability": lambda one: one.reliability_table(),
+        "reliability_non_trivial": lambda one: one.reliability_table(
+            binning="count", non_trivial=True
         ),
-        "roc": lambda groups: _tables.roc_from(groups["all"].ranks, n_points=_N_POINTS),
-        "precision_recall": lambda groups: _tables.precision_recall_from(
-            groups["all"].ranks, n_points=_N_POINTS
-        ),
-        "risk_coverage": lambda groups: _tables.risk_coverage_from(
-            groups["all"].risk, n_points=_N_POINTS
-        ),
-        "entropy_error": lambda groups: _tables.entropy_error_from(groups["all"].ranks),
+        "roc": lambda one: one.roc_table(n_points=_N_POINTS),
+        "precision_recall": lambda one: one.precision_recall_table(n_points=_N_POINTS),
+        "risk_coverage": lambda one: one.risk_coverage_table(n_points=_N_POINTS),
+        "entropy_error": lambda one: _tables.entropy_error_from(one._p_ranks),
     }
     tables = {}
     for kind, build in builders.items():
         parts = []
-        for name, groups in counts.items():
-            table = build(groups)
+        for name, one in scores.items():
+            table = build(one)
             table.meta.clear()
             table.add_column([name] * len(table), index=0, name="model")
             table["model"].info.description = "name of the model"
@@ -231,12 +273,12 @@ def _all_tables(counts, resampling):
     return tables
 
 
-def _differences(counts, resampling):
+def _differences(scores, level):
     """Build the table of differences to the first model."""
-    (reference, first), *others = ((name, groups["all"]) for name, groups in counts.items())
+    (reference, first), *others = scores.items()
     rows = []
     for name, second in others:
-        sizes = [counts.sums[..., _sums.COUNT].sum((1, 2, 3)) for counts in (first, second)]
+        sizes = [one._image_sums[..., _sums.COUNT].sum((1, 2, 3)) for one in (first, second)]
         if not np.array_equal(*sizes):
             raise ValueError(
                 f"data[{name!r}] has {len(sizes[1])} images of {sizes[1].sum():.0f} pixels that "
@@ -244,8 +286,7 @@ def _differences(counts, resampling):
                 "models must be compared on the same pixels of the same images"
             )
         rows += [
-            {"model": name, "against": reference} | row
-            for row in _scores.differences_from(first, second, **resampling)
+            {"model": name, "against": reference} | row for row in first._differences(second, level)
         ]
     return QTable(rows)
 
@@ -256,3 +297,101 @@ def _with_interval(row, name):
     if f"{name}_low" in row.colnames and np.isfinite(row[f"{name}_low"]):
         return f"{value} ({row[f'{name}_low']:.3g} to {row[f'{name}_high']:.3g})"
     return value
+
+
+def _sentence(row, n_images):
+    """Say in words what the scores of a model mean."""
+    n, base = row["n_pixels"], row["base_rate"]
+    flagged, wrong, right = (100 * row[name] for name in ("tpr", "fpr", "precision"))
+    text = (
+        f"{row['model']}: scored {n:,} pixels of {n_images} image{'s' if n_images > 1 else ''}, of "
+        f"which {100 * base:.3g} % are cosmic rays. It flags {flagged:.3g} % of these and "
+        f"{wrong:.3g} % of the others; {right:.3g} % of what it flags are cosmic rays."
+    )
+    error = row["rms_calibration_error_non_trivial"]
+    if np.isfinite(error):
+        text += (
+            " Where it is not trivial, its probability differs from the observed fraction by "
+            f"{_with_interval(row, 'rms_calibration_error_non_trivial')}, root mean square."
+        )
+    return text
+
+
+def _write(report, directory, overwrite):
+    """Write the files of a report, all of them or none."""
+    names = [f"{name}.ecsv" for name in report.tables] + [f"{name}.png" for name in _FIGURES]
+    names.append("index.html")
+    there = [name for name in names if (directory / name).exists()]
+    if there and not overwrite:
+        raise FileExistsError(f"{directory} already has {', '.join(there)}; pass overwrite=True")
+    directory.mkdir(parents=True, exist_ok=True)
+    # Made beside the target, so that each move is a rename on one file system.
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".report-") as made:
+        made = Path(made)
+        for name, table in report.tables.items():
+            table.write(made / f"{name}.ecsv", format="ascii.ecsv")
+        for name in _FIGURES:
+            _figure(report, name).savefig(made / f"{name}.png", dpi=110)
+        (made / "index.html").write_text(_page(report), encoding="utf-8")
+        for name in names:
+            os.replace(made / name, directory / name)
+    return directory / "index.html"
+
+
+def _figure(report, name):
+    """Draw one figure of a report."""
+    from matplotlib.figure import Figure
+
+    kinds = ["reliability", "reliability_non_trivial"] if name == "reliability" else [name]
+    draw = getattr(plots, f"plot_{name}")
+    figure = Figure(figsize=(5.4 * len(kinds), 4.2), layout="constrained")
+    for ax, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
+        table = report.tables[kind]
+        for model in report.models:
+            draw(table[table["model"] == model], ax=ax, name=model)
+        ax.set_title("non-trivial pixels" if kind.endswith("non_trivial") else "")
+    return figure
+
+
+def _page(report):
+    """Return the HTML page."""
+    settings = ", ".join(f"{name} {value}" for name, value in report.meta.items())
+    figures = "".join(
+        f"<figure{' class=wide' if name == 'reliability' else ''}>"
+        f'<img src="{name}.png" alt="{text}"><figcaption>{text}</figcaption></figure>'
+        for name, text in _FIGURES.items()
+    )
+    sections = [f"<p>{html.escape(text)}</p>" for text in report.sentences()]
+    sections.append(f"<h2>Scores</h2>{_html(report.summary())}")
+    if "differences" in report.tables:
+        table = _formatted(report.tables["differences"], ("difference", "low", "high"), "+.3g")
+        sections.append(f"<h2>Score minus that of the first model</h2>{_html(table)}")
+    scores = report.tables["scores"]
+    if any(scores["group"] != "all"):
+        columns = ["model", "group", "n_pixels", "base_rate", "brier", "nll"]
+        columns += ["ece", "ece_non_trivial", "tpr", "fpr", "roc_auc", "aurc"]
+        table = _formatted(scores[columns], columns[3:], ".4g")
+        sections.append(f"<h2>Groups</h2>{_html(table)}")
+    links = ", ".join(f'<a href="{name}.ecsv">{name}.ecsv</a>' for name in report.tables)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>Calibration report</title><style>{_STYLE}</style></head><body>"
+        f"<h1>Calibration report</h1>{''.join(sections)}"
+        f'<h2>Plots</h2><div class="plots">{figures}</div>'
+        f"<h2>Settings</h2><p>{html.escape(settings)}</p><h2>Tables</h2><p>{links}</p>"
+        "</body></html>\n"
+    )
+
+
+def _formatted(table, columns, form):
+    """Return the table with a format for some of its columns."""
+    table = table.copy()
+    for column in columns:
+        table[column].info.format = form
+    return table
+
+
+def _html(table):
+    """Return a table as HTML."""
+    lines = table.pformat(max_lines=-1, max_width=-1, html=True, show_unit=False)
+    return f'<div class="scroll">{"".join(lines)}</div>'

@@ -1,12 +1,14 @@
 """The probability from which a pixel is called a cosmic ray."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from . import _ranks
-from ._input import as_sample
+from ._input import Column, Labels, Pixels, as_sample
 
 __all__ = ["ThresholdChoice", "choose_threshold"]
 
@@ -45,16 +47,16 @@ class ThresholdChoice:
 
 
 def choose_threshold(
-    probability,
-    label=None,
+    probability: Pixels,
+    label: Labels = None,
     *,
-    weight=None,
-    fpr=None,
-    f_beta=None,
-    cost=None,
-    conformal_fnr=None,
-    image=None,
-):
+    weight: Column = None,
+    fpr: float | None = None,
+    f_beta: float | None = None,
+    cost: float | None = None,
+    conformal_fnr: float | None = None,
+    image: Column = None,
+) -> ThresholdChoice:
     """
     Choose a threshold by exactly one criterion.
 

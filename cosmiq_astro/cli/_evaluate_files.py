@@ -170,10 +170,11 @@ def _line(chips):
 
 def _report(args, counts):
     """Make the report, print it, and write it if asked to."""
-    report = calibration_report(counts, seed=args.seed)
+    report = calibration_report(counts)
     settings = {
         "THRESH": ", ".join(f"{name} {count.threshold:g}" for name, count in counts.items()),
         "T": args.T,
+        "SEED": args.seed,
         "VERSION": cosmiq_astro.__version__,
     }
     for meta in (report.meta, *(table.meta for table in report.tables.values())):

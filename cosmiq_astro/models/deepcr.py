@@ -1,4 +1,4 @@
-"""Checkpoints of deepCR, as a `Model`: their normalisation folded into the weights."""
+"""Checkpoints of deepCR as networks: their normalisation folded into the weights."""
 
 import hashlib
 import io
@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 
 from cosmiq_astro._io import read_bounded
-from cosmiq_astro.models.model import LARGEST_FILE, Model, check_weights
+from cosmiq_astro.models._weights import LARGEST_FILE, check_weights
 from cosmiq_astro.models.unet import UNetConfig, empty_unet
 
-__all__ = ["load_deepcr"]
+__all__ = ["read_deepcr"]
 
 _BLOCK = r"(?P<block>inc\.conv|down\d+\.mpconv\.1|up\d+\.conv)\.conv\."
 _BATCH_NORM_EPSILON = 1e-5
@@ -25,49 +25,26 @@ _UNREADABLE = (
 )  # fmt: skip
 
 
-def load_deepcr(path, *, scale=1.0):
+def read_deepcr(path, *, scale):
     """
-    Load a checkpoint of deepCR (Zhang & Bloom 2020, arXiv:1907.09500) as a deterministic model.
-
-    Its network is a `~cosmiq_astro.models.unet.UNet` that reads electrons:
-    the weight or batch normalisation that follows each convolution is a
-    linear map once training is over, and goes into the weights. So the model
-    works wherever another does: in `~cosmiq_astro.cosmicray_unet`,
-    `~cosmiq_astro.CosmicRayDetector`, as ``init`` of
-    `~cosmiq_astro.training.train`.
+    Read a checkpoint of deepCR as a network.
 
     Parameters
     ----------
-    path : path-like
-        A ``.pth`` file: a state dictionary of deepCR's mask network, of two
-        or more levels and any width. It is read with ``weights_only``.
-    scale : float, optional
-        What deepCR divides pixel values by before the network sees them:
-        electrons for 1, the value for all of deepCR's own models but its
-        ``example_model`` (100).
+    path, scale : path-like, float
+        As for `~cosmiq_astro.models.model.load_deepcr`.
 
     Returns
     -------
-    model : `~cosmiq_astro.models.model.Model`
-        With a threshold of 0.5 and a temperature of 1: neither was fitted.
-        `~cosmiq_astro.training.calibrate` fits them.
+    network : `~cosmiq_astro.models.unet.UNet`
+        In evaluation mode, on the CPU.
+    sha256 : str
+        Of the file.
 
     Raises
     ------
     ValueError
         If the file is not such a checkpoint, or ``scale`` is not positive.
-
-    Notes
-    -----
-    deepCR cuts images into tiles that do not overlap; the probabilities here
-    are those that it gives far from its cuts. Its model ``WFC3-UVIS`` expects
-    images standardised with their mean and standard deviation, which is not
-    part of the checkpoint: on electrons that model does not work.
-
-    Examples
-    --------
-    >>> from cosmiq_astro.models.deepcr import load_deepcr
-    >>> model = load_deepcr("ACS-WFC.pth")  # doctest: +SKIP
     """
     if not scale > 0:
         raise ValueError(f"scale must be positive, got {scale!r}")
@@ -90,13 +67,8 @@ def load_deepcr(path, *, scale=1.0):
     except RuntimeError as error:
         raise ValueError(f"{path} is of a network that is not deepCR's: {error}") from error
     check_weights(path, state)
-    return Model(
-        name=f"deepCR {ascii(path.stem)[1:-1]}",
-        version="1",
-        instrument="as the checkpoint",
-        network=network.eval().requires_grad_(False).to(memory_format=torch.channels_last),
-        sha256=hashlib.sha256(content).hexdigest(),
-    )
+    network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return network, hashlib.sha256(content).hexdigest()
 
 
 def _refuse_compressed(content):

@@ -13,20 +13,17 @@ from safetensors.torch import load, save
 from cosmiq_astro._io import atomic_write, check_run, read_bounded
 from cosmiq_astro.familiarity.hits import KnownHits
 from cosmiq_astro.familiarity.stars import KnownStars
+from cosmiq_astro.models._weights import LARGEST_FILE, check_weights
+from cosmiq_astro.models.deepcr import read_deepcr
 from cosmiq_astro.models.registry import MODEL_FILES, find_model
 from cosmiq_astro.models.unet import UNet, UNetConfig, empty_unet
 
 if TYPE_CHECKING:
     from cosmiq_astro.calibration import Recalibration
 
-__all__ = ["LARGEST_FILE", "Model", "check_weights", "load_model", "save_model"]
-
-
-LARGEST_FILE = 2**30
-"""Bytes that weights may have: a hundred times what the largest bundled ones have."""
+__all__ = ["Model", "load_deepcr", "load_model", "save_model"]
 
 _RANGES = ("exposure_time", "readnoise")
-_LARGEST_WEIGHT = 1e9
 _LARGEST_CONFIG = 2**20  # bytes
 # What the weights' file holds beside them, by its prefix.
 _KNOWN = {"known_hits": KnownHits, "known_stars": KnownStars}
@@ -103,7 +100,7 @@ def load_model(model):
     model : str or path-like
         A name from `~cosmiq_astro.list_models`, a folder written by
         `save_model`, or a checkpoint of deepCR (``.pth``, see
-        `~cosmiq_astro.models.deepcr.load_deepcr`).
+        `load_deepcr`).
 
     Returns
     -------
@@ -123,9 +120,6 @@ def load_model(model):
     'unet'
     """
     if Path(model).suffix == ".pth":
-        # That module needs `Model`.
-        from cosmiq_astro.models.deepcr import load_deepcr
-
         return load_deepcr(model)
     folder = find_model(model)
     config = _read_config(folder)
@@ -169,6 +163,60 @@ def load_model(model):
     )
 
 
+def load_deepcr(path, *, scale=1.0):
+    """
+    Load a checkpoint of deepCR (Zhang & Bloom 2020, arXiv:1907.09500) as a deterministic model.
+
+    Its network is a `~cosmiq_astro.models.unet.UNet` that reads electrons:
+    the weight or batch normalisation that follows each convolution is a
+    linear map once training is over, and goes into the weights. So the model
+    works wherever another does: in `~cosmiq_astro.cosmicray_unet`,
+    `~cosmiq_astro.CosmicRayDetector`, as ``init`` of
+    `~cosmiq_astro.training.train`.
+
+    Parameters
+    ----------
+    path : path-like
+        A ``.pth`` file: a state dictionary of deepCR's mask network, of two
+        or more levels and any width. It is read with ``weights_only``.
+    scale : float, optional
+        What deepCR divides pixel values by before the network sees them:
+        electrons for 1, the value for all of deepCR's own models but its
+        ``example_model`` (100).
+
+    Returns
+    -------
+    model : `Model`
+        With a threshold of 0.5 and a temperature of 1: neither was fitted.
+        `~cosmiq_astro.training.calibrate` fits them.
+
+    Raises
+    ------
+    ValueError
+        If the file is not such a checkpoint, or ``scale`` is not positive.
+
+    Notes
+    -----
+    deepCR cuts images into tiles that do not overlap; the probabilities here
+    are those that it gives far from its cuts. Its model ``WFC3-UVIS`` expects
+    images standardised with their mean and standard deviation, which is not
+    part of the checkpoint: on electrons that model does not work.
+
+    Examples
+    --------
+    >>> from cosmiq_astro.models.model import load_deepcr
+    >>> model = load_deepcr("ACS-WFC.pth")  # doctest: +SKIP
+    """
+    network, digest = read_deepcr(path, scale=scale)
+    return Model(
+        name=f"deepCR {Path(path).stem}",
+        version="1",
+        instrument="as the checkpoint",
+        network=network,
+        sha256=digest,
+    )
+
+
 def _pop_parts(state, prefix):
     """Take what begins with a prefix out of a state, as arrays by the rest of their names."""
     names = [name for name in state if name.startswith(prefix)]
@@ -179,33 +227,6 @@ def _check_features(known_hits, network):
     n = network.config.hidden * (2 if len(network.up) else 1)
     if known_hits is not None and known_hits.mean.size != n:
         raise ValueError(f"they have {known_hits.mean.size} features, the network {n}")
-
-
-def check_weights(path, state):
-    """
-    Refuse weights with which every probability would be wrong or NaN.
-
-    Parameters
-    ----------
-    path : path-like
-        Where they come from.
-    state : dict of Tensor
-        A network's state.
-
-    Raises
-    ------
-    ValueError
-        If a tensor is not of float32, not finite, or absurdly large.
-    """
-    for name, tensor in state.items():
-        if tensor.dtype != torch.float32:
-            raise ValueError(f"{name} in {path} must be of torch.float32, not {tensor.dtype}")
-        # A comparison that NaN fails.
-        if not (tensor.abs() < _LARGEST_WEIGHT).all():
-            raise ValueError(
-                f"{name} in {path} is not finite, or beyond {_LARGEST_WEIGHT:g}: the file is "
-                "damaged, or the training has diverged"
-            )
 
 
 def _read_config(folder):

@@ -50,6 +50,11 @@ class ExposureTruth:
     ignore: np.ndarray
     stars: Table
 
+    def __repr__(self):
+        ny, nx = self.label.shape
+        hit = np.count_nonzero(self.label)
+        return f"<ExposureTruth: {hit:,} of {ny} x {nx} pixels hit, {len(self.stars):,} stars>"
+
 
 def expose(
     rate,
@@ -62,7 +67,6 @@ def expose(
     gain=2.0,
     full_well=84_700.0,
     cte=0.0,
-    first_row=0,
     defects=True,
 ):
     """
@@ -88,8 +92,6 @@ def expose(
         Full well in electrons.
     cte : float, optional
         Strength of the charge-transfer trails, as in `cte_trails`.
-    first_row : int, optional
-        Transfers of row 0, as in `cte_trails`.
     defects : bool, optional
         Whether to add hot and warm pixels, flat-field residue and bias steps.
 
@@ -112,7 +114,7 @@ def expose(
 
     def detect(electrons):
         held = apply_saturation(electrons, full_well=full_well)
-        return cte_trails(held, cte, first_row=first_row, full_well=full_well)
+        return cte_trails(held, cte, full_well=full_well)
 
     source = rate * np.float32(exposure_time)
     expected = detect(source)
@@ -136,7 +138,6 @@ def simulate_exposure(
     cte=0.0,
     density=None,
     brightness=None,
-    n_trails=0,
 ):
     """
     Simulate one exposure of a CCD like those of HST ACS/WFC, and its truth.
@@ -164,7 +165,7 @@ def simulate_exposure(
         Primaries per square centimetre and second.
     cte : float, optional
         Strength of the charge-transfer trails, as in `cte_trails`.
-    density, brightness, n_trails : optional
+    density, brightness : float, optional
         As in `simulate_scene`.
 
     Returns
@@ -190,15 +191,7 @@ def simulate_exposure(
     if exposure_time <= 0:
         raise ValueError(f"exposure_time must be positive, got {exposure_time}")
     rng = np.random.default_rng(seed)
-    scene = simulate_scene(
-        shape,
-        field,
-        psf,
-        seed=rng,
-        density=density,
-        brightness=brightness,
-        n_trails=n_trails,
-    )
+    scene = simulate_scene(shape, field, psf, seed=rng, density=density, brightness=brightness)
     hits = simulate_cosmic_rays(shape, exposure_time, seed=rng, rate=cosmic_ray_rate)
     image, expected, charge = expose(
         scene.rate,

@@ -53,6 +53,9 @@ class Footprints:
         if self.offsets.size == 0 or self.offsets[0] != 0 or self.offsets[-1] != self.dy.size:
             raise ValueError(f"offsets must run from 0 to the number of pixels, {self.dy.size}")
 
+    def __repr__(self):
+        return f"<Footprints: {len(self):,} hits of {self.dy.size:,} pixels>"
+
     def __len__(self):
         return self.offsets.size - 1
 
@@ -109,7 +112,7 @@ class Footprints:
             dy[first].astype(np.int16),
             dx[first].astype(np.int16),
             np.bincount(inverse, charge, key.size).astype(np.float32),
-            np.concatenate([[0], np.cumsum(np.bincount(hit[first], minlength=n))]).astype(np.int64),
+            _offsets(np.bincount(hit[first], minlength=n)),
         )
 
     @classmethod
@@ -160,14 +163,9 @@ class Footprints:
         libraries = list(libraries)
         if not libraries:
             raise ValueError("libraries must hold at least one Footprints")
-        counts = np.concatenate([library.n_pixels for library in libraries])
-        return cls(
-            *(
-                np.concatenate([getattr(library, name) for library in libraries])
-                for name in ("dy", "dx", "charge")
-            ),
-            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        )
+        names = ("dy", "dx", "charge", "n_pixels")
+        *pixels, counts = (np.concatenate([getattr(one, n) for one in libraries]) for n in names)
+        return cls(*pixels, _offsets(counts))
 
     def take(self, hits):
         """
@@ -185,14 +183,9 @@ class Footprints:
         """
         hits = np.arange(len(self))[hits]
         length = self.n_pixels[hits]
-        ends = np.cumsum(length)
-        pixels = np.repeat(self.offsets[hits] - (ends - length), length) + np.arange(length.sum())
-        return Footprints(
-            self.dy[pixels],
-            self.dx[pixels],
-            self.charge[pixels],
-            np.concatenate([[0], ends]).astype(np.int64),
-        )
+        offsets = _offsets(length)
+        pixels = np.repeat(self.offsets[hits] - offsets[:-1], length) + np.arange(offsets[-1])
+        return Footprints(self.dy[pixels], self.dx[pixels], self.charge[pixels], offsets)
 
     def brighter_than(self, charge):
         """
@@ -210,14 +203,9 @@ class Footprints:
         """
         bright = self.charge >= charge
         kept = np.bincount(self._hit_of_pixel()[bright], minlength=len(self))
-        return Footprints(
-            self.dy[bright],
-            self.dx[bright],
-            self.charge[bright],
-            np.concatenate([[0], np.cumsum(kept)]).astype(np.int64),
-        )
+        return Footprints(self.dy[bright], self.dx[bright], self.charge[bright], _offsets(kept))
 
-    def transform(self, rng, *, turn=True, charge_scale=(1.0, 1.0), keep=1.0):
+    def transform(self, rng, *, turn=True, charge_scale=(1.0, 1.0)):
         """
         Return a library of varied hits.
 
@@ -231,28 +219,24 @@ class Footprints:
         charge_scale : tuple of float, optional
             Each hit's charge is multiplied by a factor from this range,
             uniform in its logarithm.
-        keep : float, optional
-            Share of the hits kept, drawn at random, in (0, 1].
 
         Returns
         -------
         Footprints
             New hits; this library is unchanged.
         """
-        chosen = self if keep >= 1 else self.take(rng.random(len(self)) < keep)
-        dy, dx, charge = chosen.dy, chosen.dx, chosen.charge
-        length = chosen.n_pixels
+        dy, dx, charge, length = self.dy, self.dx, self.charge, self.n_pixels
         if turn:
-            swap, up, left = (np.repeat(c, length) for c in rng.random((3, len(chosen))) < 0.5)
+            swap, up, left = (np.repeat(c, length) for c in rng.random((3, len(self))) < 0.5)
             dy, dx = np.where(swap, dx, dy), np.where(swap, dy, dx)
             dy, dx = np.where(up, -dy, dy), np.where(left, -dx, dx)
         low, high = charge_scale
         if not 0 < low <= high:
             raise ValueError(f"charge_scale must be 0 < low <= high, got {charge_scale}")
         if high > low:
-            factor = np.exp(rng.uniform(np.log(low), np.log(high), len(chosen)))
+            factor = np.exp(rng.uniform(np.log(low), np.log(high), len(self)))
             charge = charge * np.repeat(factor.astype(np.float32), length)
-        return Footprints(dy, dx, charge, chosen.offsets)
+        return Footprints(dy, dx, charge, self.offsets)
 
     def paste(self, shape, n, rng, *, turn=True, charge_scale=(1.0, 1.0)):
         """
@@ -332,3 +316,8 @@ class Footprints:
         """
         with np.load(path, allow_pickle=False) as file:
             return cls(*(file[name] for name in ("dy", "dx", "charge", "offsets")))
+
+
+def _offsets(counts):
+    """Return where the pixels of each hit begin, from their numbers."""
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

@@ -53,6 +53,9 @@ class PSF:
         object.__setattr__(self, "radius", radius)
         object.__setattr__(self, "envelope", envelope)
 
+    def __repr__(self):
+        return f"<PSF: FWHM {self.fwhm:.2f} pixels, out to {self.radius} pixels>"
+
     @property
     def fwhm(self):
         """Full width at half maximum of the pixel-integrated PSF, in pixels (area-equivalent)."""

@@ -38,6 +38,10 @@ class Scene:
     rate: np.ndarray
     stars: Table
 
+    def __repr__(self):
+        ny, nx = self.rate.shape
+        return f"<Scene: {ny} x {nx} pixels, {len(self.stars):,} stars>"
+
 
 def simulate_scene(
     shape,

@@ -125,3 +125,10 @@ def test_refusals(scene):
         match_hits(p[0], truth[0])
     with pytest.raises(ValueError, match="the hits have no 'charge'"):
         completeness_table(match_hits(p, truth).hits, "charge")
+
+
+def test_repr_says_how_it_went():
+    truth = np.zeros((5, 9), bool)
+    truth[1, 1:4] = truth[3, 6] = True
+    p = np.where(truth & (np.arange(9) < 5), 0.9, 0.0)
+    assert repr(match_hits(p, truth)) == "<HitMatch: 1 of 2 hits found, 1 of 1 detections real>"

@@ -186,3 +186,7 @@ def test_no_pixel_gives_nan_and_unknown_binning_is_refused():
     assert np.isnan(expected_calibration_error([np.nan], [1], binning="count"))
     with pytest.raises(ValueError, match="binning must be 'width' or 'count', not 'equal'"):
         expected_calibration_error([0.5], [1], binning="equal")
+
+
+def test_parts_of_nothing_are_not_a_number():
+    assert np.isnan(brier_parts([np.nan], [0])).all()

@@ -6,6 +6,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.integrate import trapezoid
 
 from cosmiq_astro.calibration import (
+    CalibrationAccumulator,
     augrc,
     aurc,
     average_precision,
@@ -111,6 +112,19 @@ def test_default_uncertainty_is_the_entropy(pixels):
     assert aurc(p, y) == pytest.approx(aurc(p, y, uncertainty=entropy), rel=1e-9)
     assert aurc(p, y) == pytest.approx(aurc(p, y, uncertainty=-np.abs(p - 0.5) + 1), rel=1e-6)
     assert np.isfinite(aurc([0.0, 1.0, 0.5], [0, 1, 1]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_p_and_its_opposite_are_equally_doubtful(dtype):
+    p = (np.random.default_rng(0).random(500) / 2).astype(dtype)
+    both = np.concatenate([p, 1 - p])
+    # An error and a right call at each doubt: what rounding makes of 1 - p decides nothing.
+    label = np.zeros(1000)
+    assert error_auroc(both, label) == pytest.approx(0.5, abs=1e-12)
+    assert aurc(both, label) == pytest.approx(0.5)
+    counts = CalibrationAccumulator()
+    counts.update(both, label)
+    assert counts.error_auroc() == pytest.approx(0.5, abs=1e-12)
 
 
 def test_the_threshold_decides_what_an_error_is():

@@ -10,6 +10,8 @@ from cosmiq_astro.calibration import (
     score_table,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore:the intervals rest on")
+
 GROUPS = ["globular", "galaxy"] * 3
 
 
@@ -18,20 +20,20 @@ def report(images):
     p, y = images
     sharpened = [x**1.5 for x in p]
     models = {"vi": (p, y), "sharpened": (sharpened, y)}
-    return calibration_report(models, group=GROUPS, n_resamples=200, seed=1)
+    return calibration_report(models, group=GROUPS)
 
 
 def test_tables_are_those_of_the_functions(images, report):
     scores = report.tables["scores"]
     assert report.models == ["vi", "sharpened"]
     assert list(scores["group"]) == ["all", "galaxy", "globular"] * 2
-    expected = score_table(*images, group=GROUPS, n_resamples=200, seed=1)
+    expected = score_table(*images, group=GROUPS, level=0.95)
     for name in expected.colnames[1:]:
         np.testing.assert_allclose(scores[name][:3], expected[name], err_msg=name)
     risk = report.tables["risk_coverage"]
     alone = risk_coverage_table(*images, n_points=500)
     np.testing.assert_array_equal(risk["risk"][risk["model"] == "vi"], alone["risk"])
-    assert report.meta["SEED"] == 1
+    assert report.meta["LEVEL"] == 0.95
     assert all(table.meta["N_IMAGES"] == 6 for table in report.tables.values())
 
 
@@ -45,8 +47,9 @@ def test_differences_are_paired(images, report):
     scores = report.tables["scores"]
     alone = scores["brier_high"][0] - scores["brier_low"][0]
     assert row["high"] - row["low"] < alone  # images vary more than the models differ
-    same = calibration_report({"a": images, "b": images}, n_resamples=50)
-    assert np.all(same.tables["differences"]["low"] == 0)
+    same = calibration_report({"a": images, "b": images})
+    rows = same.tables["differences"]
+    assert np.all(rows["low"][rows["score"] == "nll"] == 0)
     with pytest.raises(ValueError, match=r"data\['b'\] has 5 images .* data\['a'\] has 6"):
         calibration_report({"a": images, "b": (p[:5], y[:5])})
     p = [np.where(np.arange(40) < 3, np.nan, x) for x in p]
@@ -56,7 +59,9 @@ def test_differences_are_paired(images, report):
 
 def test_summary_and_print(report):
     text = str(report)
+    assert text.startswith("vi: scored 7,680 pixels of 6 images, of which")
     assert "N_IMAGES: 6" in text
+    assert repr(report) == "<CalibrationReport of vi, sharpened: 7,680 pixels>"
     assert "sharpened" in text
     assert "lower is better" in text
     assert " to " in report.summary()["vi"][0]
@@ -66,8 +71,8 @@ def test_accumulators_give_the_same_report(images, report):
     counts = CalibrationAccumulator()
     for p, y, group in zip(*images, GROUPS, strict=True):
         counts.update(p, y, group=group)
-    streamed = calibration_report(counts, n_resamples=200, seed=1)
-    for name in ("brier", "brier_low", "ece_non_trivial", "aurc"):
+    streamed = calibration_report(counts)
+    for name in ("brier", "brier_low", "ece_non_trivial", "aurc", "rms_calibration_error_high"):
         np.testing.assert_allclose(
             streamed.tables["scores"][name][:3], report.tables["scores"][name][:3], atol=1e-5
         )
@@ -90,9 +95,10 @@ def test_write(report, tmp_path):
     for name in names - {"index.html"}:
         assert f'"{name}"' in text
     assert "globular" in text
+    assert text.index("scored 7,680 pixels") < text.index("<table")
     again = QTable.read(directory / "scores.ecsv")
     assert again["brier"][0] == report.tables["scores"]["brier"][0]
-    assert again.meta["SEED"] == 1
+    assert again.meta["LEVEL"] == 0.95
 
 
 def test_nothing_is_overwritten_unasked(report, tmp_path):
@@ -109,7 +115,7 @@ def test_nothing_is_overwritten_unasked(report, tmp_path):
 
 def test_names_are_escaped(images, tmp_path):
     pytest.importorskip("matplotlib")
-    page = calibration_report({"<b>": images}, n_resamples=0).write(tmp_path)
+    page = calibration_report({"<b>": images}, level=None).write(tmp_path)
     assert "<b>" not in page.read_text()
 
 
@@ -120,6 +126,6 @@ def test_no_pixels_are_refused():
 
 def test_one_class_only(tmp_path):
     pytest.importorskip("matplotlib")
-    report = calibration_report(np.full((4, 4), 0.2), np.zeros((4, 4)), n_resamples=0)
+    report = calibration_report(np.full((4, 4), 0.2), np.zeros((4, 4)), level=None)
     assert np.isnan(report.tables["scores"]["roc_auc"][0])
     report.write(tmp_path)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import cosmiq_astro as ca
-from cosmiq_astro.models.deepcr import load_deepcr
+from cosmiq_astro.models.model import load_deepcr
 from cosmiq_astro.training import PairedDataset, train
 
 

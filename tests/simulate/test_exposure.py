@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 from astropy import units as u
 
-from cosmiq_astro.simulate import expose, moffat_psf, simulate_cosmic_rays, simulate_exposure
+from cosmiq_astro.simulate import (
+    cosmic_ray_footprints,
+    expose,
+    moffat_psf,
+    simulate_cosmic_rays,
+    simulate_exposure,
+    simulate_scene,
+)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +69,7 @@ def test_hit_under_a_saturated_star_shows_no_charge():
 def test_trails_belong_to_the_hit():
     charge = np.zeros((80, 20), np.float32)
     charge[30, 10] = 3000
-    _, _, seen = expose(np.zeros((80, 20)), 500.0, charge, seed=1, cte=0.5, first_row=1500)
+    _, _, seen = expose(np.zeros((80, 20)), 500.0, charge, seed=1, cte=0.5 * 1530 / 30)
     assert seen[31:40, 10].min() > 1
     assert seen[30, 10] < 3000
     assert seen.min() >= 0
@@ -85,3 +92,13 @@ def test_import_needs_neither_torch_nor_matplotlib():
         "sys.exit(any(m in sys.modules for m in ('torch', 'matplotlib')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_reprs_are_short():
+    psf = moffat_psf(2.0, radius=16)
+    _, truth = simulate_exposure((32, 40), 500.0, seed=1, psf=psf)
+    scene = simulate_scene((32, 40), psf=psf, seed=1)
+    assert repr(psf) == f"<PSF: FWHM {psf.fwhm:.2f} pixels, out to 16 pixels>"
+    assert repr(truth).startswith(f"<ExposureTruth: {truth.label.sum()} of 32 x 40 pixels hit, ")
+    assert repr(scene) == f"<Scene: 32 x 40 pixels, {len(scene.stars)} stars>"
+    assert repr(cosmic_ray_footprints(5, seed=1)).startswith("<Footprints: 5 hits of ")
