@@ -209,7 +209,7 @@ def load_deepcr(path, *, scale=1.0):
     """
     network, digest = read_deepcr(path, scale=scale)
     return Model(
-        name=f"deepCR {Path(path).stem}",
+        name=f"deepCR {ascii(Path(path).stem)[1:-1]}",
         version="1",
         instrument="as the checkpoint",
         network=network,
