@@ -13,9 +13,11 @@ from astropy.stats import sigma_clip
 
 __all__ = [
     "CHANNELS",
+    "LARGEST",
     "ImageStatistics",
     "estimate_statistics",
     "normalize",
+    "normalize_tensor",
     "restore",
     "subtract_sky",
 ]
@@ -23,8 +25,8 @@ __all__ = [
 _MAX_SAMPLES = 2**16
 _BLOCK = 32
 _MAD_TO_SIGMA = 1.482602218505602
-# Beyond any detector's full well; keeps float32 arithmetic finite.
-_LARGEST = 1e9
+LARGEST = 1e9
+"""Electron; beyond any detector's full well. Pixels are taken as no more: float32 stays finite."""
 # Keeps a saturated star, some 500 standard deviations bright, below 100.
 _ANSCOMBE_SCALE = 0.1
 
@@ -81,7 +83,7 @@ def estimate_statistics(image, valid, *, readnoise=None):
         sample = np.asarray(image[valid], dtype=np.float64)
     if sample.size == 0:
         return ImageStatistics(sky=0.0, noise=1.0)
-    sample = np.clip(sample, -_LARGEST, _LARGEST)
+    sample = np.clip(sample, -LARGEST, LARGEST)
     clipped = sigma_clip(
         sample, sigma=3, maxiters=5, cenfunc="median", stdfunc="mad_std", masked=False, copy=False
     )
@@ -92,7 +94,7 @@ def estimate_statistics(image, valid, *, readnoise=None):
         noise = _difference_noise(image, valid)
     # The floor keeps a constant or noiseless image finite.
     floor = max(1e-3, 1e-6 * abs(sky))
-    return ImageStatistics(sky=sky, noise=min(max(noise, floor), _LARGEST))
+    return ImageStatistics(sky=sky, noise=min(max(noise, floor), LARGEST))
 
 
 def _difference_noise(image, valid):
@@ -104,7 +106,7 @@ def _difference_noise(image, valid):
     for y in np.unique(np.linspace(0, image.shape[0] - height, n_blocks).astype(int)):
         for x in np.unique(np.linspace(0, image.shape[1] - width, n_blocks).astype(int)):
             box = np.s_[y : y + height, x : x + width]
-            values = np.clip(image[box].astype(np.float64), -_LARGEST, _LARGEST)
+            values = np.clip(image[box].astype(np.float64), -LARGEST, LARGEST)
             values = np.where(valid[box], values, np.nan)
             difference = np.diff(values, axis=1 if width > 1 else 0)
             difference = difference[np.isfinite(difference)]
@@ -137,8 +139,8 @@ def subtract_sky(image, valid, sky, *, satlevel=None):
     pixels = np.empty(image.shape, dtype=np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         np.subtract(image, sky, out=pixels, casting="same_kind")
-    highest = _LARGEST if satlevel is None else satlevel - sky
-    np.clip(pixels, -_LARGEST, highest, out=pixels)
+    highest = LARGEST if satlevel is None else satlevel - sky
+    np.clip(pixels, -LARGEST, highest, out=pixels)
     pixels[~valid] = 0
     return pixels
 
@@ -161,8 +163,34 @@ def normalize(image, statistics, channels):
     inputs : ndarray of float32
         Shape ``(…, n_channels, ny, nx)``.
     """
-    image = np.asarray(image, dtype=np.float32)
-    return np.stack([CHANNELS[name](image, statistics) for name in channels], axis=-3)
+    # Not for all who import this module, as it takes long.
+    import torch
+
+    pixels = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))
+    return normalize_tensor(pixels, statistics, channels).numpy()
+
+
+def normalize_tensor(image, statistics, channels):
+    """
+    Do as `normalize` does, on the device where the pixels are.
+
+    Parameters
+    ----------
+    image : Tensor
+        Sky-subtracted pixel values, electron, float32, shape ``(…, ny, nx)``; finite.
+    statistics : `ImageStatistics`
+        Sky and noise of the image the pixels come from.
+    channels : sequence of str
+        Names from `CHANNELS`.
+
+    Returns
+    -------
+    inputs : Tensor
+        Shape ``(…, n_channels, ny, nx)``.
+    """
+    import torch
+
+    return torch.stack([CHANNELS[name](image, statistics) for name in channels], dim=-3)
 
 
 def restore(inputs, statistics):
@@ -185,23 +213,20 @@ def restore(inputs, statistics):
 
 
 def _asinh(image, statistics):
-    # Not for all who import this module, as it takes long.
-    import torch
-
     # As exact in float32 as numpy.arcsinh, which takes several times as long.
-    x = torch.from_numpy(image / np.float32(statistics.noise))
+    x = image / statistics.noise
     square = x.square()
-    return torch.log1p(x.abs() + square / (1 + torch.sqrt(1 + square))).copysign_(x).numpy()
+    return (x.abs() + square / (1 + (1 + square).sqrt())).log1p().copysign(x)
 
 
 def _anscombe(image, statistics):
     """Generalised Anscombe transform: noise of one unit (before the scale) at every brightness."""
-    variance = np.maximum(image + np.float32(statistics.noise**2), 0)
-    return np.float32(_ANSCOMBE_SCALE) * (2 * np.sqrt(variance) - np.float32(2 * statistics.noise))
+    deviation = (image + statistics.noise**2).clamp_min(0).sqrt()
+    return _ANSCOMBE_SCALE * (2 * deviation - 2 * statistics.noise)
 
 
 def _electron(image, statistics):
-    return image + np.float32(statistics.sky)
+    return image + statistics.sky
 
 
 CHANNELS = {"asinh": _asinh, "anscombe": _anscombe, "electron": _electron}

@@ -125,11 +125,10 @@ def _add_detection(group):
     group.add_argument("--seed", type=int, metavar="N", help="makes the result repeatable")
     group.add_argument(
         "--sampling",
-        choices=("antithetic", "adaptive", "independent", "moments", "mean"),
+        choices=("antithetic", "independent", "moments", "mean"),
         default="antithetic",
-        help="how the weights are drawn; 'adaptive' goes on where the probability has not settled, "
-        "'moments' draws none and propagates mean and variance, 'mean' is without "
-        "uncertainty",
+        help="how the weights are drawn; 'moments' draws none and propagates mean and variance, "
+        "'mean' is without uncertainty",
     )
     group.add_argument(
         "--mask-growth", type=int, default=0, metavar="PIXELS", help="grow the mask by this radius"

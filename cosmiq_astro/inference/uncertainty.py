@@ -69,22 +69,22 @@ class RunningMoments:
     """
     Mean and standard deviation over draws, in memory that does not grow with them.
 
-    Welford's update (Knuth, The Art of Computer Programming, vol. 2, 4.2.2).
+    Welford's update, with weights (West 1979, Communications of the ACM, 22, 532).
 
     Attributes
     ----------
-    count : int
-        Number of draws seen.
+    weight : float
+        Sum of the weights of the draws seen.
     mean : array-like
         Mean of the draws.
     """
 
     def __init__(self):
-        self.count = 0
+        self.weight = 0.0
         self.mean = 0.0
         self._squares = 0.0
 
-    def update(self, value):
+    def update(self, value, weight=1.0):
         """
         Add one draw.
 
@@ -92,11 +92,13 @@ class RunningMoments:
         ----------
         value : array-like
             The draw; an ndarray or a Tensor, always of one shape.
+        weight : float, optional
+            How much it counts, positive.
         """
-        self.count += 1
+        self.weight += weight
         delta = value - self.mean
-        self.mean = self.mean + delta / self.count
-        self._squares = self._squares + delta * (value - self.mean)
+        self.mean = self.mean + delta * (weight / self.weight)
+        self._squares = self._squares + weight * delta * (value - self.mean)
 
     def std(self):
         """
@@ -107,4 +109,4 @@ class RunningMoments:
         std : array-like
             Of the draws' shape; 0 for a single draw.
         """
-        return (self._squares / self.count) ** 0.5
+        return (self._squares / self.weight) ** 0.5
