@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 from _machine import describe, scene, write
 from astropy.table import Table
+from cosmiq_astro.models.fast_draws import LastBlocks
 from torch.overrides import TorchFunctionMode
 
 import cosmiq_astro as ca
 from cosmiq_astro.inference.tiling import plan_tiles
-from cosmiq_astro.models.fast_draws import LastBlocks
 
 FLOAT = 4  # bytes
 

@@ -63,12 +63,12 @@ class Clock:
 
 
 class Operations(TorchDispatchMode):
-    """Counts what the host launches."""
+    """Counts what the host launches: all but what only looks at memory in another way."""
 
     n = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.n += 1
+        self.n += not function.is_view
         return function(*args, **(kwargs or {}))
 
 

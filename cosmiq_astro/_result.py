@@ -31,6 +31,7 @@ def write_cards(result, model, maps, threshold):
         "CRVIVERS": (__version__, "cosmiq_astro version"),
         "CRVISHA": (model.sha256[:16], "SHA-256 of the model's weights (first 16)"),
         "CRVIT": (maps.T, "weight draws"),
+        "CRVIVIEW": (maps.views, "ways the image was turned"),
         "CRVISAMP": (maps.sampling, "how the weights were drawn"),
         "CRVIPREC": (maps.precision, "precision of the convolutions"),
         "CRVISEED": (maps.seed, "seed of the draws"),

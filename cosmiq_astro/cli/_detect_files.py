@@ -149,6 +149,7 @@ def _detection_settings(args):
         "T": args.T,
         "threshold": args.threshold,
         "sampling": args.sampling,
+        "views": args.views,
         "seed": args.seed,
         "mask_growth": args.mask_growth,
         "clean": args.clean,

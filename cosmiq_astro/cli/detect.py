@@ -81,9 +81,9 @@ def _add_output(group):
     group.add_argument(
         "--planes",
         type=_planes,
-        default=("prob", "std", "ent", "mi", "draws"),
+        default=("prob", "std", "ent", "mi"),
         metavar="LIST",
-        help="of prob, std, ent, mi, draws, or none; the mask is always written (default: all)",
+        help="of prob, std, ent, mi, or none; the mask is always written (default: all)",
     )
     group.add_argument(
         "--dq-bit",
@@ -131,6 +131,12 @@ def _add_detection(group):
         "'mean' is without uncertainty",
     )
     group.add_argument(
+        "--views",
+        type=int,
+        choices=(1, 2, 4),
+        help="ways to turn the image, whose mean counts (default: the model's own)",
+    )
+    group.add_argument(
         "--mask-growth", type=int, default=0, metavar="PIXELS", help="grow the mask by this radius"
     )
     group.add_argument(
@@ -176,8 +182,8 @@ def _file(text):
 
 def _planes(text):
     names = () if text == "none" else tuple(text.split(","))
-    if not set(names) <= {"prob", "std", "ent", "mi", "draws"}:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of prob, std, ent, mi, draws")
+    if not set(names) <= {"prob", "std", "ent", "mi"}:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of prob, std, ent, mi")
     return names
 
 

@@ -1,11 +1,9 @@
 """Weight draws and the loop over tiles: the sampling engine."""
 
-import copy
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
 
 from cosmiq_astro.familiarity.hits import HIT, HitFeatures, describe_hits
 from cosmiq_astro.inference.moments import QUANTILE_WEIGHTS, MomentsBlock

@@ -1,5 +1,5 @@
 """
-Probability, spread, entropy and mutual information from draws of the network.
+Spread and entropy of what draws of the network say.
 
 Pure maths: the functions accept what numpy understands, `RunningMoments`
 anything that adds and multiplies.
@@ -7,7 +7,7 @@ anything that adds and multiplies.
 
 import numpy as np
 
-__all__ = ["RunningMoments", "binary_entropy", "mutual_information"]
+__all__ = ["RunningMoments", "binary_entropy"]
 
 
 def binary_entropy(probability):
@@ -40,29 +40,6 @@ def binary_entropy(probability):
     tiny = np.finfo(p.dtype).tiny
     entropy = p * -np.log(np.maximum(p, tiny)) + q * -np.log(np.maximum(q, tiny))
     return np.minimum(entropy, np.log(p.dtype.type(2)))
-
-
-def mutual_information(probability, mean_entropy):
-    """
-    Mutual information between a pixel's label and the network's weights.
-
-    ``I = H[p̂] - mean_t H[p_t]``: the part of the entropy that comes from not
-    knowing the weights (Houlsby et al. 2011, arXiv:1112.5745, eq. 1). It is
-    not negative; rounding below zero is clamped.
-
-    Parameters
-    ----------
-    probability : ndarray
-        Mean probability over the draws.
-    mean_entropy : ndarray
-        Mean over the draws of the entropy of each, nats.
-
-    Returns
-    -------
-    information : ndarray
-        Nats, in [0, ln 2].
-    """
-    return np.maximum(binary_entropy(probability) - mean_entropy, 0)
 
 
 class RunningMoments:
