@@ -231,14 +231,13 @@ def parts_of(image, device):
             mark()
             estimate_statistics(pixels, usable)
             mark()
+            way_of = settings.get("sampling", "antithetic" if "T" in settings else "mean")
             sampler = sampling.Sampler(
                 network,
-                T=settings.get("T", 1),
-                sampling=settings.get("sampling", "antithetic" if "T" in settings else "mean"),
-                seed=1,
+                detector.draw(settings.get("T", 1), sampling=way_of, seed=1),
+                sampling=way_of,
                 views=network.config.views,
                 temperature=1.0,
-                precision="float32",
             )
             mark()
             tiles = plan_tiles(

@@ -17,7 +17,7 @@ from cosmiq_astro._inputs import (
 )
 from cosmiq_astro.familiarity.stars import StarShape, measure_stars
 from cosmiq_astro.inference.frame import Frame, to_host
-from cosmiq_astro.inference.sampling import PLANES, SAMPLING, Sampler
+from cosmiq_astro.inference.sampling import PLANES, SAMPLING, Sampler, draw_weights
 from cosmiq_astro.inference.tiling import plan_tiles
 from cosmiq_astro.inference.uncertainty import binary_entropy
 from cosmiq_astro.models.model import Model, load_model
@@ -220,11 +220,11 @@ class CosmicRayDetector:
         seed = int(np.random.default_rng().integers(2**31)) if seed is None else check_seed(seed)
         if self.model.method == "unet":
             sampling = "mean"
+        draws = self.draw(T, sampling=sampling, seed=seed)
         sampler = Sampler(
             self._network,
-            T=T,
+            draws,
             sampling=sampling,
-            seed=seed,
             views=views,
             temperature=self.model.temperature,
             precision=self.precision,
@@ -253,7 +253,7 @@ class CosmicRayDetector:
         return CosmicRayMaps(
             **self._planes(prediction.planes, planes, finite),
             usable=usable,
-            T=sampler.T,
+            T=len(draws),
             views=views,
             sampling=sampling,
             precision=self.precision,
@@ -263,6 +263,22 @@ class CosmicRayDetector:
             stars=stars,
             star_novelty=float("nan") if known_stars is None else known_stars.novelty(stars),
         )
+
+    def draw(self, T, *, sampling, seed):
+        """
+        Draw the weights with which every tile is looked at.
+
+        Parameters
+        ----------
+        T, sampling, seed : int, str, int
+            As for a call.
+
+        Returns
+        -------
+        draws : list of dict of Tensor
+            See `~cosmiq_astro.inference.sampling.draw_weights`.
+        """
+        return draw_weights(self._network, T, sampling=sampling, seed=seed)
 
     def _planes(self, predicted, asked, finite):
         """Return the planes that a user sees, by name; None for those not asked for."""

@@ -10,7 +10,7 @@ from cosmiq_astro.inference.moments import QUANTILE_WEIGHTS, MomentsBlock
 from cosmiq_astro.inference.parallel import map_tiles
 from cosmiq_astro.inference.uncertainty import RunningMoments
 from cosmiq_astro.models.fast_unet import Trunk
-from cosmiq_astro.models.last_block import LastBlock, drawn_early
+from cosmiq_astro.models.last_block import LAST_BLOCK, LastBlock, drawn_early
 from cosmiq_astro.models.layers import sample_weights, turn_kernels
 from cosmiq_astro.models.unet import empty_unet
 
@@ -204,27 +204,27 @@ class Sampler:
     ----------
     network : `~cosmiq_astro.models.unet.UNet`
         On the device to compute on; threads may share it.
-    T, sampling, seed : int, str, int
-        See `draw_weights`.
+    draws : list of dict of Tensor
+        From `draw_weights`.
+    sampling : {'antithetic', 'independent', 'moments', 'mean'}
+        What they were drawn for.
     views : {1, 2, 4}
         The image alone, with its transpose, or also both turned by half a turn.
     temperature : float
         Divides the logits of each draw in each view.
-    precision : {'float32', 'bfloat16'}
+    precision : {'float32', 'bfloat16'}, optional
         Of the convolutions.
     """
 
-    def __init__(self, network, *, T, sampling, seed, views, temperature, precision):
-        draws = draw_weights(network, T, sampling=sampling, seed=seed)
-        self.T = len(draws)
+    def __init__(self, network, draws, *, sampling, views, temperature, precision="float32"):
         self._network, self._views = network, range(views)
         self._temperature, self._precision = temperature, precision
-        self._weights = [1 / self.T] * self.T
+        self._weights = [1 / len(draws)] * len(draws)
         with computing(self.device, "float32"):
             if sampling == "moments":
                 self._parts = [(Trunk(network), MomentsBlock(network))]
                 self._weights = QUANTILE_WEIGHTS
-            elif not draws[0] or not drawn_early(network):
+            elif all(name.startswith(LAST_BLOCK) for name in draws[0]):
                 paired = sampling == "antithetic"
                 self._parts = [(Trunk(network), LastBlock(network, draws, paired=paired))]
             else:
