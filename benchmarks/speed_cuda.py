@@ -367,9 +367,50 @@ def layers_of(device):
                         )
                     key = f"{layout.split('_')[0]} {name}{' tuned' if tuned else ''}"
                     row[key] = round(seconds / 20 * 1e3 * (1024 / side) ** 2, 3)
-        rows.append(row)
-        print(json.dumps(row), flush=True)
+        rows.append(row | fused_layer(n_in, n_out, kernel, n, device))
+        print(json.dumps(rows[-1]), flush=True)
     return rows
+
+
+def fused_layer(n_in, n_out, kernel, n, device):
+    """Return milliseconds of a convolution, bias and ReLU, and of cuDNN's three in one."""
+    if device != "cuda":
+        return {}
+    found = {}
+    for name, dtype in {"float32": torch.float32, "bfloat16": torch.bfloat16}.items():
+        x = torch.randn(1, n_in, n, n, device=device, dtype=dtype)
+        w = torch.randn(n_out, n_in, kernel, kernel, device=device, dtype=dtype)
+        b = torch.randn(n_out, device=device, dtype=dtype)
+        x, w = (t.contiguous(memory_format=torch.channels_last) for t in (x, w))
+        ways = {
+            "apart": lambda x=x, w=w, b=b: functional.conv2d(x, w, b).relu_(),
+            "in one": lambda x=x, w=w, b=b: torch.cudnn_convolution_relu(
+                x, w, b, (1, 1), (0, 0), (1, 1), 1
+            ),
+        }
+        for way, call in ways.items():
+            flags = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+            try:
+                with torch.inference_mode(), flags:
+                    for _ in range(3):
+                        call()
+                    seconds = seconds_of(lambda call=call: [call() for _ in range(20)], device)
+                found[f"with ReLU, {way}, {name}"] = round(seconds / 20 * 1e3, 3)
+            except RuntimeError as error:
+                print(f"without {way}, {name}: {error}", flush=True)
+    return found
+
+
+def tiles_of(image, device, clock):
+    """Return the times by the size of the tiles."""
+    calls = {}
+    for way in CHECKED[:2]:
+        model, settings = WAYS[way]
+        for size in (512, 2048, 4096) if device == "cuda" else (64,):
+            find = ca.CosmicRayDetector(model, device=device, tile_size=size)
+            settings = {"seed": 1, "readnoise": READNOISE, **settings}
+            calls[f"{way}, tiles of {size}"] = lambda f=find, s=settings: f(image, **s)
+    return times(calls, device, 3, image.size / 1e6, clock)
 
 
 def main():
@@ -419,6 +460,8 @@ def main():
         tuned = {name: calls[name] for name in CHECKED}
         keep(tuned=times(tuned, device, 3, image.size / 1e6, clock))
         torch.backends.cudnn.benchmark = False
+    if clock.has(8, "sizes of tiles"):
+        keep(tiles=tiles_of(image, device, clock))
     if clock.has(8, "layers"):
         keep(layers=layers_of(device))
     print("done", flush=True)
