@@ -89,14 +89,15 @@ def measure_stars(pixels, probability, noise):
     bright = bright[:: max(1, math.ceil(len(bright) / _MOST_PIXELS))]
     y, x = (bright + _REACH).T
     step = torch.arange(-_REACH, _REACH + 1, device=pixels.device)
-    around = pixels[y[:, None, None] + step[:, None], x[:, None, None] + step].double()
+    around = pixels[y[:, None, None] + step[:, None], x[:, None, None] + step]
     peak = around[:, _REACH, _REACH]
     # The peak itself is the one that is not less.
     is_star = (around < peak[:, None, None]).sum((1, 2)) == len(step) ** 2 - 1
     y, x, step = y[is_star], x[is_star], step[1:-1]
-    share = around[is_star, 1:-1, 1:-1] / peak[is_star, None, None]
     beside = probability[y[:, None, None] + step[:, None], x[:, None, None] + step]
-    share = share[(beside < _HIGHEST_PROBABILITY).all(2).all(1)].cpu().numpy()
+    around = around[is_star][(beside < _HIGHEST_PROBABILITY).all(2).all(1), 1:-1, 1:-1]
+    around = around.cpu().numpy().astype(np.float64)
+    share = around / around[:, 1:2, 1:2]
     next_to_it = share[:, [0, 1, 1, 2], [1, 0, 2, 1]]
     return _shape_of(share[(next_to_it >= _LEAST_SHARE).all(1)])
 
