@@ -8,7 +8,7 @@ import torch
 from cosmiq_astro.familiarity.hits import HIT, HitFeatures, describe_hits
 from cosmiq_astro.inference.moments import QUANTILE_WEIGHTS, MomentsBlock
 from cosmiq_astro.inference.parallel import map_tiles
-from cosmiq_astro.inference.uncertainty import RunningMoments
+from cosmiq_astro.inference.uncertainty import PredictiveMoments
 from cosmiq_astro.models.fast_unet import Trunk
 from cosmiq_astro.models.last_block import LAST_BLOCK, LastBlock, drawn_early
 from cosmiq_astro.models.layers import sample_weights, turn_kernels
@@ -18,7 +18,6 @@ __all__ = [
     "PLANES",
     "SAMPLING",
     "Prediction",
-    "PredictiveMoments",
     "Sampler",
     "computing",
     "draw_weights",
@@ -138,58 +137,6 @@ def turn(planes, view):
     """
     planes = planes.transpose(-2, -1) if view & 1 else planes
     return planes.flip(-2, -1) if view & 2 else planes
-
-
-class PredictiveMoments:
-    """
-    What draws say of a tile, in memory that does not grow with their number.
-
-    Parameters
-    ----------
-    with_information : bool
-        Whether their mutual information will be asked for.
-    """
-
-    def __init__(self, *, with_information):
-        self._probability, self._entropy = RunningMoments(), 0.0
-        self._with_information = with_information
-
-    def add(self, probability, weight):
-        """Add what one draw says; all weights sum up to 1."""
-        self._probability.update(probability, weight)
-        if self._with_information:
-            self._entropy = self._entropy + weight * entropy_of(probability)
-
-    def plane(self, name):
-        """Return one of `PLANES`."""
-        mean = self._probability.mean
-        if name == "probability":
-            return mean
-        if name == "uncertainty":
-            return self._probability.std()
-        entropy = entropy_of(mean)
-        return entropy if name == "entropy" else (entropy - self._entropy).clamp_min_(0)
-
-
-def entropy_of(probability):
-    """
-    Do as `~cosmiq_astro.inference.uncertainty.binary_entropy` does, for tensors.
-
-    Parameters
-    ----------
-    probability : Tensor
-        Values in [0, 1].
-
-    Returns
-    -------
-    entropy : Tensor
-        Nats, in [0, ln 2].
-    """
-    tiny = torch.finfo(probability.dtype).tiny
-    other = 1 - probability
-    entropy = probability * probability.clamp_min(tiny).log_()
-    entropy.addcmul_(other, other.clamp_min(tiny).log_())
-    return entropy.neg_().clamp_max_(0.6931472)
 
 
 class Sampler:

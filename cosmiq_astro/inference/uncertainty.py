@@ -5,9 +5,11 @@ Pure maths: the functions accept what numpy understands, `RunningMoments`
 anything that adds and multiplies.
 """
 
+import math
+
 import numpy as np
 
-__all__ = ["RunningMoments", "binary_entropy"]
+__all__ = ["PredictiveMoments", "RunningMoments", "binary_entropy", "entropy_of"]
 
 
 def binary_entropy(probability):
@@ -87,3 +89,55 @@ class RunningMoments:
             Of the draws' shape; 0 for a single draw.
         """
         return (self._squares / self.weight) ** 0.5
+
+
+class PredictiveMoments:
+    """
+    What draws say of a tile, in memory that does not grow with their number.
+
+    Parameters
+    ----------
+    with_information : bool
+        Whether their mutual information will be asked for.
+    """
+
+    def __init__(self, *, with_information):
+        self._probability, self._entropy = RunningMoments(), 0.0
+        self._with_information = with_information
+
+    def add(self, probability, weight):
+        """Add what one draw says; all weights sum up to 1."""
+        self._probability.update(probability, weight)
+        if self._with_information:
+            self._entropy = self._entropy + weight * entropy_of(probability)
+
+    def plane(self, name):
+        """Return one of `PLANES`."""
+        mean = self._probability.mean
+        if name == "probability":
+            return mean
+        if name == "uncertainty":
+            return self._probability.std()
+        entropy = entropy_of(mean)
+        return entropy if name == "entropy" else (entropy - self._entropy).clamp_min_(0)
+
+
+def entropy_of(probability):
+    """
+    Do as `~cosmiq_astro.inference.uncertainty.binary_entropy` does, for tensors.
+
+    Parameters
+    ----------
+    probability : Tensor
+        Values in [0, 1].
+
+    Returns
+    -------
+    entropy : Tensor
+        Nats, in [0, ln 2].
+    """
+    tiny = np.finfo(np.float32).tiny
+    other = 1 - probability
+    entropy = probability * probability.clamp_min(tiny).log_()
+    entropy.addcmul_(other, other.clamp_min(tiny).log_())
+    return entropy.neg_().clamp_max_(math.log(2))

@@ -12,8 +12,7 @@ from cosmiq_astro.inference.moments import (
     convolve_moments,
     rectify_moments,
 )
-from cosmiq_astro.inference.sampling import PredictiveMoments
-from cosmiq_astro.inference.uncertainty import binary_entropy
+from cosmiq_astro.inference.uncertainty import PredictiveMoments, binary_entropy
 from cosmiq_astro.models.layers import VariationalConv2d, variational_layers
 
 LAST_BLOCK = ("merge.0.*", "head")

@@ -9,14 +9,12 @@ from cosmiq_astro import CosmicRayDetector
 from cosmiq_astro.inference.frame import Frame
 from cosmiq_astro.inference.sampling import (
     PLANES,
-    PredictiveMoments,
     Sampler,
     draw_weights,
-    entropy_of,
     network_of,
 )
 from cosmiq_astro.inference.tiling import plan_tiles
-from cosmiq_astro.inference.uncertainty import binary_entropy
+from cosmiq_astro.inference.uncertainty import PredictiveMoments, binary_entropy, entropy_of
 from cosmiq_astro.models.fast_unet import Trunk
 from cosmiq_astro.models.layers import variational_layers
 from cosmiq_astro.preprocess import estimate_statistics, subtract_sky
@@ -128,7 +126,7 @@ def test_only_the_planes_asked_for(frame, tiny_vi, tiny_unet, monkeypatch):
     calls = []
     original = entropy_of
     monkeypatch.setattr(
-        "cosmiq_astro.inference.sampling.entropy_of", lambda p: calls.append(1) or original(p)
+        "cosmiq_astro.inference.uncertainty.entropy_of", lambda p: calls.append(1) or original(p)
     )
     detector(frame, T=3, seed=1, planes=("uncertainty",))
     assert not calls
