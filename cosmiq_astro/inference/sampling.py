@@ -238,9 +238,10 @@ class Sampler:
             passes.append(self._logits(seen[-1], turned, core))
         moments = PredictiveMoments(with_information="mutual_information" in planes)
         for weight, each in zip(self._weights, zip(*passes, strict=True), strict=True):
-            probability = 0.0
-            for view, logits in zip(self._views, each, strict=True):
-                probability = probability + turn(torch.sigmoid(logits[0] / self._temperature), view)
+            probability = sum(
+                turn(torch.sigmoid(logits[0] / self._temperature), view)
+                for view, logits in zip(self._views, each, strict=True)
+            )
             moments.add(probability / len(self._views), weight)
         return moments, seen[0]
 

@@ -1,15 +1,14 @@
 """
 Spread and entropy of what draws of the network say.
 
-Pure maths: the functions accept what numpy understands, `RunningMoments`
-anything that adds and multiplies.
+Pure maths, on the device where the draws are.
 """
 
 import math
 
 import numpy as np
 
-__all__ = ["PredictiveMoments", "RunningMoments", "binary_entropy", "entropy_of"]
+__all__ = ["PredictiveMoments", "binary_entropy", "entropy_of"]
 
 
 def binary_entropy(probability):
@@ -44,56 +43,12 @@ def binary_entropy(probability):
     return np.minimum(entropy, np.log(p.dtype.type(2)))
 
 
-class RunningMoments:
-    """
-    Mean and standard deviation over draws, in memory that does not grow with them.
-
-    Welford's update, with weights (West 1979, Communications of the ACM, 22, 532).
-
-    Attributes
-    ----------
-    weight : float
-        Sum of the weights of the draws seen.
-    mean : array-like
-        Mean of the draws.
-    """
-
-    def __init__(self):
-        self.weight = 0.0
-        self.mean = 0.0
-        self._squares = 0.0
-
-    def update(self, value, weight=1.0):
-        """
-        Add one draw.
-
-        Parameters
-        ----------
-        value : array-like
-            The draw; an ndarray or a Tensor, always of one shape.
-        weight : float, optional
-            How much it counts, positive.
-        """
-        self.weight += weight
-        delta = value - self.mean
-        self.mean = self.mean + delta * (weight / self.weight)
-        self._squares = self._squares + weight * delta * (value - self.mean)
-
-    def std(self):
-        """
-        Return the standard deviation (ddof 0) over the draws.
-
-        Returns
-        -------
-        std : array-like
-            Of the draws' shape; 0 for a single draw.
-        """
-        return (self._squares / self.weight) ** 0.5
-
-
 class PredictiveMoments:
     """
     What draws say of a tile, in memory that does not grow with their number.
+
+    Mean and variance by Welford's update, with weights (West 1979, Communications of the ACM, 22,
+    532).
 
     Parameters
     ----------
@@ -102,29 +57,59 @@ class PredictiveMoments:
     """
 
     def __init__(self, *, with_information):
-        self._probability, self._entropy = RunningMoments(), 0.0
         self._with_information = with_information
+        self._weight, self._mean, self._squares, self._entropy = 0.0, None, None, None
 
     def add(self, probability, weight):
-        """Add what one draw says; all weights sum up to 1."""
-        self._probability.update(probability, weight)
+        """
+        Add what one draw says.
+
+        Parameters
+        ----------
+        probability : Tensor
+            Always of one shape, values in [0, 1].
+        weight : float
+            How much it counts, positive.
+        """
+        if self._mean is None:
+            zeros = probability.new_zeros(probability.shape)
+            self._mean, self._squares, self._entropy = zeros, zeros.clone(), zeros.clone()
+        self._weight += weight
+        step = probability - self._mean
+        self._mean.add_(step, alpha=weight / self._weight)
+        self._squares.addcmul_(step, probability - self._mean, value=weight)
         if self._with_information:
-            self._entropy = self._entropy + weight * entropy_of(probability)
+            self._entropy.add_(entropy_of(probability), alpha=weight)
 
     def plane(self, name):
-        """Return one of `PLANES`."""
-        mean = self._probability.mean
+        """
+        Return what the draws say.
+
+        Parameters
+        ----------
+        name : {'probability', 'uncertainty', 'entropy', 'mutual_information'}
+            Mean and standard deviation (ddof 0) over the draws, entropy of the
+            mean, and this less the mean entropy, at least 0 (Houlsby et al.
+            2011, arXiv:1112.5745, eq. 1); entropies in nats.
+
+        Returns
+        -------
+        plane : Tensor
+            Of the draws' shape.
+        """
         if name == "probability":
-            return mean
+            return self._mean
         if name == "uncertainty":
-            return self._probability.std()
-        entropy = entropy_of(mean)
-        return entropy if name == "entropy" else (entropy - self._entropy).clamp_min_(0)
+            return (self._squares / self._weight).sqrt_()
+        entropy = entropy_of(self._mean)
+        if name == "entropy":
+            return entropy
+        return entropy.sub_(self._entropy, alpha=1 / self._weight).clamp_min_(0)
 
 
 def entropy_of(probability):
     """
-    Do as `~cosmiq_astro.inference.uncertainty.binary_entropy` does, for tensors.
+    Do as `binary_entropy` does, for tensors.
 
     Parameters
     ----------
@@ -138,6 +123,6 @@ def entropy_of(probability):
     """
     tiny = np.finfo(np.float32).tiny
     other = 1 - probability
-    entropy = probability * probability.clamp_min(tiny).log_()
+    entropy = probability.clamp_min(tiny).log_().mul_(probability)
     entropy.addcmul_(other, other.clamp_min(tiny).log_())
     return entropy.neg_().clamp_max_(math.log(2))

@@ -14,7 +14,7 @@ from cosmiq_astro.inference.sampling import (
     network_of,
 )
 from cosmiq_astro.inference.tiling import plan_tiles
-from cosmiq_astro.inference.uncertainty import PredictiveMoments, binary_entropy, entropy_of
+from cosmiq_astro.inference.uncertainty import binary_entropy, entropy_of
 from cosmiq_astro.models.fast_unet import Trunk
 from cosmiq_astro.models.layers import variational_layers
 from cosmiq_astro.preprocess import estimate_statistics, subtract_sky
@@ -133,27 +133,6 @@ def test_only_the_planes_asked_for(frame, tiny_vi, tiny_unet, monkeypatch):
     zeros = CosmicRayDetector(tiny_unet, device="cpu")(frame, planes=("uncertainty",))
     assert zeros.entropy is None
     assert not zeros.uncertainty.any()
-
-
-def test_weighted_draws_are_numpys():
-    p = torch.from_numpy(np.random.default_rng(0).random((4, 7)))
-    weights = np.array([0.1, 0.2, 0.3, 0.4])
-    moments = PredictiveMoments(with_information=True)
-    for one, weight in zip(p, weights, strict=True):
-        moments.add(one, weight)
-    mean = weights @ p.numpy()
-    std = np.sqrt(weights @ (p.numpy() - mean) ** 2)
-    np.testing.assert_allclose(moments.plane("probability"), mean)
-    np.testing.assert_allclose(moments.plane("uncertainty"), std)
-    information = binary_entropy(mean) - weights @ binary_entropy(p.numpy())
-    np.testing.assert_allclose(moments.plane("mutual_information"), information, atol=1e-12)
-
-
-def test_entropy_of_tensors_is_that_of_arrays():
-    p = np.concatenate([np.linspace(0, 1, 1001), [1e-12, 1 - 1e-7]]).astype("f4")
-    found = entropy_of(torch.from_numpy(p))
-    np.testing.assert_allclose(found, binary_entropy(p), rtol=0, atol=2e-7)
-    assert found.max() <= np.float32(np.log(2))
 
 
 @pytest.mark.parametrize("dtype", ["f4", ">f4", "f8", "f2", "u2", ">i2", "i4", "u1", "i8", "g"])
