@@ -3,8 +3,10 @@
 import numpy as np
 from scipy.special import logit
 
-from cosmiq_astro.inference.sampling import draw_networks, predict
-from cosmiq_astro.preprocess import estimate_statistics, normalize, subtract_sky
+from cosmiq_astro.inference.frame import Frame, to_host
+from cosmiq_astro.inference.sampling import Sampler, draw_weights, network_of
+from cosmiq_astro.inference.tiling import plan_tiles
+from cosmiq_astro.preprocess import estimate_statistics
 from cosmiq_astro.simulate import (
     cosmic_ray_footprints,
     expose,
@@ -54,16 +56,15 @@ def draw_logits(model, image, T, *, sampling="antithetic", seed):
     """Yield the logits of each draw, before any temperature, as the detector sees the image."""
     usable = np.isfinite(image)
     statistics = estimate_statistics(image, usable, readnoise=READNOISE)
-    pixels = subtract_sky(image, usable, statistics.sky)
-    channels = model.network.config.channels
+    network = model.network
+    tiles = plan_tiles(image.shape, 256, halo=network.receptive_radius, grid=network.grid)
+    frame = Frame.of(image, usable, statistics, tiles, device=network.head.weight.device)
     if model.method == "unet":
         sampling = "mean"
-    for network in draw_networks(model.network, T, sampling=sampling, seed=seed):
-        soft = predict(
-            [network],
-            lambda tile: normalize(tile.read(pixels), statistics, channels),
-            image.shape,
-            temperature=SOFT,
-            tile_size=256,
-        ).probability
+    views = network.config.views
+    for weights in draw_weights(network, T, sampling=sampling, seed=seed):
+        one = Sampler(
+            network_of(network, weights), [{}], sampling="mean", views=views, temperature=SOFT
+        )
+        soft = to_host(one.predict(frame, tiles, planes=()).planes)["probability"]
         yield SOFT * logit(np.clip(soft, np.finfo("f4").tiny, 1 - 2.0**-24, dtype=float))

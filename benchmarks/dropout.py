@@ -6,10 +6,10 @@ Monte Carlo dropout beside the variational model.
 The baseline goes on in its last block alone, for as many steps as its variational twin (version 6)
 did, though on patches of a third more scenes, with feature maps left out at random (Gal &
 Ghahramani 2016, arXiv:1506.02142; whole maps: Tompson et al. 2015, arXiv:1411.4280, section 3.2).
-Draws are networks without some maps; as for the variational model, every other one sees the image
-transposed. Several rates are trained on the same patches, rate 0 among them: the steps without
-dropout, one pass. The rate, and the temperature of each, are those of the lowest NLL on frames made
-for tuning by accuracy.py; scores are of its sets a, b and d.
+Draws are without some maps; as for the variational model, each is the mean over the views. Several
+rates are trained on the same patches, rate 0 among them: the steps without dropout, one pass. The
+rate, and the temperature of each, are those of the lowest NLL on frames made for tuning by
+accuracy.py; scores are of its sets a, b and d.
 
 ``--scenes`` is the folder that recipes/acs_wfc.py was given as ``--work``; frames, and the state of
 the training, are kept in ``--work``.
@@ -32,9 +32,8 @@ from tqdm import tqdm
 
 from cosmiq_astro.calibration import negative_log_likelihood
 from cosmiq_astro.detector import CosmicRayDetector
-from cosmiq_astro.models.layers import turn_kernels
+from cosmiq_astro.models.last_block import last_layers
 from cosmiq_astro.models.model import load_model
-from cosmiq_astro.models.unet import empty_unet
 from cosmiq_astro.training._batches import prepare_batches
 from cosmiq_astro.training.losses import masked_cross_entropy
 
@@ -50,38 +49,24 @@ T = 16
 
 
 class Dropout(CosmicRayDetector):
-    """A detector whose draws are networks that lack some of the maps of the last block."""
+    """A detector whose draws lack some of the maps of the last block."""
 
     def __init__(self, model, rate):
         super().__init__(model, device="cpu")
         self._rate = rate
 
-    def draw(self, T=16, *, sampling="antithetic", seed):
-        """Draw ``T`` networks, half of them transposed; one of rate 0."""
-        network = self.model.network
-        views = [turn_kernels(network.state_dict(), view) for view in range(2)]
+    def draw(self, T, *, sampling, seed):
+        """Draw ``T`` times; once if the rate is 0."""
         generator = torch.Generator().manual_seed(seed)
-        networks = []
-        for t in range(T if self._rate else 1):
-            state = dict(views[t % 2])
-            for name in last_layers(network):
-                weight = state[f"{name}.weight"]
-                kept = torch.rand(weight.shape[1], generator=generator) >= self._rate
+        draws = []
+        for _ in range(T if self._rate else 1):
+            weights = {}
+            for name, layer in last_layers(self.model.network).items():
+                kept = torch.rand(layer.weight.shape[1], generator=generator) >= self._rate
                 kept = kept / (1 - self._rate)
-                state[f"{name}.weight"] = weight * kept[:, None, None]
-            drawn = empty_unet(network.config).requires_grad_(False)
-            drawn.load_state_dict(state, assign=True)
-            networks.append(drawn.eval())
-        return networks
-
-
-def last_layers(network):
-    """Return the layers of the last block by their names."""
-    return {
-        "merge.0.0": network.merge[0][0],
-        "merge.0.1": network.merge[0][1],
-        "head": network.head,
-    }
+                weights[f"{name}.weight"] = layer.weight * kept[:, None, None]
+            draws.append(weights)
+        return draws
 
 
 def logits_of(layers, seen, rate):

@@ -20,7 +20,8 @@ from torch.overrides import TorchFunctionMode
 
 import cosmiq_astro as ca
 from cosmiq_astro.inference.tiling import plan_tiles
-from cosmiq_astro.models.fast_draws import LastBlocks
+from cosmiq_astro.models.fast_unet import Trunk
+from cosmiq_astro.models.last_block import LastBlock
 
 FLOAT = 4  # bytes
 
@@ -61,10 +62,10 @@ def count_layers(network, tile_size):
     """Return (description, operations, bytes) of each layer, per pixel of a tile's core."""
     grid, halo = network.grid, network.receptive_radius
     tile = plan_tiles((tile_size, tile_size), tile_size, halo=halo, grid=grid)[0]
-    inputs = torch.zeros(1, len(network.config.channels), tile.rows.size, tile.columns.size)
-    alone = LastBlocks.alone(network)
+    inputs = torch.zeros(1, len(network.config.channels), *(axis.stop for axis in tile.read))
+    trunk, last = Trunk(network), LastBlock(network)
     with torch.inference_mode(), Layers() as layers:
-        list(alone.logits(alone.look(inputs, tile.crop)))
+        list(last.logits(trunk(inputs, tile.crop)))
     return [(what, flop / tile_size**2, moved / tile_size**2) for what, flop, moved in layers.found]
 
 

@@ -8,24 +8,17 @@ Root-mean-square errors of probability, standard deviation and mutual informatio
 ``--draws`` antithetic draws, over the pixels that are not trivial (p > 0.01), and the largest error
 of the probability over all pixels; three fields as HST sees them, three thick CCDs on the ground
 (seeing of 4 pixels).
-
-Then how adaptive sampling compares with all draws: time, and the largest difference of the
-probability, for frames of an HST camera and of one on the ground (seeing of 4 pixels, 300 s, a
-thick CCD, two muons per square centimetre and minute), hot pixels subtracted.
 """
 
 import argparse
-import statistics
-import time
 from pathlib import Path
 
 import numpy as np
 from _machine import describe, write
-from _settings import FIELDS, HIT_RATE, READNOISE, make_frames
+from _settings import READNOISE, make_frames
 from astropy.table import Table
 
 import cosmiq_astro as ca
-from cosmiq_astro.simulate import cosmic_ray_footprints, expose, moffat_psf, simulate_scene
 
 SETTINGS = ("familiar", "PSF of 4 pixels")
 WAYS = {
@@ -37,11 +30,6 @@ WAYS = {
     "moments": [{"sampling": "moments"}],
 }
 PLANES = ("probability", "uncertainty", "mutual_information")
-# Seconds, FWHM of the PSF (pixels; None for HST's own), sky (electron / s), hits per second and
-# cm2, and thickness of the silicon (micrometres).
-PLACES = {"HST": (500, None, 0.06, 1.0, 14), "ground": (300, 4.0, 1.0, 0.033, 100)}
-DRAWS = (16, 64)
-REPEATS = 3
 
 
 def errors(detector, image, n_draws):
@@ -80,67 +68,6 @@ def accuracy_rows(detector, options):
     return rows
 
 
-def exposure(place, field, size):
-    """Return an exposure, electron: three blocks of 512 x 512 pixels repeated to the size."""
-    seconds, psf, sky_rate, hit_rate, thickness = PLACES[place]
-    library = cosmic_ray_footprints(3000, seed=0, thickness=thickness)
-    parts = []
-    for seed in (1, 2, 3):
-        rng = np.random.default_rng(seed)
-        scene = simulate_scene((512, 512), field, psf and moffat_psf(psf), seed=rng)
-        n = rng.poisson(hit_rate * HIT_RATE * seconds * 512**2)
-        parts.append(
-            expose(
-                scene.rate,
-                seconds,
-                library.paste((512, 512), n, rng),
-                seed=rng,
-                sky_rate=sky_rate,
-                readnoise=READNOISE,
-                defects=False,
-            )[0]
-        )
-    strip = np.concatenate(parts)
-    return np.tile(strip, (-(-size // strip.shape[0]), -(-size // 512)))[:size, :size]
-
-
-def adaptive_rows(detector, size):
-    """Return the rows of the second table."""
-    rows = []
-    for place in PLACES:
-        for field in FIELDS:
-            image = exposure(place, field, size)
-            for T in DRAWS:
-                seconds, maps = {"antithetic": [], "adaptive": []}, {}
-                for _ in range(REPEATS):
-                    for sampling, times in seconds.items():
-                        start = time.perf_counter()
-                        maps[sampling] = detector(
-                            image, T=T, seed=1, sampling=sampling, readnoise=READNOISE
-                        )
-                        times.append(time.perf_counter() - start)
-                full, found = maps["antithetic"], maps["adaptive"]
-                medians = {s: statistics.median(times) for s, times in seconds.items()}
-                row = {
-                    "model": detector.model.name,
-                    "frame": f"{place}, {field}",
-                    "T": T,
-                    "seconds": round(medians["antithetic"], 3),
-                    "seconds_adaptive": round(medians["adaptive"], 3),
-                    "ratio": round(medians["adaptive"] / medians["antithetic"], 3),
-                    "share_of_all_draws": round(float(np.mean(found.n_draws == T)), 4),
-                }
-                row |= {
-                    f"largest_{name}": round(
-                        float(np.abs(getattr(found, name) - getattr(full, name)).max()), 5
-                    )
-                    for name in PLANES
-                }
-                rows.append(row)
-                print(*row.values(), flush=True)
-    return rows
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("--models", default="acs-wfc-vi,acs-wfc-fast-vi")
@@ -158,9 +85,6 @@ def main():
     table = Table(rows=[row for found in detectors for row in accuracy_rows(found, options)])
     table.meta |= {"title": f"Error against {options.draws} draws", **common}
     write(table, options.out, "sampling")
-    table = Table(rows=[row for found in detectors for row in adaptive_rows(found, 1024)])
-    table.meta |= {"title": "Adaptive sampling beside all draws, 1024 x 1024 pixels", **common}
-    write(table, options.out, "adaptive")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,6 @@ def dress(frame, found, *, clean=None, add_keyword=True):
     result.cr_uncertainty = maps.uncertainty
     result.cr_entropy = maps.entropy
     result.cr_mutual_information = maps.mutual_information
-    result.cr_draws = maps.n_draws
     if clean is not None:
         result.data, result.uncertainty = _clean(frame, clean, found.cr_mask, ~maps.usable)
     own = found.mask
@@ -86,6 +85,7 @@ def cards_of(found, *, clean=None):
         "CRVIVERS": (__version__, "cosmiq_astro version"),
         "CRVISHA": (model.sha256[:16], "SHA-256 of the model's weights (first 16)"),
         "CRVIT": (maps.T, "weight draws"),
+        "CRVIVIEW": (maps.views, "ways the image was turned"),
         "CRVISAMP": (maps.sampling, "how the weights were drawn"),
         "CRVIPREC": (maps.precision, "precision of the convolutions"),
         "CRVISEED": (maps.seed, "seed of the draws"),

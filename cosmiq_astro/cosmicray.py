@@ -24,6 +24,7 @@ def cosmicray_vi(
     mask_growth=0,
     clean=None,
     sampling="antithetic",
+    views=None,
     seed=None,
     device="auto",
     tile_size=None,
@@ -46,9 +47,7 @@ def cosmicray_vi(
         per second. An array is taken to be in electron unless ``gain`` is
         given. It is not modified.
     T : int, optional
-        Number of weight draws, 1 or more, best a multiple of 4, of 8 for
-        ``acs-wfc-large-vi``. Every other one sees the image transposed, and
-        half of those of that model see it turned by half a turn. Lower it to
+        Number of weight draws, 1 or more, best an even number. Lower it to
         save time (a mask needs no more than 4), raise it for a smoother
         uncertainty plane.
     model : str, path-like or Model, optional
@@ -76,17 +75,15 @@ def cosmicray_vi(
         How to replace flagged pixels; None leaves the data as they are. The
         uncertainty of replaced pixels, if there is one, becomes that of the
         guess (`~cosmiq_astro.cleaning.cleaned_variance`).
-    sampling : {'antithetic', 'adaptive', 'independent', 'moments', 'mean'}, optional
-        How the weights are drawn. ``'adaptive'`` makes two draws of all blocks
-        of 4 × 4 pixels, more of those where a pixel may be a hit, and all of
-        those whose probabilities have not settled before (``cr_draws`` counts
-        them): a fourth to a third of the time of 64 draws for a sparse field,
-        up to all of it elsewhere; the probability stays within about 0.001 of
-        that with all draws, and within 0.005 with the fast model.
-        ``'moments'`` draws none, and propagates mean and variance, whatever
-        ``T``. Both are for models like the bundled one that draw weights in
-        their last block alone. ``'mean'`` makes one pass with their means, as
-        fast as the baseline and without uncertainty.
+    sampling : {'antithetic', 'independent', 'moments', 'mean'}, optional
+        How the weights are drawn. ``'moments'`` draws none, and propagates
+        mean and variance, whatever ``T``: for models like the bundled ones that
+        draw weights in their last block alone. ``'mean'`` makes one pass with
+        their means, as fast as the baseline and without uncertainty.
+    views : {1, 2, 4}, optional
+        Ways to turn the image, whose mean counts, in each draw: as it is,
+        transposed too, or also both turned by half a turn; the model's own
+        number if None. More are more accurate, and slower.
     seed : int, optional
         Seed of the draws; if None, one is chosen and written to the header.
     device : str, optional
@@ -108,9 +105,8 @@ def cosmicray_vi(
     result : `~cosmiq_astro.CosmicRayCCDData` or tuple
         A copy of ``ccd`` with the cosmic rays or-ed into ``mask``, and with
         ``cr_mask``, ``cr_probability``, ``cr_uncertainty``, ``cr_entropy``
-        and ``cr_mutual_information`` (and ``cr_draws`` if the sampling is
-        ``'adaptive'``). For an array,
-        ``(data, cr_mask)``, as ccdproc returns it.
+        and ``cr_mutual_information``. For an array, ``(data, cr_mask)``, as
+        ccdproc returns it.
 
     Raises
     ------
@@ -147,7 +143,13 @@ def cosmicray_vi(
         request,
         method="vi",
         hardware={"device": device, "tile_size": tile_size, "precision": precision},
-        call={"T": T, "sampling": sampling, "seed": seed, "progress_bar": progress_bar},
+        call={
+            "T": T,
+            "sampling": sampling,
+            "views": views,
+            "seed": seed,
+            "progress_bar": progress_bar,
+        },
         add_keyword=add_keyword,
     )
 
@@ -163,6 +165,7 @@ def cosmicray_unet(
     exposure_time=None,
     mask_growth=0,
     clean=None,
+    views=None,
     device="auto",
     tile_size=None,
     precision="float32",
@@ -195,6 +198,8 @@ def cosmicray_unet(
         Radius of the disk that the mask is grown by, pixels.
     clean : {None, 'median', 'medmask', 'meanmask', 'idw', 'maskfill'}, optional
         How to replace flagged pixels.
+    views : {1, 2, 4}, optional
+        As for `cosmicray_vi`.
     device : str, optional
         As for `cosmicray_vi`.
     tile_size : int, optional
@@ -240,7 +245,7 @@ def cosmicray_unet(
         request,
         method="unet",
         hardware={"device": device, "tile_size": tile_size, "precision": precision},
-        call={"progress_bar": progress_bar},
+        call={"views": views, "progress_bar": progress_bar},
         add_keyword=add_keyword,
     )
 
@@ -250,6 +255,8 @@ def _detect(ccd, model, request, *, add_keyword, **settings):
     frame, is_ccd = coerce(ccd, request.gain)
     if request.clean is not None and is_ccd:
         check_uncertainty(frame)
+    if not is_ccd:
+        settings["call"] |= {"planes": ("probability",)}
     found = find_cosmic_rays(frame, model, request, **settings)
     for doubt in found.doubts:
         warnings.warn(doubt, AstropyUserWarning, stacklevel=3)

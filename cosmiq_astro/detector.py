@@ -1,9 +1,12 @@
 """`CosmicRayDetector`: configure once, then call on as many images as there are."""
 
 import copy
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
+from astropy.utils.exceptions import AstropyUserWarning
 from tqdm import tqdm
 
 from cosmiq_astro._inputs import (
@@ -14,16 +17,13 @@ from cosmiq_astro._inputs import (
     choose_device,
 )
 from cosmiq_astro.familiarity.stars import StarShape, measure_stars
-from cosmiq_astro.inference.sampling import SAMPLING, draw_networks, predict
-from cosmiq_astro.inference.uncertainty import binary_entropy, mutual_information
+from cosmiq_astro.inference.frame import Frame, to_host
+from cosmiq_astro.inference.sampling import PLANES, SAMPLING, Sampler, draw_weights
+from cosmiq_astro.inference.tiling import plan_tiles
+from cosmiq_astro.inference.uncertainty import binary_entropy
 from cosmiq_astro.models.model import Model, load_model
-from cosmiq_astro.preprocess import (
-    ImageStatistics,
-    estimate_statistics,
-    fill_holes,
-    normalize,
-    subtract_sky,
-)
+from cosmiq_astro.models.unet import VIEWS
+from cosmiq_astro.preprocess import LARGEST, ImageStatistics, estimate_statistics
 
 __all__ = ["CosmicRayDetector", "CosmicRayMaps"]
 
@@ -34,25 +34,28 @@ _TILE_SIZE, _TILE_SIZE_OF_GPU = 352, 1024
 @dataclass(frozen=True)
 class CosmicRayMaps:
     """
-    What a detector says of an image.
+    What a detector says of an image; planes that were not asked for are None.
 
     Attributes
     ----------
     probability : ndarray of float32
-        Probability of a cosmic ray, mean over the draws, recalibrated where
-        the model says so, in [0, 1]; NaN where the image was not finite.
+        Probability of a cosmic ray, mean over the draws and views,
+        recalibrated where the model says so, in [0, 1]; NaN where the image
+        was not finite.
     uncertainty : ndarray of float32
-        Standard deviation (ddof 0) of the probability over the draws; 0 for
-        a single pass.
+        Standard deviation (ddof 0), over the draws, of the probability, that
+        of a draw being the mean over its views; 0 for a single draw.
     entropy : ndarray of float32
         Entropy of ``probability``, nats, in [0, ln 2].
     mutual_information : ndarray of float32
         Entropy of the draws' mean, before any recalibration, minus the mean
-        entropy of the draws, nats, not negative.
+        entropy of the draws, each the mean over its views; nats, not negative.
     usable : ndarray of bool
         True for pixels that were finite and not masked.
     T : int
-        Number of passes made.
+        Number of weight draws; 1 where none are drawn.
+    views : int
+        Ways to turn the image that each draw is the mean of.
     sampling : str
         How the weights were drawn.
     precision : str
@@ -63,8 +66,6 @@ class CosmicRayMaps:
         Sky and noise that the image was normalised with, electron.
     stars : `~cosmiq_astro.familiarity.stars.StarShape`
         Width and elongation of the sharpest stars.
-    n_draws : ndarray of int32 or None
-        Draws that each pixel had, where the sampling is ``'adaptive'``.
     novelty : float
         How far the hits lie from those that the model knows, 1 being what 5 %
         of its validation images exceed
@@ -78,17 +79,17 @@ class CosmicRayMaps:
     """
 
     probability: np.ndarray = field(repr=False)
-    uncertainty: np.ndarray = field(repr=False)
-    entropy: np.ndarray = field(repr=False)
-    mutual_information: np.ndarray = field(repr=False)
+    uncertainty: np.ndarray | None = field(repr=False)
+    entropy: np.ndarray | None = field(repr=False)
+    mutual_information: np.ndarray | None = field(repr=False)
     usable: np.ndarray = field(repr=False)
     T: int
+    views: int
     sampling: str
     precision: str
     seed: int
     statistics: ImageStatistics
     stars: StarShape
-    n_draws: np.ndarray | None = field(default=None, repr=False)
     novelty: float = float("nan")
     star_novelty: float = float("nan")
 
@@ -157,8 +158,10 @@ class CosmicRayDetector:
         T=16,
         seed=None,
         sampling="antithetic",
+        views=None,
         readnoise=None,
         satlevel=None,
+        planes=PLANES,
         progress_bar=False,
     ):
         """
@@ -172,23 +175,28 @@ class CosmicRayDetector:
         mask : array-like, optional
             True or 1 for pixels to leave out: they influence nothing.
         T : int, optional
-            Number of weight draws, 1 or more, which see the image in two views
-            or four (`~cosmiq_astro.models.unet.UNetConfig`). The Monte Carlo
-            error of the probability falls at least as 1/√T; a deterministic
-            model makes one pass whatever ``T``.
+            Number of weight draws, 1 or more. The Monte Carlo error of the
+            probability falls at least as 1/√T; a deterministic model makes one
+            pass whatever ``T``.
         seed : int, optional
             Seed of the draws; chosen and reported if None.
-        sampling : {'antithetic', 'adaptive', 'independent', 'moments', 'mean'}, optional
-            ``'adaptive'`` draws on only where the draws so far have not
-            settled the probability, and ``'moments'`` propagates mean and variance instead;
-            both are for models that draw weights in their last block alone.
-            ``'mean'`` makes one pass with the posterior means: as fast as the
-            baseline, without uncertainty.
+        sampling : {'antithetic', 'independent', 'moments', 'mean'}, optional
+            ``'moments'`` draws nothing and propagates mean and variance, for
+            models that draw weights in their last block alone. ``'mean'`` makes
+            one pass with the posterior means: as fast as the baseline, without
+            uncertainty.
+        views : {1, 2, 4}, optional
+            Ways to turn the image, whose mean counts: as it is, transposed too,
+            or also both turned by half a turn. More are more accurate, and take
+            as many times as long; the model's own number if None.
         readnoise : float, optional
             Read noise, electron. Give it if you know it; otherwise the noise
             is estimated from the image.
         satlevel : float, optional
             Saturation level, electron; pixels above are taken as being there.
+        planes : sequence of str, optional
+            Which of ``probability``, ``uncertainty``, ``entropy`` and
+            ``mutual_information`` to make; the probability always is.
         progress_bar : bool, optional
             Whether to show one over the tiles.
 
@@ -205,49 +213,65 @@ class CosmicRayDetector:
             If a shape or a setting is out of its range.
         """
         image, usable, finite = check_image(image, mask)
-        if not isinstance(T, (int, np.integer)) or isinstance(T, bool) or T < 1:
-            raise ValueError(f"T must be an integer of at least 1, got {T!r}")
-        if sampling not in SAMPLING:
-            raise ValueError(f"sampling must be one of {', '.join(SAMPLING)}, got {sampling!r}")
+        config = self.model.network.config
+        views = config.views if views is None else views
+        _check_call(T, sampling, views, planes)
         check_electrons("readnoise", readnoise)
         check_electrons("satlevel", satlevel)
         seed = int(np.random.default_rng().integers(2**31)) if seed is None else check_seed(seed)
         if self.model.method == "unet":
             sampling = "mean"
-        statistics = estimate_statistics(image, usable, readnoise=readnoise)
-        networks = self.draw(T, sampling=sampling, seed=seed)
-        pixels = _pixels(image, usable, statistics, satlevel)
-        result = self._predict(
-            pixels,
-            networks,
-            statistics,
+        draws = self.draw(T, sampling=sampling, seed=seed)
+        sampler = Sampler(
+            self._network,
+            draws,
             sampling=sampling,
+            views=views,
+            temperature=self.model.temperature,
+            precision=self.precision,
+        )
+        statistics = estimate_statistics(image, usable, readnoise=readnoise)
+        if statistics.sky >= LARGEST:
+            warnings.warn(
+                f"most pixels of the image are above {LARGEST:g} electrons, no detector's values: "
+                "they are all taken as that, and no cosmic ray is found. Check unit and gain",
+                AstropyUserWarning,
+                stacklevel=2,
+            )
+        network = self._network
+        tiles = plan_tiles(
+            image.shape, self.tile_size, halo=network.receptive_radius, grid=network.grid
+        )
+        frame = Frame.of(image, usable, statistics, tiles, device=self.device, satlevel=satlevel)
+        prediction = sampler.predict(
+            frame,
+            tiles,
+            planes=planes,
             progress=lambda tiles: tqdm(tiles, disable=not progress_bar, unit="tile"),
         )
         # What holes were filled with is no star.
-        pixels[~usable] = 0
-        stars = measure_stars(pixels, result.probability, statistics.noise)
-        planes = self._planes(result, networks)
-        for plane in planes.values():
-            if plane.dtype.kind == "f":
-                plane[~finite] = np.nan
+        image = frame.image
+        if not usable.all():
+            image = image.masked_fill(torch.from_numpy(~usable).to(self.device), 0)
+        stars = measure_stars(image, prediction.planes["probability"], statistics.noise)
         hits, known_stars = self.model.known_hits, self.model.known_stars
         return CosmicRayMaps(
-            **planes,
+            **self._planes(prediction.planes, planes, finite),
             usable=usable,
-            T=len(networks),
+            T=len(draws),
+            views=views,
             sampling=sampling,
             precision=self.precision,
             seed=seed,
             statistics=statistics,
-            novelty=float("nan") if hits is None else hits.novelty(result.hits),
+            novelty=float("nan") if hits is None else hits.novelty(prediction.hits),
             stars=stars,
             star_novelty=float("nan") if known_stars is None else known_stars.novelty(stars),
         )
 
-    def draw(self, T=16, *, sampling="antithetic", seed):
+    def draw(self, T, *, sampling, seed):
         """
-        Draw the networks that look at every tile.
+        Draw the weights with which every tile is looked at.
 
         Parameters
         ----------
@@ -256,79 +280,24 @@ class CosmicRayDetector:
 
         Returns
         -------
-        networks : list of `~cosmiq_astro.models.unet.UNet`
-            On the detector's device; one of a deterministic model.
+        draws : list of dict of Tensor
+            See `~cosmiq_astro.inference.sampling.draw_weights`.
         """
-        sampling = "mean" if self.model.method == "unet" else sampling
-        return draw_networks(self._network, T, sampling=sampling, seed=seed)
+        return draw_weights(self._network, T, sampling=sampling, seed=seed)
 
-    def find(
-        self,
-        image,
-        usable,
-        networks,
-        statistics,
-        *,
-        sampling="antithetic",
-        satlevel=None,
-    ):
-        """
-        Look for cosmic rays with networks drawn and sky measured already: in a part of an image.
-
-        Parameters
-        ----------
-        image, usable : ndarray
-            Pixel values (electron), and which of them may be used.
-        networks : list of `~cosmiq_astro.models.unet.UNet`
-            From `draw`.
-        statistics : `~cosmiq_astro.preprocess.ImageStatistics`
-            Sky and noise of the whole image.
-        sampling : str, optional
-            What the networks were drawn for.
-        satlevel : float, optional
-            As for a call.
-
-        Returns
-        -------
-        planes : dict of ndarray
-            ``probability``, ``uncertainty``, ``entropy`` and
-            ``mutual_information``; and ``n_draws`` (int32) where the sampling
-            is ``'adaptive'``.
-        """
-        pixels = _pixels(image, usable, statistics, satlevel)
-        result = self._predict(pixels, networks, statistics, sampling=sampling)
-        return self._planes(result, networks)
-
-    def _predict(self, pixels, networks, statistics, **settings):
-        channels = self.model.network.config.channels
-        return predict(
-            networks,
-            lambda tile: normalize(tile.read(pixels), statistics, channels),
-            pixels.shape,
-            temperature=self.model.temperature,
-            tile_size=self.tile_size,
-            precision=self.precision,
-            **settings,
-        )
-
-    def _planes(self, result, networks):
-        """Return the planes that a user sees, by name."""
-        probability, entropy = result.probability, result.mean_entropy
+    def _planes(self, predicted, asked, finite):
+        """Return the planes that a user sees, by name; None for those not asked for."""
+        found = to_host(predicted)
         if self.model.recalibration is not None:
-            probability = self.model.recalibration(probability).astype(np.float32)
-        if len(networks) > 1 or probability is not result.probability:
-            entropy = binary_entropy(probability)
-        planes = {
-            "probability": probability,
-            "uncertainty": result.std,
-            "entropy": entropy,
-            "mutual_information": (
-                mutual_information(result.probability, result.mean_entropy)
-                if len(networks) > 1
-                else np.zeros(probability.shape, dtype=np.float32)
-            ),
-        }
-        return planes if result.n_draws is None else planes | {"n_draws": result.n_draws}
+            probability = self.model.recalibration(found["probability"]).astype(np.float32)
+            found |= {"probability": probability, "entropy": binary_entropy(probability)}
+        asked = {"probability", *asked}
+        # A single draw leaves out what is 0.
+        found |= {name: np.zeros(finite.shape, np.float32) for name in asked - set(found)}
+        if not finite.all():
+            for name in asked:
+                found[name][~finite] = np.nan
+        return {name: found[name] if name in asked else None for name in PLANES}
 
     def clean(self, image, threshold=0.5, *, binary=True):
         """
@@ -378,8 +347,13 @@ class CosmicRayDetector:
         return (maps.probability, maps.entropy) if return_entropy else maps.probability
 
 
-def _pixels(image, usable, statistics, satlevel):
-    """Return the pixels that the network sees, before they are turned into channels."""
-    pixels = subtract_sky(image, usable, statistics.sky, satlevel=satlevel)
-    fill_holes(pixels, usable, statistics.noise)
-    return pixels
+def _check_call(T, sampling, views, planes):
+    """Refuse settings of a call that are out of their range."""
+    if not isinstance(T, (int, np.integer)) or isinstance(T, bool) or T < 1:
+        raise ValueError(f"T must be an integer of at least 1, got {T!r}")
+    if sampling not in SAMPLING:
+        raise ValueError(f"sampling must be one of {', '.join(SAMPLING)}, got {sampling!r}")
+    if views not in VIEWS or isinstance(views, bool):
+        raise ValueError(f"views must be one of {', '.join(map(str, VIEWS))}, got {views!r}")
+    if not set(planes) <= set(PLANES):
+        raise ValueError(f"planes must be some of {', '.join(PLANES)}, got {planes!r}")

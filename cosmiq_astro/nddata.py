@@ -17,10 +17,9 @@ PLANES = {
     "cr_uncertainty": "CRSTD",
     "cr_entropy": "CRENT",
     "cr_mutual_information": "CRMI",
-    "cr_draws": "CRDRAWS",
 }
 """FITS extension name of each plane, by attribute."""
-_DTYPES = {"cr_mask": bool, "cr_draws": np.int32}
+_DTYPES = {"cr_mask": bool}
 
 
 class CosmicRayCCDData(CCDData):
@@ -53,8 +52,6 @@ class CosmicRayCCDData(CCDData):
         Entropy of the probability, nats, in [0, ln 2].
     cr_mutual_information : ndarray of float32, optional
         The part of the entropy that is due to not knowing the weights, nats.
-    cr_draws : ndarray of int32, optional
-        Weight draws that each pixel had, if they were not the same for all.
     **kwargs
         As for `~astropy.nddata.CCDData`.
 
@@ -80,7 +77,6 @@ class CosmicRayCCDData(CCDData):
         cr_uncertainty=None,
         cr_entropy=None,
         cr_mutual_information=None,
-        cr_draws=None,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
@@ -91,7 +87,6 @@ class CosmicRayCCDData(CCDData):
             "cr_uncertainty": cr_uncertainty,
             "cr_entropy": cr_entropy,
             "cr_mutual_information": cr_mutual_information,
-            "cr_draws": cr_draws,
         }
         for name, plane in given.items():
             if plane is None:

@@ -14,10 +14,12 @@ from scipy.ndimage import binary_dilation
 
 __all__ = [
     "CHANNELS",
+    "LARGEST",
     "ImageStatistics",
     "estimate_statistics",
     "fill_holes",
     "normalize",
+    "normalize_tensor",
     "restore",
     "subtract_sky",
 ]
@@ -31,14 +33,14 @@ _MANY_EQUAL = 0.1
 # Electrons come whole, and no converter takes more of them to a count.
 _LEAST_STEP, _LARGEST_STEP = 1.0, 100.0
 _MAD_TO_SIGMA = 1.482602218505602
-# Beyond any detector's full well; keeps float32 arithmetic finite.
-_LARGEST = 1e9
 # Rings of a hole that are filled.
 _MOST_RINGS = 64
 # Rows and columns of the eight, and the pixel itself, shape (2, 9, 1).
 _NEIGHBOURS = np.mgrid[-1:2, -1:2].reshape(2, 9, 1)
 # Of a source in holes: in units of the noise, and how far it goes up from pixel to pixel.
 _BRIGHT, _STEEPEST = 20, 2
+LARGEST = 1e9
+"""Electron; beyond any detector's full well. Pixels are taken as no more: float32 stays finite."""
 # Keeps a saturated star, some 500 standard deviations bright, below 100.
 _ANSCOMBE_SCALE = 0.1
 
@@ -107,7 +109,7 @@ def estimate_statistics(image, valid, *, readnoise=None):
         sample = np.asarray(image[valid], dtype=np.float64)
     if sample.size == 0:
         return ImageStatistics(sky=0.0, noise=1.0)
-    sample = np.clip(sample, -_LARGEST, _LARGEST)
+    sample = np.clip(sample, -LARGEST, LARGEST)
     clipped = sigma_clip(
         sample, sigma=3, maxiters=5, cenfunc="median", stdfunc="mad_std", masked=False, copy=False
     )
@@ -119,7 +121,7 @@ def estimate_statistics(image, valid, *, readnoise=None):
         noise = float(np.quantile(scatter, 0.25)) if scatter else photons
     # The floor keeps a constant or noiseless image finite.
     floor = max(1e-3, 1e-6 * abs(sky))
-    return ImageStatistics(sky=sky, noise=min(max(noise, floor), _LARGEST))
+    return ImageStatistics(sky=sky, noise=min(max(noise, floor), LARGEST))
 
 
 def _block_scatter(image, valid):
@@ -144,7 +146,7 @@ def _block_scatter(image, valid):
 
 def _differences(pixels, valid):
     """Return the absolute differences of neighbours along a row, or along a single column."""
-    values = np.clip(pixels.astype(np.float64), -_LARGEST, _LARGEST)
+    values = np.clip(pixels.astype(np.float64), -LARGEST, LARGEST)
     values = np.where(valid, values, np.nan)
     difference = np.abs(np.diff(values, axis=1 if values.shape[1] > 1 else 0))
     return difference[np.isfinite(difference)]
@@ -202,8 +204,8 @@ def subtract_sky(image, valid, sky, *, satlevel=None):
     pixels = np.empty(image.shape, dtype=np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         np.subtract(image, sky, out=pixels, casting="same_kind")
-    highest = _LARGEST if satlevel is None else satlevel - sky
-    np.clip(pixels, -_LARGEST, highest, out=pixels)
+    highest = LARGEST if satlevel is None else satlevel - sky
+    np.clip(pixels, -LARGEST, highest, out=pixels)
     pixels[~valid] = 0
     return pixels
 
@@ -271,8 +273,34 @@ def normalize(image, statistics, channels):
     inputs : ndarray of float32
         Shape ``(…, n_channels, ny, nx)``.
     """
-    image = np.asarray(image, dtype=np.float32)
-    return np.stack([CHANNELS[name](image, statistics) for name in channels], axis=-3)
+    # Not for all who import this module, as it takes long.
+    import torch
+
+    pixels = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))
+    return normalize_tensor(pixels, statistics, channels).numpy()
+
+
+def normalize_tensor(image, statistics, channels):
+    """
+    Do as `normalize` does, on the device where the pixels are.
+
+    Parameters
+    ----------
+    image : Tensor
+        Sky-subtracted pixel values, electron, float32, shape ``(…, ny, nx)``; finite.
+    statistics : `ImageStatistics`
+        Sky and noise of the image the pixels come from.
+    channels : sequence of str
+        Names from `CHANNELS`.
+
+    Returns
+    -------
+    inputs : Tensor
+        Shape ``(…, n_channels, ny, nx)``.
+    """
+    import torch
+
+    return torch.stack([CHANNELS[name](image, statistics) for name in channels], dim=-3)
 
 
 def restore(inputs, statistics):
@@ -295,23 +323,20 @@ def restore(inputs, statistics):
 
 
 def _asinh(image, statistics):
-    # Not for all who import this module, as it takes long.
-    import torch
-
     # As exact in float32 as numpy.arcsinh, which takes several times as long.
-    x = torch.from_numpy(image / np.float32(statistics.noise))
+    x = image / statistics.noise
     square = x.square()
-    return torch.log1p(x.abs() + square / (1 + torch.sqrt(1 + square))).copysign_(x).numpy()
+    return (x.abs() + square / (1 + (1 + square).sqrt())).log1p().copysign(x)
 
 
 def _anscombe(image, statistics):
     """Generalised Anscombe transform: noise of one unit (before the scale) at every brightness."""
-    variance = np.maximum(image + np.float32(statistics.noise**2), 0)
-    return np.float32(_ANSCOMBE_SCALE) * (2 * np.sqrt(variance) - np.float32(2 * statistics.noise))
+    deviation = (image + statistics.noise**2).clamp_min(0).sqrt()
+    return _ANSCOMBE_SCALE * (2 * deviation - 2 * statistics.noise)
 
 
 def _electron(image, statistics):
-    return image + np.float32(statistics.sky)
+    return image + statistics.sky
 
 
 CHANNELS = {"asinh": _asinh, "anscombe": _anscombe, "electron": _electron}

@@ -70,7 +70,17 @@ def _picture(args, outputs):
 
 def _settings(args):
     """Return what `cosmiq_astro.hst.detect_file` is called with."""
-    names = ("model", "T", "threshold", "sampling", "seed", "mask_growth", "clean", "dq_ignore")
+    names = (
+        "model",
+        "T",
+        "threshold",
+        "sampling",
+        "views",
+        "seed",
+        "mask_growth",
+        "clean",
+        "dq_ignore",
+    )
     names += ("planes", "device", "tile_size", "precision", "in_place", "dq_bit", "gain")
     names += ("readnoise", "satlevel", "exposure_time", "unit", "overwrite")
     return {name: getattr(args, name) for name in names} | {"extver": args.ext}

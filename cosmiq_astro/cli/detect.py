@@ -76,9 +76,9 @@ def _add_output(group):
     group.add_argument(
         "--planes",
         type=_planes,
-        default=("prob", "std", "ent", "mi", "draws"),
+        default=("prob", "std", "ent", "mi"),
         metavar="LIST",
-        help="of prob, std, ent, mi, draws, or none; the mask is always written (default: all)",
+        help="of prob, std, ent, mi, or none; the mask is always written (default: all)",
     )
     group.add_argument(
         "--dq-bit",
@@ -127,11 +127,16 @@ def _add_detection(group):
     group.add_argument("--seed", type=int, metavar="N", help="makes the result repeatable")
     group.add_argument(
         "--sampling",
-        choices=("antithetic", "adaptive", "independent", "moments", "mean"),
+        choices=("antithetic", "independent", "moments", "mean"),
         default="antithetic",
-        help="how the weights are drawn; 'adaptive' goes on where the probability has not settled, "
-        "'moments' draws none and propagates mean and variance, 'mean' is without "
-        "uncertainty",
+        help="how the weights are drawn; 'moments' draws none and propagates mean and variance, "
+        "'mean' is without uncertainty",
+    )
+    group.add_argument(
+        "--views",
+        type=int,
+        choices=(1, 2, 4),
+        help="ways to turn the image, whose mean counts (default: the model's own)",
     )
     group.add_argument(
         "--mask-growth", type=int, default=0, metavar="PIXELS", help="grow the mask by this radius"
@@ -176,8 +181,8 @@ def _add_image(group):
 
 def _planes(text):
     names = () if text == "none" else tuple(text.split(","))
-    if not set(names) <= {"prob", "std", "ent", "mi", "draws"}:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of prob, std, ent, mi, draws")
+    if not set(names) <= {"prob", "std", "ent", "mi"}:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of prob, std, ent, mi")
     return names
 
 

@@ -65,10 +65,10 @@ def measure_stars(pixels, probability, noise):
 
     Parameters
     ----------
-    pixels : ndarray
+    pixels : ndarray or Tensor
         Sky-subtracted pixel values, electron, shape ``(ny, nx)``; finite.
-    probability : ndarray
-        Of a cosmic ray, same shape.
+    probability : ndarray or Tensor
+        Of a cosmic ray, same shape, on the same device.
     noise : float
         Standard deviation of a sky pixel, electron.
 
@@ -77,25 +77,29 @@ def measure_stars(pixels, probability, noise):
     stars : `StarShape`
         NaN where there are too few.
     """
+    # Not for all who import this module, as it takes long.
+    import torch
+
+    pixels, probability = torch.as_tensor(pixels), torch.as_tensor(probability)
     n_rows, n_columns = (max(n - 2 * _REACH, 0) for n in pixels.shape)
     inside = pixels[_REACH : _REACH + n_rows, _REACH : _REACH + n_columns]
     # x > S sqrt(x + noise**2), solved for x.
     limit = _SNR**2 / 2 + math.sqrt(_SNR**4 / 4 + _SNR**2 * noise**2)
-    bright = np.flatnonzero(inside > limit)
-    bright = bright[:: max(1, math.ceil(bright.size / _MOST_PIXELS))]
-    y, x = (index + _REACH for index in np.unravel_index(bright, inside.shape))
-    peak = pixels[y, x]
-    is_star = np.ones(peak.size, dtype=bool)
-    steps = range(-_REACH, _REACH + 1)
-    for dy, dx in ((dy, dx) for dy in steps for dx in steps if dy or dx):
-        is_star &= pixels[y + dy, x + dx] < peak
-    y, x, peak = y[is_star], x[is_star], peak[is_star].astype(np.float64)
-    box = np.arange(-1, 2)
-    around = (y[:, None, None] + box[:, None], x[:, None, None] + box)
-    share = pixels[around] / peak[:, None, None]
-    is_star = (probability[around] < _HIGHEST_PROBABILITY).all((1, 2))
-    is_star &= np.min([share[:, 1, ::2], share[:, ::2, 1]], axis=(0, 2)) >= _LEAST_SHARE
-    return _shape_of(share[is_star])
+    bright = (inside > limit).nonzero()
+    bright = bright[:: max(1, math.ceil(len(bright) / _MOST_PIXELS))]
+    y, x = (bright + _REACH).T
+    step = torch.arange(-_REACH, _REACH + 1, device=pixels.device)
+    around = pixels[y[:, None, None] + step[:, None], x[:, None, None] + step]
+    peak = around[:, _REACH, _REACH]
+    # The peak itself is the one that is not less.
+    is_star = (around < peak[:, None, None]).sum((1, 2)) == len(step) ** 2 - 1
+    y, x, step = y[is_star], x[is_star], step[1:-1]
+    beside = probability[y[:, None, None] + step[:, None], x[:, None, None] + step]
+    around = around[is_star][(beside < _HIGHEST_PROBABILITY).all(2).all(1), 1:-1, 1:-1]
+    around = around.cpu().numpy().astype(np.float64)
+    share = around / around[:, 1:2, 1:2]
+    next_to_it = share[:, [0, 1, 1, 2], [1, 0, 2, 1]]
+    return _shape_of(share[(next_to_it >= _LEAST_SHARE).all(1)])
 
 
 def _shape_of(share):

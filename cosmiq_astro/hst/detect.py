@@ -29,6 +29,7 @@ def detect_file(
     T=16,
     threshold=None,
     sampling="antithetic",
+    views=None,
     seed=None,
     mask_growth=0,
     clean=None,
@@ -69,8 +70,11 @@ def detect_file(
         Number of weight draws of a variational model.
     threshold : float, optional
         Probability from which a pixel is flagged; the model's own if None.
-    sampling : {'antithetic', 'adaptive', 'independent', 'moments', 'mean'}, optional
+    sampling : {'antithetic', 'independent', 'moments', 'mean'}, optional
         How the weights are drawn, as in `~cosmiq_astro.cosmicray_vi`.
+    views : {1, 2, 4}, optional
+        Ways to turn the image, whose mean counts; the model's own number if
+        None.
     seed : int, optional
         Seed of the draws; chosen and written to the header if None.
     mask_growth : int, optional
@@ -88,9 +92,8 @@ def detect_file(
         run with ``resetbits=0``.
     dq_ignore : int, optional
         Data-quality bits, summed, that shall not mask a pixel.
-    planes : collection of {'prob', 'std', 'ent', 'mi', 'draws'}, optional
-        The planes to write beside the mask; the last is there only if the
-        sampling is ``'adaptive'``.
+    planes : collection of {'prob', 'std', 'ent', 'mi'}, optional
+        The planes to write beside the mask.
     gain, readnoise, satlevel, exposure_time : float, optional
         Electron/adu, electron, electron, seconds; from the headers if None.
     unit : str or `~astropy.units.Unit`, optional
@@ -139,6 +142,7 @@ def detect_file(
         T=T,
         threshold=threshold,
         sampling=sampling,
+        views=views,
         seed=seed,
         mask_growth=mask_growth,
         clean=clean,

@@ -55,7 +55,7 @@ def detect_chip(file, chip_plan, settings, *, seed):
         clean=settings.clean,
     )
     method = settings.model.method
-    call = {"progress_bar": settings.progress_bar}
+    call = {"views": settings.views, "progress_bar": settings.progress_bar}
     if method == "vi":
         call |= {"T": settings.T, "sampling": settings.sampling, "seed": seed}
     found = find_cosmic_rays(

@@ -23,7 +23,6 @@ _PLANES = {
     "CRSTD": "standard deviation of CRPROB over the draws",
     "CRENT": "entropy of CRPROB",
     "CRMI": "mutual information of label and weights",
-    "CRDRAWS": "weight draws of each pixel",
 }
 _ENTROPIES = ("CRENT", "CRMI")
 

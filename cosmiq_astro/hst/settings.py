@@ -11,7 +11,6 @@ PLANE_NAMES = {
     "std": "cr_uncertainty",
     "ent": "cr_entropy",
     "mi": "cr_mutual_information",
-    "draws": "cr_draws",
 }
 """Short names of the planes that can be left out, and the attributes they stand for."""
 
@@ -26,7 +25,7 @@ class DetectSettings:
 
     Attributes
     ----------
-    model, T, threshold, sampling, seed, mask_growth, clean, in_place, extver, dq_bit, dq_ignore,
+    model, T, threshold, sampling, views, seed, mask_growth, clean, in_place, extver, dq_bit, dq_ignore,
     planes, gain, readnoise, satlevel, exposure_time, unit, device, tile_size, precision,
     overwrite, progress_bar
         As for `~cosmiq_astro.hst.detect_file`.
@@ -36,6 +35,7 @@ class DetectSettings:
     T: int = 16
     threshold: float | None = None
     sampling: str = "antithetic"
+    views: int | None = None
     seed: int | None = None
     mask_growth: int = 0
     clean: str | None = None

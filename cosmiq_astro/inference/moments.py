@@ -11,86 +11,80 @@ Gast & Roth 2018, arXiv:1805.11327).
 import math
 from contextlib import nullcontext
 
-import numpy as np
 import torch
 from torch.nn import functional
 
-from cosmiq_astro.models.fast_unet import to_one_map
+from cosmiq_astro.models.last_block import last_layers
 
-__all__ = [
-    "convolve_moments",
-    "logistic_moments",
-    "rectify_moments",
-    "run_moments",
-]
+__all__ = ["QUANTILES", "QUANTILE_WEIGHTS", "MomentsBlock", "convolve_moments", "rectify_moments"]
 
-_N_NODES = 11
+# The trapezoidal rule, in standard deviations. A logistic function is so smooth that half of
+# one will do up to a standard deviation of eight of the logit; Gauss-Hermite nodes, placed for
+# polynomials, need three times as many for it.
+QUANTILES = tuple(0.5 * i for i in range(-7, 8))
+"""Standard deviations from the mean at which a logit is looked at."""
+_density = [math.exp(-(z**2) / 2) for z in QUANTILES]
+QUANTILE_WEIGHTS = tuple(density / sum(_density) for density in _density)
+"""How much each counts."""
 # Rows at a time, so that the moments of all maps stay in the caches: chosen by measurement.
 _BAND = 176
 
 
-def run_moments(features, temperature):
+class MomentsBlock:
     """
-    Propagate mean and variance over a tile's core.
+    The last block of a variational network, with all of its posterior at once.
 
     Parameters
     ----------
-    features : `~cosmiq_astro.models.fast_unet.Features`
-        Of a tile, for variational networks that are equally likely.
-    temperature : float
-        Divides the logits.
-
-    Returns
-    -------
-    planes : list of Tensor
-        Mean and standard deviation of the probability, and mean entropy
-        (nats), each of shape ``(ny, nx)``.
+    network : `~cosmiq_astro.models.unet.UNet`
+        One that draws weights in its last block alone.
     """
-    looks = [(last.networks, seen.skip) for last, seen in features]
-    with _in_float32(looks[0][1]):
-        each = [
-            _moments(network, seen.float(), temperature)
-            for networks, seen in looks
-            for network in networks
-        ]
-    ny, nx = features.first.shape
-    p, std, entropy = (torch.stack(planes)[:, :ny, :nx] for planes in zip(*each, strict=True))
-    mean = p.mean(0)
-    # Var[p] = E[Var[p | network]] + Var[E[p | network]]
-    variance = (std.square() + (p - mean).square()).mean(0)
-    return [mean, variance.sqrt(), entropy.mean(0)]
 
+    def __init__(self, network):
+        self._layers = list(last_layers(network).values())
 
-def _in_float32(seen):
-    """Return a context in which nothing is computed with less: variances would not bear it."""
-    if seen.dtype == torch.float32:
-        return nullcontext()
-    return torch.autocast(seen.device.type, enabled=False)
+    def logits(self, seen):
+        """
+        Yield the logits at each of `QUANTILES`.
 
+        Parameters
+        ----------
+        seen : `~cosmiq_astro.models.fast_unet.Seen`
+            Of one or more tiles.
 
-def _moments(network, seen, temperature):
-    """Return mean, standard deviation and mean entropy of one network, shape ``(ny, nx)``."""
-    border = 2 * network.finish_radius
-    bands = [
-        logistic_moments(
-            *_logit_moments(network, seen[:, :, row : row + _BAND + border], temperature)
+        Yields
+        ------
+        logits : Tensor
+            float32, of the pixels that it is seen for, shape ``(n, ny, nx)``.
+        """
+        (x, _), (ny, nx) = seen.lifted().planes, seen.shape
+        border = 2 * seen.edge
+        with _in_float32(x):
+            bands = [
+                self._logit_moments(x[:, :, row : row + _BAND + border].float())
+                for row in range(0, x.shape[2] - border, _BAND)
+            ]
+        mean, variance = (
+            torch.cat(planes, dim=2)[:, 0, :ny, :nx] for planes in zip(*bands, strict=True)
         )
-        for row in range(0, seen.shape[2] - border, _BAND)
-    ]
-    return [torch.cat(planes) for planes in zip(*bands, strict=True)]
+        spread = variance.sqrt()
+        for quantile in QUANTILES:
+            yield torch.add(mean, spread, alpha=quantile)
 
-
-def _logit_moments(network, seen, temperature):
-    """Return mean and variance of the logit, away from the border, shape ``(ny, nx)``."""
-    mean, variance = seen, None
-    if len(network.merge):
-        for layer in network.merge[0]:
+    def _logit_moments(self, x):
+        """Return mean and variance of the logit, shape ``(n, 1, ny, nx)``."""
+        mean, variance = x, None
+        *layers, head = self._layers
+        for layer in layers:
             mean, variance = rectify_moments(*convolve_moments(layer, mean, variance))
-    mean, variance = convolve_moments(network.head, mean, variance)
-    rows, columns = (
-        slice(network.finish_radius, n - network.finish_radius) for n in mean.shape[2:]
-    )
-    return mean[0, 0, rows, columns] / temperature, variance[0, 0, rows, columns] / temperature**2
+        return convolve_moments(head, mean, variance)
+
+
+def _in_float32(x):
+    """Return a context in which nothing is computed with less: variances would not bear it."""
+    if x.dtype == torch.float32:
+        return nullcontext()
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def convolve_moments(layer, mean, variance):
@@ -111,22 +105,17 @@ def convolve_moments(layer, mean, variance):
     Returns
     -------
     mean, variance : Tensor
-        Of the output.
+        Of the output, where it needs no padding.
     """
-    output, spread = _convolve(layer, mean, layer.weight, layer.bias), 0.0
+    output = functional.conv2d(mean, layer.weight, layer.bias)
+    spread = torch.zeros_like(output)
     if hasattr(layer, "posterior_sigma"):
         sigma = layer.posterior_sigma()
         square = mean.square() if variance is None else torch.addcmul(variance, mean, mean)
-        spread = _convolve(layer, square, sigma["weight"].square(), sigma["bias"].square())
+        spread = functional.conv2d(square, sigma["weight"].square(), sigma["bias"].square())
     if variance is not None:
-        spread = spread + _convolve(layer, variance, layer.weight.square())
-    return output, spread if torch.is_tensor(spread) else torch.zeros_like(output)
-
-
-def _convolve(layer, x, weight, bias=None):
-    if weight.shape[0] == 1 and layer.kernel_size == (1, 1):
-        return to_one_map(x, weight, 0.0 if bias is None else bias)[:, None]
-    return functional.conv2d(x, weight, bias, padding=layer.padding)
+        spread = spread + functional.conv2d(variance, layer.weight.square())
+    return output, spread
 
 
 def rectify_moments(mean, variance):
@@ -159,32 +148,3 @@ def rectify_moments(mean, variance):
     opposite = both.sub_(half)
     spread.addcmul_(spread, above).addcmul_(rectified, opposite, value=-1)
     return rectified, spread.clamp_min_(0)
-
-
-def logistic_moments(mean, variance):
-    """
-    Mean and standard deviation of the probability, and its mean entropy, for a Gaussian logit.
-
-    By Gauss-Hermite quadrature with 11 nodes.
-
-    Parameters
-    ----------
-    mean, variance : Tensor
-        Of the logit.
-
-    Returns
-    -------
-    p, std, entropy : Tensor
-        Mean and standard deviation of its sigmoid, and mean entropy, nats.
-    """
-    nodes, weights = np.polynomial.hermite_e.hermegauss(_N_NODES)
-    spread = variance.sqrt()
-    p, square, entropy = (torch.zeros_like(mean) for _ in range(3))
-    for node, weight in zip(nodes.tolist(), (weights / weights.sum()).tolist(), strict=True):
-        logits = torch.add(mean, spread, alpha=node)
-        q = torch.sigmoid(logits)
-        p.add_(q, alpha=weight)
-        square.addcmul_(q, q, value=weight)
-        # H = softplus(l) - l p
-        entropy.add_(functional.softplus(logits), alpha=weight).addcmul_(logits, q, value=-weight)
-    return p, (square - p.square()).clamp_min(0).sqrt(), entropy

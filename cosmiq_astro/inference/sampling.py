@@ -1,66 +1,56 @@
 """Weight draws and the loop over tiles: the sampling engine."""
 
-import copy
-import math
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from torch import nn
 
 from cosmiq_astro.familiarity.hits import HIT, HitFeatures, describe_hits
-from cosmiq_astro.inference.adaptive import BLOCK_SIZE, run_adaptive
-from cosmiq_astro.inference.moments import run_moments
+from cosmiq_astro.inference.moments import QUANTILE_WEIGHTS, MomentsBlock
 from cosmiq_astro.inference.parallel import map_tiles
-from cosmiq_astro.inference.tiling import plan_tiles
-from cosmiq_astro.models.fast_draws import LAST_BLOCK, LastBlocks, Sums, by_features
-from cosmiq_astro.models.fast_unet import Features
-from cosmiq_astro.models.layers import sample_weights, turn_kernels, variational_layers
+from cosmiq_astro.inference.uncertainty import PredictiveMoments
+from cosmiq_astro.models.fast_unet import Trunk
+from cosmiq_astro.models.last_block import LAST_BLOCK, LastBlock, drawn_early
+from cosmiq_astro.models.layers import sample_weights, turn_kernels
 from cosmiq_astro.models.unet import empty_unet
 
-__all__ = ["SAMPLING", "Draws", "computing", "draw_networks", "drawn_early", "predict"]
+__all__ = [
+    "PLANES",
+    "SAMPLING",
+    "Prediction",
+    "Sampler",
+    "computing",
+    "draw_weights",
+    "network_of",
+]
 
+PLANES = ("probability", "uncertainty", "entropy", "mutual_information")
 PRECISION = ("float32", "bfloat16")
-SAMPLING = ("antithetic", "adaptive", "independent", "moments", "mean")
+SAMPLING = ("antithetic", "independent", "moments", "mean")
 
 
 @dataclass(frozen=True)
-class Draws:
+class Prediction:
     """
-    Planes that a network gives for one image.
+    What a network says of one image.
 
     Attributes
     ----------
-    probability : ndarray of float32
-        Mean probability over the draws.
-    std : ndarray of float32
-        Standard deviation (ddof 0) of the probability over the draws.
-    mean_entropy : ndarray of float32
-        Mean over the draws of the entropy of each, nats.
+    planes : dict of Tensor
+        The probability and those asked for, by name, float32, on the network's
+        device; of a single draw without those that are 0.
     hits : `~cosmiq_astro.familiarity.hits.HitFeatures`
-        What the first network sees at the hits.
-    n_draws : ndarray of int32 or None
-        How many draws each pixel had; None where all had as many.
+        What the network sees at the hits.
     """
 
-    probability: np.ndarray
-    std: np.ndarray
-    mean_entropy: np.ndarray
+    planes: dict
     hits: HitFeatures
-    n_draws: np.ndarray | None = None
 
 
 @torch.no_grad()
-def draw_networks(network, T, *, sampling="antithetic", seed):
+def draw_weights(network, T, *, sampling="antithetic", seed):
     """
     Draw the weights of a variational network ``T`` times.
-
-    Cosmic rays come from anywhere, so a network with transposed kernels, which
-    sees the image transposed, is as likely as the network itself, and so are
-    those that see the image turned: training turns and flips what it shows to
-    each. The posterior is shared by two or four of them (``views`` of
-    `~cosmiq_astro.models.unet.UNetConfig`), and draws come from each in turn.
 
     Parameters
     ----------
@@ -68,173 +58,197 @@ def draw_networks(network, T, *, sampling="antithetic", seed):
         The network; it is not changed, so threads may share it.
     T : int
         Number of draws, 1 or more.
-    sampling : {'antithetic', 'adaptive', 'independent', 'moments', 'mean'}
-        ``'antithetic'`` and ``'adaptive'`` draw pairs of opposite noise, which
-        cancels the error of p̂ that is odd in the noise; ``'moments'`` is the
-        variational network itself in each view, and ``'mean'`` one network with
-        the posterior means.
+    sampling : {'antithetic', 'independent', 'moments', 'mean'}
+        ``'antithetic'`` draws pairs of opposite noise, which cancels the error
+        of p̂ that is odd in the noise; the last two draw none.
     seed : int
         Seed of the draws. Draw ``t`` is the same for any ``T`` above it.
 
     Returns
     -------
-    networks : list of `~cosmiq_astro.models.unet.UNet`
-        Networks on the device of ``network``, deterministic but for
-        ``'moments'``. Parameters that are not drawn are shared, not copied.
+    draws : list of dict of Tensor
+        Weights by the name of the parameter, on the device of ``network``;
+        one without any, which stands for the network itself, where none are
+        drawn.
 
     Raises
     ------
     ValueError
-        If the sampling is ``'moments'`` or ``'adaptive'`` and weights are drawn
-        before the last block; the layer is named.
+        If the sampling is ``'moments'`` and weights are drawn before the last
+        block; the layer is named.
     """
-    if sampling == "mean":
-        return [_deterministic(network)]
-    if sampling in ("moments", "adaptive") and (early := drawn_early(network)):
+    if sampling == "moments" and (early := drawn_early(network)):
         raise ValueError(
             f"sampling={sampling!r} needs a model that draws weights in its last block alone "
             f"(merge.0.*, head), and this one does in {', '.join(early)}; use 'antithetic'"
         )
-    n_views = network.config.views
-    views = [network, *(_turned(network, view) for view in range(1, n_views))]
-    if sampling == "moments":
-        return views
-    plain = [_deterministic(view) for view in views[:T]]
+    if sampling in ("moments", "mean"):
+        return [{}]
     generator = torch.Generator().manual_seed(seed)
-    networks, noises = [], []
+    draws, opposite = [], None
     for t in range(T):
-        view = t % n_views
-        # Pairs of opposite noise are draws of one view: with two, 0 and 2, 1 and 3, 4 and 6 …
-        is_opposite = sampling != "independent" and t % (2 * n_views) >= n_views
-        opposite = {name: -e for name, e in noises[t - n_views].items()} if is_opposite else None
-        weights, noise = sample_weights(views[view], generator, noise=opposite)
-        networks.append(_with_weights(plain[view], weights))
-        noises.append(noise)
-    return networks
+        weights, noise = sample_weights(network, generator, noise=opposite)
+        draws.append(weights)
+        is_first = sampling == "antithetic" and t % 2 == 0
+        opposite = {name: -e for name, e in noise.items()} if is_first else None
+    return draws
 
 
-def drawn_early(network):
+def network_of(network, weights, *, view=0):
     """
-    Name the layers before the last block that are variational.
+    Return a draw of a network as a network: the plain form of what `Sampler` computes.
 
     Parameters
     ----------
     network : `~cosmiq_astro.models.unet.UNet`
-        Any.
+        The network; it is not changed.
+    weights : dict of Tensor
+        One of `draw_weights`; the means in place of what it leaves out.
+    view : int, optional
+        How it is turned, see `~cosmiq_astro.models.layers.turn_kernels`.
 
     Returns
     -------
-    names : list of str
-        Empty if all draws see the same features.
+    network : `~cosmiq_astro.models.unet.UNet`
+        Deterministic. What is neither drawn nor turned is shared, not copied.
     """
-    return [name for name in variational_layers(network) if not name.startswith(LAST_BLOCK)]
-
-
-def _turned(network, view):
-    """Return a network that sees images turned, see `turn_kernels`."""
-    other = empty_unet(network.config).requires_grad_(False)
-    other.load_state_dict(turn_kernels(network.state_dict(), view), assign=True)
-    return other.eval()
-
-
-def _deterministic(network):
-    """Return a plain network with the means in place of the posteriors."""
     plain = empty_unet(replace(network.config, variational=())).requires_grad_(False)
-    given = network.state_dict()
-    plain.load_state_dict({name: given[name] for name in plain.state_dict()}, assign=True)
-    return plain.eval().to(memory_format=torch.channels_last)
+    state = network.state_dict() | weights
+    state = {name: state[name].detach() for name in plain.state_dict()}
+    plain.load_state_dict(turn_kernels(state, view), assign=True)
+    return plain.eval()
 
 
-def _with_weights(network, weights):
-    """Return a copy of a network with other weights; it shares what these leave as it is."""
-    shared = [*network.parameters()] + [
-        module
-        for name, module in network.named_modules()
-        if name and not any(key.startswith(f"{name}.") for key in weights)
-    ]
-    one = copy.deepcopy(network, {id(part): part for part in shared})
-    for name, weight in weights.items():
-        layer, _, part = name.rpartition(".")
-        if weight.ndim == 4:
-            weight = weight.contiguous(memory_format=torch.channels_last)
-        setattr(one.get_submodule(layer), part, nn.Parameter(weight, requires_grad=False))
-    return one
-
-
-@torch.inference_mode()
-def predict(
-    networks,
-    read,
-    shape,
-    *,
-    sampling="antithetic",
-    temperature=1.0,
-    tile_size,
-    precision="float32",
-    progress=lambda tiles: tiles,
-):
+def turn(planes, view):
     """
-    Run every network over every tile of an image.
+    Turn planes as an image of one view is; the same once more turns them back.
 
     Parameters
     ----------
-    networks : list of `~cosmiq_astro.models.unet.UNet`
-        From `draw_networks`; every tile sees the same ones.
-    read : callable
-        ``read(tile)`` returns the input channels of a tile, float32 of shape
-        ``(n_channels, rows, columns)``.
-    shape : tuple of int
-        ``(ny, nx)`` of the image.
-    sampling : str, optional
-        What the networks were drawn for. ``'moments'`` propagates
-        mean and variance (`~cosmiq_astro.inference.moments.run_moments`), ``'adaptive'`` draws
-        on where the draws so far have not settled the probability
-        (`~cosmiq_astro.inference.adaptive.run_adaptive`).
-    temperature : float, optional
-        Divides the logits of each draw.
-    tile_size : int
-        Largest side of a tile's core.
-    precision : {'float32', 'bfloat16'}, optional
-        Of the convolutions.
-    progress : callable, optional
-        Wraps the list of tiles, as `tqdm.tqdm` does.
+    planes : Tensor
+        Shape ``(…, ny, nx)``.
+    view : {0, 1, 2, 3}
+        As they are, transposed, turned by half a turn, or both.
 
     Returns
     -------
-    result : `Draws`
-        Full-size planes.
+    turned : Tensor
+        A view of them, or a copy.
     """
-    first = networks[0]
-    device = first.head.weight.device
-    run = {"moments": run_moments, "adaptive": run_adaptive}.get(sampling, _run)
-    planes = [np.empty(shape, dtype=np.float32) for _ in range(3)]
-    grid = first.grid
-    if sampling == "adaptive":
-        planes.append(np.empty(shape, dtype=np.int32))
-        grid = math.lcm(grid, BLOCK_SIZE)
-    paired = sampling in ("antithetic", "adaptive")
-    with computing(device, "float32"):
-        if len(networks) == 1:
-            groups = [LastBlocks.alone(first)]
-        else:
-            groups = [LastBlocks.of(group, paired=paired) for group in by_features(networks)]
-    tiles = plan_tiles(shape, tile_size, halo=first.receptive_radius, grid=grid)
+    planes = planes.transpose(-2, -1) if view & 1 else planes
+    return planes.flip(-2, -1) if view & 2 else planes
+
+
+class Sampler:
+    """
+    The draws of a network, ready to look at images.
+
+    Cosmic rays come from anywhere, so what the network says of the image
+    turned is as good as what it says of the image: each draw is the mean over
+    ``views`` of it. So what the draws differ in is due to their weights alone.
+
+    Parameters
+    ----------
+    network : `~cosmiq_astro.models.unet.UNet`
+        On the device to compute on; threads may share it.
+    draws : list of dict of Tensor
+        From `draw_weights`.
+    sampling : {'antithetic', 'independent', 'moments', 'mean'}
+        What they were drawn for.
+    views : {1, 2, 4}
+        The image alone, with its transpose, or also both turned by half a turn.
+    temperature : float
+        Divides the logits of each draw in each view.
+    precision : {'float32', 'bfloat16'}, optional
+        Of the convolutions.
+    """
+
+    def __init__(self, network, draws, *, sampling, views, temperature, precision="float32"):
+        self._network, self._views = network, range(views)
+        self._temperature, self._precision = temperature, precision
+        self._weights = [1 / len(draws)] * len(draws)
+        with computing(self.device, "float32"):
+            if sampling == "moments":
+                self._parts = [(Trunk(network), MomentsBlock(network))]
+                self._weights = QUANTILE_WEIGHTS
+            elif all(name.startswith(LAST_BLOCK) for name in draws[0]):
+                paired = sampling == "antithetic"
+                self._parts = [(Trunk(network), LastBlock(network, draws, paired=paired))]
+            else:
+                networks = [network_of(network, weights) for weights in draws]
+                self._parts = [(Trunk(one), LastBlock(one)) for one in networks]
+        self._has_spread = len(self._weights) > 1
+
+    @property
+    def device(self):
+        """Where it computes."""
+        return self._network.head.weight.device
 
     @torch.inference_mode()
-    def look(tile):
-        inputs = torch.from_numpy(read(tile))[None].to(device)
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with computing(device, precision):
-            features = Features(inputs, tile.crop, groups)
-            found = run(features, temperature)
-        for plane, values in zip(planes, found, strict=True):
-            plane[tile.write] = values.cpu().numpy()
-        return describe_hits(features.first.at(found[0] > HIT))
+    def predict(self, frame, tiles, *, planes=PLANES, progress=lambda tiles: tiles):
+        """
+        Look at every tile of an image with every draw.
 
-    hits = HitFeatures()
-    for _, described in zip(progress(tiles), map_tiles(look, tiles, device), strict=True):
-        hits.add(described)
-    return Draws(*planes[:3], hits, *planes[3:])
+        Parameters
+        ----------
+        frame : `~cosmiq_astro.inference.frame.Frame`
+            The image, on the sampler's device.
+        tiles : list of `~cosmiq_astro.inference.tiling.Tile`
+            Those that the frame was made for.
+        planes : sequence of str, optional
+            Which of `PLANES` to make.
+        progress : callable, optional
+            Wraps the list of tiles, as `tqdm.tqdm` does.
+
+        Returns
+        -------
+        prediction : `Prediction`
+            Full-size planes.
+        """
+        channels = self._network.config.channels
+        whole = {
+            name: torch.empty(frame.image.shape, device=self.device)
+            for name in dict.fromkeys(["probability", *planes])
+            if self._has_spread or name in ("probability", "entropy")
+        }
+
+        @torch.inference_mode()
+        def look(tile):
+            with computing(self.device, self._precision):
+                moments, seen = self._look(frame.read(tile, channels), tile.crop, whole)
+            for name, plane in whole.items():
+                part = plane[tile.write]
+                part.copy_(moments.plane(name)[: part.shape[0], : part.shape[1]])
+            return describe_hits(seen.at(whole["probability"][tile.write] > HIT))
+
+        hits = HitFeatures()
+        found = map_tiles(look, tiles, self.device)
+        for _, described in zip(progress(tiles), found, strict=True):
+            hits.add(described)
+        return Prediction(whole, hits)
+
+    def _look(self, inputs, crop, planes):
+        """Return what all draws say of a tile, and what the last block sees of it."""
+        seen, passes = [], []
+        for view in self._views:
+            turned = turn(inputs, view).contiguous(memory_format=torch.channels_last)
+            # Tiles have as much of a halo on either side.
+            core = crop[::-1] if view & 1 else crop
+            seen.append(self._parts[0][0](turned, core))
+            passes.append(self._logits(seen[-1], turned, core))
+        moments = PredictiveMoments(with_information="mutual_information" in planes)
+        for weight, each in zip(self._weights, zip(*passes, strict=True), strict=True):
+            probability = sum(
+                turn(torch.sigmoid(logits[0] / self._temperature), view)
+                for view, logits in zip(self._views, each, strict=True)
+            )
+            moments.add(probability / len(self._views), weight)
+        return moments, seen[0]
+
+    def _logits(self, first, inputs, crop):
+        """Yield the logits of every draw in one view; the first trunk has looked already."""
+        for i, (trunk, last) in enumerate(self._parts):
+            yield from last.logits(trunk(inputs, crop) if i else first)
 
 
 def computing(device, precision):
@@ -266,12 +280,3 @@ def computing(device, precision):
         )
     # torch.autocast does not know every device.
     return nullcontext()
-
-
-def _run(features, temperature):
-    """Return mean, standard deviation and mean entropy of all draws, shape ``(ny, nx)``."""
-    sums = Sums()
-    for last, seen in features:
-        for logits in last.logits(seen):
-            sums.add(logits / temperature)
-    return [plane[0] for plane in sums.planes()]

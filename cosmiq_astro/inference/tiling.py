@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Tile", "plan_tiles", "reflect_indices"]
+__all__ = ["Tile", "bordered", "plan_tiles", "reflect_border", "reflect_indices"]
 
 
 @dataclass(frozen=True)
@@ -15,35 +15,17 @@ class Tile:
 
     Attributes
     ----------
-    rows, columns : ndarray of int
-        Indices of the image rows and columns to read, halo included; beyond
-        the edges of the image they are reflected back into it.
-    write : tuple of slice
-        Where in the image the result goes.
+    read : tuple of slice
+        Where in the image with its border (`bordered`) the tile is, halo included.
     crop : tuple of slice
-        Which part of the network's output that is.
+        Where its core is: all but the halo.
+    write : tuple of slice
+        Where in the image the core is, up to the image's edge.
     """
 
-    rows: np.ndarray
-    columns: np.ndarray
-    write: tuple[slice, slice]
+    read: tuple[slice, slice]
     crop: tuple[slice, slice]
-
-    def read(self, image):
-        """
-        Return the tile's pixels.
-
-        Parameters
-        ----------
-        image : ndarray
-            Shape ``(ny, nx)``.
-
-        Returns
-        -------
-        pixels : ndarray
-            A copy, shape ``(rows.size, columns.size)``.
-        """
-        return image[np.ix_(self.rows, self.columns)]
+    write: tuple[slice, slice]
 
 
 def reflect_indices(start, stop, n):
@@ -112,9 +94,9 @@ def plan_tiles(shape, tile_size, *, halo, grid):
     rows = _cut_axis(shape[0], tile_size, halo, grid)
     columns = _cut_axis(shape[1], tile_size, halo, grid)
     return [
-        Tile(rows=iy, columns=ix, write=(wy, wx), crop=(cy, cx))
-        for iy, wy, cy in rows
-        for ix, wx, cx in columns
+        Tile(read=(ry, rx), crop=(cy, cx), write=(wy, wx))
+        for ry, cy, wy in rows
+        for rx, cx, wx in columns
     ]
 
 
@@ -124,6 +106,54 @@ def _cut_axis(n, tile_size, halo, grid):
     cuts = []
     for start in range(0, n, size):
         stop = min(start + size, n)
-        indices = reflect_indices(start - halo, start + size + halo, n)
-        cuts.append((indices, slice(start, stop), slice(halo, halo + stop - start)))
+        read = slice(start, start + size + 2 * halo)
+        cuts.append((read, slice(halo, halo + size), slice(start, stop)))
     return cuts
+
+
+def bordered(pixels, tiles):
+    """
+    Make room for the tiles of an image, and for what they read beyond its edges.
+
+    Parameters
+    ----------
+    pixels : tuple of int
+        ``(ny, nx)`` of the image.
+    tiles : list of `Tile`
+        From `plan_tiles`.
+
+    Returns
+    -------
+    inside : tuple of slice
+        Where the image is.
+    shape : tuple of int
+        Of the image with its border.
+    """
+    inside = tuple(
+        slice(crop.start, crop.start + n) for crop, n in zip(tiles[0].crop, pixels, strict=True)
+    )
+    return inside, tuple(read.stop for read in tiles[-1].read)
+
+
+def reflect_border(image, inside):
+    """
+    Fill the border of an image with its reflection, in place.
+
+    Parameters
+    ----------
+    image : Tensor or ndarray
+        The image with its border.
+    inside : tuple of slice
+        Where the image itself is.
+    """
+    (rows, columns), (n_rows, n_columns) = inside, image.shape
+    for part in (slice(0, columns.start), slice(columns.stop, n_columns)):
+        image[rows, part] = image[rows, _source(part, columns)]
+    for part in (slice(0, rows.start), slice(rows.stop, n_rows)):
+        image[part] = image[_source(part, rows)]
+
+
+def _source(part, inside):
+    """Return the indices of which a part of the border is the reflection."""
+    n = inside.stop - inside.start
+    return reflect_indices(part.start - inside.start, part.stop - inside.start, n) + inside.start

@@ -1,13 +1,14 @@
 """
-Probability, spread, entropy and mutual information from draws of the network.
+Spread and entropy of what draws of the network say.
 
-Pure maths: the functions accept what numpy understands, `RunningMoments`
-anything that adds and multiplies.
+Pure maths, on the device where the draws are.
 """
+
+import math
 
 import numpy as np
 
-__all__ = ["RunningMoments", "binary_entropy", "mutual_information"]
+__all__ = ["PredictiveMoments", "binary_entropy", "entropy_of"]
 
 
 def binary_entropy(probability):
@@ -42,69 +43,86 @@ def binary_entropy(probability):
     return np.minimum(entropy, np.log(p.dtype.type(2)))
 
 
-def mutual_information(probability, mean_entropy):
+class PredictiveMoments:
     """
-    Mutual information between a pixel's label and the network's weights.
+    What draws say of a tile, in memory that does not grow with their number.
 
-    ``I = H[p̂] - mean_t H[p_t]``: the part of the entropy that comes from not
-    knowing the weights (Houlsby et al. 2011, arXiv:1112.5745, eq. 1). It is
-    not negative; rounding below zero is clamped.
+    Mean and variance by Welford's update, with weights (West 1979, Communications of the ACM, 22,
+    532).
 
     Parameters
     ----------
-    probability : ndarray
-        Mean probability over the draws.
-    mean_entropy : ndarray
-        Mean over the draws of the entropy of each, nats.
-
-    Returns
-    -------
-    information : ndarray
-        Nats, in [0, ln 2].
-    """
-    return np.maximum(binary_entropy(probability) - mean_entropy, 0)
-
-
-class RunningMoments:
-    """
-    Mean and standard deviation over draws, in memory that does not grow with them.
-
-    Welford's update (Knuth, The Art of Computer Programming, vol. 2, 4.2.2).
-
-    Attributes
-    ----------
-    count : int
-        Number of draws seen.
-    mean : array-like
-        Mean of the draws.
+    with_information : bool
+        Whether their mutual information will be asked for.
     """
 
-    def __init__(self):
-        self.count = 0
-        self.mean = 0.0
-        self._squares = 0.0
+    def __init__(self, *, with_information):
+        self._with_information = with_information
+        self._weight, self._mean, self._squares, self._entropy = 0.0, None, None, None
 
-    def update(self, value):
+    def add(self, probability, weight):
         """
-        Add one draw.
+        Add what one draw says.
 
         Parameters
         ----------
-        value : array-like
-            The draw; an ndarray or a Tensor, always of one shape.
+        probability : Tensor
+            Always of one shape, values in [0, 1].
+        weight : float
+            How much it counts, positive.
         """
-        self.count += 1
-        delta = value - self.mean
-        self.mean = self.mean + delta / self.count
-        self._squares = self._squares + delta * (value - self.mean)
+        if self._mean is None:
+            zeros = probability.new_zeros(probability.shape)
+            self._mean, self._squares, self._entropy = zeros, zeros.clone(), zeros.clone()
+        self._weight += weight
+        step = probability - self._mean
+        self._mean.add_(step, alpha=weight / self._weight)
+        self._squares.addcmul_(step, probability - self._mean, value=weight)
+        if self._with_information:
+            self._entropy.add_(entropy_of(probability), alpha=weight)
 
-    def std(self):
+    def plane(self, name):
         """
-        Return the standard deviation (ddof 0) over the draws.
+        Return what the draws say.
+
+        Parameters
+        ----------
+        name : {'probability', 'uncertainty', 'entropy', 'mutual_information'}
+            Mean and standard deviation (ddof 0) over the draws, entropy of the
+            mean, and this less the mean entropy, at least 0 (Houlsby et al.
+            2011, arXiv:1112.5745, eq. 1); entropies in nats.
 
         Returns
         -------
-        std : array-like
-            Of the draws' shape; 0 for a single draw.
+        plane : Tensor
+            Of the draws' shape.
         """
-        return (self._squares / self.count) ** 0.5
+        if name == "probability":
+            return self._mean
+        if name == "uncertainty":
+            return (self._squares / self._weight).sqrt_()
+        entropy = entropy_of(self._mean)
+        if name == "entropy":
+            return entropy
+        return entropy.sub_(self._entropy, alpha=1 / self._weight).clamp_min_(0)
+
+
+def entropy_of(probability):
+    """
+    Do as `binary_entropy` does, for tensors.
+
+    Parameters
+    ----------
+    probability : Tensor
+        Values in [0, 1].
+
+    Returns
+    -------
+    entropy : Tensor
+        Nats, in [0, ln 2].
+    """
+    tiny = np.finfo(np.float32).tiny
+    other = 1 - probability
+    entropy = probability.clamp_min(tiny).log_().mul_(probability)
+    entropy.addcmul_(other, other.clamp_min(tiny).log_())
+    return entropy.neg_().clamp_max_(math.log(2))

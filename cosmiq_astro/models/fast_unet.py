@@ -1,13 +1,17 @@
-"""What the last blocks of networks see of a tile, without computing more than they need."""
+"""
+A U-Net up to its last block, for the core of a tile, computing no more than that needs.
 
-from dataclasses import dataclass, replace
+With `~cosmiq_astro.models.last_block` it is what `UNet.forward` says, faster.
+"""
+
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Features", "Join", "Seen", "Trunk", "to_one_map"]
+__all__ = ["Join", "Seen", "Trunk", "apply_layers"]
 
 
 class Join(NamedTuple):
@@ -35,6 +39,16 @@ class Join(NamedTuple):
     bias: Tensor
 
     @classmethod
+    def of(cls, weight, bias):
+        """Return a layer that is not joined."""
+        return cls(_channels_last(weight.detach()), None, bias.detach())
+
+    @classmethod
+    def half_difference(cls, one, other):
+        """Return half the difference of two layers that are not joined."""
+        return cls.of((one.skip - other.skip) / 2, (one.bias - other.bias) / 2)
+
+    @classmethod
     def after(cls, up, convolution):
         """
         Join a convolution with the transposed convolution before it.
@@ -60,7 +74,7 @@ class Join(NamedTuple):
         bias = convolution.bias + above.sum((2, 3)) @ up.bias
         return cls(_channels_last(skip), _channels_last(below), bias)
 
-    def __call__(self, skip, below):
+    def __call__(self, skip, below=None):
         """
         Apply the layer where it needs no padding.
 
@@ -68,7 +82,7 @@ class Join(NamedTuple):
         ----------
         skip : Tensor
             Shape ``(n, n_skip, 2 * ny, 2 * nx)``.
-        below : Tensor or None
+        below : Tensor, optional
             Shape ``(n, n_below, ny, nx)``.
 
         Returns
@@ -111,12 +125,17 @@ class Seen:
     edge: int
     shape: tuple[int, int]
 
+    @property
+    def planes(self):
+        """What a `Join` is applied to."""
+        return self.skip, self.below
+
     def lifted(self):
         """Return the same, lifted: all that last blocks see, shape ``(n, n_features, …)``."""
         if self.below is None:
             return self
         whole = torch.cat([self.skip, self.up(self.below)], dim=1)
-        return replace(self, skip=whole, below=None, up=None)
+        return Seen(whole, None, None, self.edge, self.shape)
 
     def at(self, where):
         """
@@ -149,24 +168,26 @@ class Trunk:
     Parameters
     ----------
     network : `~cosmiq_astro.models.unet.UNet`
-        Any.
+        Any; of a variational one, the means.
     """
 
     def __init__(self, network):
-        self._network = network
-        self._joins = [
-            Join.after(up, block[0])
+        self._down = [[Join.of(layer.weight, layer.bias) for layer in b] for b in network.down]
+        self._up = [
+            [Join.after(up, block[0]), *(Join.of(layer.weight, layer.bias) for layer in block[1:])]
             for up, block in zip(network.up[1:], network.merge[1:], strict=True)
         ]
+        self._last_up = network.up[0] if len(network.up) else None
+        self._edge = network.finish_radius
 
     def __call__(self, inputs, crop):
         """
-        Look at a tile.
+        Look at tiles.
 
         Parameters
         ----------
         inputs : Tensor
-            Input channels, shape ``(1, n_channels, rows, columns)``.
+            Input channels, shape ``(n, n_channels, rows, columns)``.
         crop : tuple of slice
             Where the core is: at a point of the network's grid, and `UNet.receptive_radius` from
             the edges or more.
@@ -176,74 +197,40 @@ class Trunk:
         seen : `Seen`
             For the core.
         """
-        network = self._network
-        skips, begins = _down(network, inputs)
-        edge = network.finish_radius
+        skips, begins = self._descend(inputs)
+        edge = self._edge
         parts = _parts([slice(a.start - edge, a.stop + edge) for a in crop], len(skips))
         x = _cut(skips[-1], parts[-1], begins[-1])
-        for level in reversed(range(1, len(network.up))):
-            x = self._joins[level - 1](_cut(skips[level], parts[level], begins[level]), x)
-            x = _without_padding(network.merge[level][1:], functional.relu_(x))
+        for level in reversed(range(1, len(skips) - 1)):
+            first, *rest = self._up[level - 1]
+            x = functional.relu_(first(_cut(skips[level], parts[level], begins[level]), x))
+            x = apply_layers(rest, x)
             # Two pixels less on each side than went in, and up to one more than is wanted.
             wanted = [_half(axis) for axis in parts[level - 1]]
             x = _cut(x, wanted, [axis.start + 2 for axis in parts[level]])
         shape = tuple(a.stop - a.start for a in crop)
-        if not len(network.up):
+        if self._last_up is None:
             return Seen(x, None, None, edge, shape)
-        return Seen(_cut(skips[0], parts[0], begins[0]), x, network.up[0], edge, shape)
+        return Seen(_cut(skips[0], parts[0], begins[0]), x, self._last_up, edge, shape)
 
+    def _descend(self, x):
+        """
+        Return the skip connections of tiles where nothing beyond is needed, and where each begins.
 
-class Features:
-    """
-    What the last blocks of networks see of a tile.
-
-    Iterating gives the last blocks that see the same, and what they see: they look at the tile
-    once.
-
-    Parameters
-    ----------
-    inputs : Tensor
-        Input channels of the tile, shape ``(1, n_channels, rows, columns)``.
-    crop : tuple of slice
-        Where the core is.
-    groups : list of `~cosmiq_astro.models.fast_draws.LastBlocks`
-        Those of networks that share their trunk.
-
-    Attributes
-    ----------
-    first : `Seen`
-        What the first group sees.
-    """
-
-    def __init__(self, inputs, crop, groups):
-        self._inputs, self._crop, self._groups = inputs, crop, groups
-        self.first = groups[0].look(inputs, crop)
-
-    def __iter__(self):
-        yield self._groups[0], self.first
-        for group in self._groups[1:]:
-            yield group, group.look(self._inputs, self._crop)
-
-
-def to_one_map(x, weight, bias):
-    """
-    Convolve to one map, a pixel at a time: as a product with a vector, which is faster.
-
-    Parameters
-    ----------
-    x : Tensor
-        Shape ``(n, n_maps, ny, nx)``.
-    weight : Tensor
-        Of the convolution, shape ``(1, n_maps, 1, 1)``.
-    bias : Tensor or float
-        Of one element.
-
-    Returns
-    -------
-    x : Tensor
-        Shape ``(n, ny, nx)``.
-    """
-    return x.movedim(1, -1) @ weight.flatten() + bias
+        That is a row and a column of its level, as many as are left out at the other end.
+        """
+        skips, begins, begin = [], [], 0
+        for level, block in enumerate(self._down):
+            if level:
+                odd = begin % 2
+                inside = slice(odd, -odd or None)
+                x = functional.max_pool2d(x[:, :, inside, inside], 2)
+                begin = (begin + odd) // 2
+            x = apply_layers(block, x)
+            begin += len(block)
+            skips.append(x)
+            begins.append([begin, begin])
+        return skips, begins
 
 
 def _channels_last(tensor):
@@ -265,29 +252,24 @@ def _parts(window, n_levels):
     return parts
 
 
-def _down(network, x):
+def apply_layers(layers, x):
     """
-    Return the skip connections of a tile where nothing beyond it is needed, and where each begins.
+    Apply layers that are not joined, each with its ReLU.
 
-    That is a row and a column of its level, as many as are left out at the other end.
+    Parameters
+    ----------
+    layers : list of `Join`
+        In their order.
+    x : Tensor
+        Shape ``(n, n_maps, ny, nx)``.
+
+    Returns
+    -------
+    x : Tensor
+        A pixel less on each side for each layer of 3 × 3.
     """
-    skips, begins, begin = [], [], 0
-    for level, block in enumerate(network.down):
-        if level:
-            odd = begin % 2
-            inside = slice(odd, -odd or None)
-            x = functional.max_pool2d(x[:, :, inside, inside], 2)
-            begin = (begin + odd) // 2
-        x = _without_padding(block, x)
-        begin += len(block)
-        skips.append(x)
-        begins.append([begin, begin])
-    return skips, begins
-
-
-def _without_padding(block, x):
-    for layer in block:
-        x = functional.relu_(functional.conv2d(x, layer.weight, layer.bias))
+    for layer in layers:
+        x = functional.relu_(layer(x))
     return x
 
 

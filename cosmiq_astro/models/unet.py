@@ -15,8 +15,10 @@ from cosmiq_astro.models.layers import (
 )
 from cosmiq_astro.preprocess import CHANNELS
 
-__all__ = ["UNet", "UNetConfig", "empty_unet", "initialize_weights"]
+__all__ = ["VIEWS", "UNet", "UNetConfig", "empty_unet", "initialize_weights"]
 
+VIEWS = (1, 2, 4)
+"""In how many ways an image may be turned."""
 _RARE = -4.0
 # What a damaged configuration may ask for, with sizes that still fit a 64-bit integer.
 _LARGEST = {"hidden": 1024, "levels": 10, "growth": 4}
@@ -56,10 +58,10 @@ class UNetConfig:
         Patterns (`fnmatch`) of the layers that are variational, for example
         ``("*",)`` for all and ``("merge.0.*", "head")`` for the last ones;
         empty for the deterministic baseline.
-    views : {2, 4}
-        How many copies of it the posterior of a variational network counts: itself and one
-        that sees the image transposed, or also both of these turned by half a turn. Each
-        takes a look at the image: 4 are the more accurate, and the slower.
+    views : {1, 2, 4}
+        Ways to turn an image, whose mean counts where a detection does not say otherwise: as it
+        is, transposed too, or also both of these turned by half a turn. Each takes a look at the
+        image: more are more accurate, and slower.
     """
 
     channels: tuple[str, ...] = ("asinh", "anscombe")
@@ -67,7 +69,7 @@ class UNetConfig:
     levels: int = 3
     growth: int = 2
     variational: tuple[str, ...] = ()
-    views: int = 2
+    views: int = 1
 
     def __post_init__(self):
         # JSON has lists only.
@@ -79,8 +81,8 @@ class UNetConfig:
                 raise ValueError(f"{name} must be a positive integer, got {value!r}")
             if value > highest:
                 raise ValueError(f"{name} must be {highest} or less, got {value}")
-        if not isinstance(self.views, int) or self.views not in (2, 4):
-            raise ValueError(f"views must be 2 or 4, got {self.views!r}")
+        if type(self.views) is not int or self.views not in VIEWS:
+            raise ValueError(f"views must be one of {VIEWS}, got {self.views!r}")
         if not self.channels or set(self.channels) - set(CHANNELS):
             raise ValueError(f"channels must be some of {', '.join(CHANNELS)}, got {self.channels}")
 

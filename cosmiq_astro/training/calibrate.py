@@ -15,7 +15,8 @@ from cosmiq_astro.calibration import (
 )
 from cosmiq_astro.familiarity.hits import HIT, describe_hits, fit_known_hits
 from cosmiq_astro.familiarity.stars import fit_known_stars, measure_stars
-from cosmiq_astro.inference.sampling import computing, draw_networks, drawn_early
+from cosmiq_astro.inference.sampling import computing, draw_weights, network_of
+from cosmiq_astro.models.last_block import drawn_early
 from cosmiq_astro.preprocess import normalize, subtract_sky
 from cosmiq_astro.training.datasets import make_batch
 
@@ -78,7 +79,11 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
         )
     to_fit, to_score = validation.split(0.5, seed=seed)
     sampling = "antithetic" if model.method == "vi" else "mean"
-    networks = draw_networks(model.network, T, sampling=sampling, seed=seed)
+    networks = [
+        network_of(model.network, weights, view=view)
+        for weights in draw_weights(model.network, T, sampling=sampling, seed=seed)
+        for view in range(model.network.config.views)
+    ]
     channels = model.network.config.channels
     patches = {"n_patches": n_patches, "patch_size": patch_size, "margin": model.network.grid}
     with computing(model.network.head.weight.device, "float32"):

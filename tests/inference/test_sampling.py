@@ -1,120 +1,187 @@
-from itertools import combinations
+import warnings
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cosmiq_astro import CosmicRayDetector
-from cosmiq_astro.inference import sampling
-from cosmiq_astro.inference.sampling import draw_networks, drawn_early
-from cosmiq_astro.models.fast_draws import LastBlocks
-from cosmiq_astro.models.fast_unet import Join, Trunk
+from cosmiq_astro.inference.frame import Frame
+from cosmiq_astro.inference.sampling import (
+    PLANES,
+    Sampler,
+    draw_weights,
+    network_of,
+)
+from cosmiq_astro.inference.tiling import plan_tiles
+from cosmiq_astro.inference.uncertainty import binary_entropy, entropy_of
+from cosmiq_astro.models.fast_unet import Trunk
 from cosmiq_astro.models.layers import variational_layers
+from cosmiq_astro.preprocess import estimate_statistics, subtract_sky
+
+LAST_BLOCK = ("merge.0.*", "head")
 
 
 @pytest.mark.parametrize(
     ("variational", "levels", "shared"),
-    [
-        (("merge.0.*", "head"), 3, True),
-        (("head",), 1, True),
-        (("merge.0.1",), 2, True),
-        (("merge.*", "head"), 3, False),
-        (("down.0.0",), 3, False),
-        (("*",), 3, False),
-    ],
+    [(LAST_BLOCK, 3, True), (("head",), 1, True), (("merge.*", "head"), 3, False)],
 )
-def test_layers_before_the_draws_run_once(
-    frame, make_tiny, monkeypatch, variational, levels, shared
+@pytest.mark.parametrize("views", [1, 2, 4])
+def test_what_does_not_depend_on_the_draws_is_computed_once(
+    frame, make_tiny, monkeypatch, variational, levels, shared, views
 ):
-    model = make_tiny(variational=variational, levels=levels)
-    for layer in variational_layers(model.network).values():
-        layer.set_posterior_sigma(relative=0.5)
-    detector = CosmicRayDetector(model, device="cpu", tile_size=40)
-    calls = []
-    original = Trunk.__call__
+    detector = CosmicRayDetector(
+        make_tiny(variational=variational, levels=levels), device="cpu", tile_size=40
+    )
+    calls, original = [], Trunk.__call__
     monkeypatch.setattr(Trunk, "__call__", lambda *args: calls.append(1) or original(*args))
-    found = detector(frame, T=6, seed=1)
+    detector(frame, T=6, seed=1, views=views)
     n_tiles = 6
-    assert len(calls) == n_tiles * (2 if shared else 6)
-    assert bool(drawn_early(model.network)) is not shared
-    monkeypatch.setattr(sampling, "by_features", lambda networks: [[one] for one in networks])
-    separate = detector(frame, T=6, seed=1)
-    assert len(calls) == n_tiles * (2 if shared else 6) + n_tiles * 6
-    np.testing.assert_allclose(found.probability, separate.probability, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(found.uncertainty, separate.uncertainty, rtol=0, atol=1e-6)
-    assert found.uncertainty.max() > 1e-3
+    assert len(calls) == n_tiles * views * (1 if shared else 6)
 
 
-@pytest.mark.parametrize("levels", [1, 3])
-@pytest.mark.parametrize("n", [1, 2, 5])
-def test_opposite_draws_share_the_work_of_their_first_layer(make_tiny, monkeypatch, levels, n):
-    model = make_tiny(variational=("merge.0.*", "head"), levels=levels)
-    for layer in variational_layers(model.network).values():
-        layer.set_posterior_sigma(relative=0.5)
-    networks = draw_networks(model.network, 2 * n, seed=1)[::2]
-    halo = model.network.receptive_radius // 4 * 4 + 4
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(1, 2, 16 + 2 * halo, 20 + 2 * halo, generator=generator)
-    core = slice(halo, 16 + halo), slice(halo, 20 + halo)
-    whole = [network(x)[:, 0, *core] for network in networks]
-    last = LastBlocks.of(networks, paired=True)
-    seen = last.look(x, core)
-    calls, original = [], Join.__call__
-    monkeypatch.setattr(Join, "__call__", lambda *args: calls.append(1) or original(*args))
-    torch.testing.assert_close(list(last.logits(seen)), whole, rtol=0, atol=1e-5)
-    assert len(calls) == {1: 1, 2: 2, 5: 4}[n]
-    for start, stop in ((2, 4), (1, 4), (4, 5)):
-        part = list(last.part(start, stop).logits(seen))
-        torch.testing.assert_close(part, whole[start:stop], rtol=0, atol=1e-5)
-    one_by_one = list(LastBlocks.of(networks).logits(seen))
-    torch.testing.assert_close(one_by_one, whole, rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("levels", [1, 2, 3])
-def test_draws_see_the_image_in_turned_views(make_tiny, levels):
-    network = make_tiny(variational=("*",), levels=levels, views=4, seed=3).network
+@pytest.mark.parametrize("variational", [("*",), LAST_BLOCK, ()])
+@pytest.mark.parametrize("views", [1, 2, 4])
+@pytest.mark.parametrize("tile_size", [24, 200])
+def test_planes_are_what_the_plain_networks_say(frame, make_tiny, variational, views, tile_size):
+    model = make_tiny(variational=variational, temperature=1.5)
+    network = model.network
     for layer in variational_layers(network).values():
-        layer.set_posterior_sigma(relative=1e-6)
-    x = torch.randn(1, 2, 32, 24, generator=torch.Generator().manual_seed(0))
-
-    def transposed(image):
-        return image.transpose(2, 3)
-
-    def turned(image):
-        return image.flip(2, 3)
-
-    with torch.no_grad():
-        found = [one(x) for one in draw_networks(network, 4, seed=1)]
-        expected = [
-            network(x),
-            transposed(network(transposed(x))),
-            turned(network(turned(x))),
-            turned(transposed(network(transposed(turned(x))))),
-        ]
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
-    for one, other in combinations(found, 2):
-        assert not torch.allclose(one, other, rtol=0, atol=1e-3)
-
-
-@pytest.mark.parametrize("views", [2, 4])
-def test_opposite_draws_share_a_view(make_tiny, views):
-    network = make_tiny(variational=("head",), views=views).network
-    draws = draw_networks(network, 4 * views, seed=1)
-    mean = draw_networks(network, 1, sampling="mean", seed=0)[0].head.weight
-    for first in (0, 2 * views):
-        for one, other in zip(
-            draws[first : first + views], draws[first + views : first + 2 * views], strict=True
-        ):
-            torch.testing.assert_close(one.head.weight + other.head.weight, 2 * mean)
-            assert one.down[0][0].weight.data_ptr() == other.down[0][0].weight.data_ptr()
+        layer.set_posterior_sigma(relative=0.2)
+    detector = CosmicRayDetector(model, device="cpu", tile_size=tile_size)
+    maps = detector(frame, T=5, seed=2, views=views, readnoise=5)
+    tiles = plan_tiles(frame.shape, 200, halo=network.receptive_radius, grid=network.grid)
+    whole = Frame.of(frame, np.isfinite(frame), maps.statistics, tiles, device=torch.device("cpu"))
+    inputs = whole.read(tiles[0], network.config.channels)
+    sampling = "antithetic" if variational else "mean"
+    with torch.inference_mode():
+        p = np.stack(
+            [
+                np.mean(
+                    [
+                        torch.sigmoid(network_of(network, weights, view=v)(inputs).double() / 1.5)
+                        for v in range(views)
+                    ],
+                    axis=0,
+                )[0, 0][whole.inside]
+                for weights in draw_weights(network, 5, sampling=sampling, seed=2)
+            ]
+        )
+    assert len(p) == maps.T == (5 if variational else 1)
+    assert maps.views == views
+    np.testing.assert_allclose(maps.probability, p.mean(0), atol=1e-6)
+    np.testing.assert_allclose(maps.uncertainty, p.std(0), atol=1e-6)
+    np.testing.assert_allclose(maps.entropy, binary_entropy(p.mean(0)), atol=2e-6)
+    expected = binary_entropy(p.mean(0)) - binary_entropy(p).mean(0)
+    np.testing.assert_allclose(maps.mutual_information, expected, atol=2e-6)
+    assert (maps.uncertainty.max() > 1e-3) == bool(variational)
 
 
-def test_a_transposed_image_gives_transposed_maps(frame, make_tiny):
-    model = make_tiny(variational=("merge.0.*", "head"))
+def test_views_alone_are_no_uncertainty(frame, make_tiny):
+    model = make_tiny(variational=LAST_BLOCK)
     for layer in variational_layers(model.network).values():
         layer.set_posterior_sigma(relative=1e-6)
     detector = CosmicRayDetector(model, device="cpu")
-    one, other = (detector(image, T=4, seed=1, readnoise=5) for image in (frame, frame.T))
-    np.testing.assert_allclose(other.probability, one.probability.T, rtol=0, atol=1e-4)
-    assert one.uncertainty.max() > 1e-3
+    one, four = (detector(frame, T=4, seed=1, views=views) for views in (1, 4))
+    assert np.abs(one.probability - four.probability).max() > 1e-2
+    assert four.uncertainty.max() < 1e-3
+    assert four.mutual_information.max() < 1e-4
+
+
+@pytest.mark.parametrize("views", [2, 4])
+def test_a_turned_image_gives_turned_maps(frame, tiny_unet, views):
+    detector = CosmicRayDetector(tiny_unet, device="cpu")
+    # Half a turn keeps the pooling grid where a side is a multiple of it.
+    image = frame[:76, :100]
+    turns = [np.transpose] if views == 2 else [np.transpose, lambda x: x[::-1, ::-1]]
+    one = detector(image, readnoise=5, views=views)
+    for turn in turns:
+        other = detector(turn(image), readnoise=5, views=views)
+        np.testing.assert_allclose(other.probability, turn(one.probability), rtol=0, atol=1e-5)
+
+
+def test_draws_are_coherent_prefixes_and_opposite_in_pairs(tiny_vi):
+    short, long = (draw_weights(tiny_vi.network, T, seed=3) for T in (5, 8))
+    mean = tiny_vi.network.state_dict()
+    for name in short[0]:
+        for i in (0, 2):
+            torch.testing.assert_close(short[i][name] + short[i + 1][name], 2 * mean[name])
+        assert not torch.equal(short[0][name], short[2][name])
+        for one, other in zip(short, long, strict=False):
+            assert torch.equal(one[name], other[name])
+    one, two = draw_weights(tiny_vi.network, 2, sampling="independent", seed=3)
+    assert not torch.allclose(one["head.weight"] + two["head.weight"], 2 * mean["head.weight"])
+
+
+def test_only_the_planes_asked_for(frame, tiny_vi, tiny_unet, monkeypatch):
+    detector = CosmicRayDetector(tiny_vi, device="cpu")
+    full = detector(frame, T=3, seed=1)
+    for names in ((), ("uncertainty",), ("mutual_information", "entropy")):
+        part = detector(frame, T=3, seed=1, planes=names)
+        for name in PLANES:
+            if name in ("probability", *names):
+                np.testing.assert_array_equal(getattr(part, name), getattr(full, name))
+            else:
+                assert getattr(part, name) is None
+    calls = []
+    original = entropy_of
+    monkeypatch.setattr(
+        "cosmiq_astro.inference.uncertainty.entropy_of", lambda p: calls.append(1) or original(p)
+    )
+    detector(frame, T=3, seed=1, planes=("uncertainty",))
+    assert not calls
+    zeros = CosmicRayDetector(tiny_unet, device="cpu")(frame, planes=("uncertainty",))
+    assert zeros.entropy is None
+    assert not zeros.uncertainty.any()
+
+
+@pytest.mark.parametrize("dtype", ["f4", ">f4", "f8", "f2", "u2", ">i2", "i4", "u1", "i8", "g"])
+@pytest.mark.parametrize("satlevel", [None, 150.0])
+def test_a_frame_holds_what_training_saw(dtype, satlevel):
+    image = np.random.default_rng(0).normal(100, 30, (50, 61)).clip(0, 200).round().astype(dtype)
+    image.flags.writeable = False
+    usable = np.random.default_rng(1).random(image.shape) > 0.1
+    statistics = estimate_statistics(image, usable)
+    tiles = plan_tiles(image.shape, 32, halo=10, grid=4)
+    cpu = torch.device("cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = Frame.of(image, usable, statistics, tiles, device=cpu, satlevel=satlevel)
+    expected = subtract_sky(image, usable, statistics.sky, satlevel=satlevel)
+    np.testing.assert_allclose(found.image, expected, rtol=1e-6, atol=1e-5)
+    assert torch.isfinite(found.pixels).all()
+
+
+class Operations(TorchDispatchMode):
+    """Counts what the host launches: all but what only looks at memory in another way."""
+
+    n = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.n += not function.is_view
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("T", "sampling", "views", "most"),
+    [(1, "mean", 1, 90), (16, "antithetic", 2, 730), (1, "moments", 2, 760)],
+)
+def test_the_host_launches_few_operations_per_tile(frame, make_tiny, T, sampling, views, most):
+    network = make_tiny(variational=LAST_BLOCK).network
+    draws = draw_weights(network, T, sampling=sampling, seed=1)
+    sampler = Sampler(network, draws, sampling=sampling, views=views, temperature=1.2)
+    cpu = torch.device("cpu")
+    tiles = plan_tiles(frame.shape, 128, halo=network.receptive_radius, grid=network.grid)
+    usable = np.isfinite(frame)
+    whole = Frame.of(frame, usable, estimate_statistics(frame, usable), tiles, device=cpu)
+    with Operations() as counted:
+        sampler.predict(whole, tiles)
+    assert len(tiles) == 1
+    assert counted.n <= most
+
+
+def test_what_no_detector_counts_is_told(tiny_unet):
+    image = np.random.default_rng(0).normal(1e15, 1e7, (40, 40))
+    with pytest.warns(UserWarning, match="are above 1e\\+09 electrons.*Check unit and gain"):
+        maps = CosmicRayDetector(tiny_unet, device="cpu")(image)
+    assert np.isfinite(maps.probability).all()

@@ -3,7 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cosmiq_astro.inference.tiling import plan_tiles, reflect_indices
+from cosmiq_astro.inference.tiling import (
+    bordered,
+    plan_tiles,
+    reflect_border,
+    reflect_indices,
+)
 
 sides = st.integers(1, 60)
 
@@ -13,30 +18,39 @@ sides = st.integers(1, 60)
 def test_cores_cover_the_image_once_and_lie_on_the_grid(ny, nx, tile_size, halo, grid):
     count = np.zeros((ny, nx), dtype=int)
     tiles = plan_tiles((ny, nx), tile_size, halo=halo, grid=grid)
+    inside, shape = bordered((ny, nx), tiles)
     for tile in tiles:
         count[tile.write] += 1
-        for indices, write, crop, n in zip(
-            (tile.rows, tile.columns), tile.write, tile.crop, (ny, nx), strict=True
+        for axis, (read, crop, write) in enumerate(
+            zip(tile.read, tile.crop, tile.write, strict=True)
         ):
-            assert indices.size % grid == 0
-            assert indices.size == tiles[0].rows.size or n == nx
-            assert write.start % grid == 0
-            assert crop.start >= halo
-            assert indices.size - crop.stop >= halo
-            np.testing.assert_array_equal(indices[crop], np.arange(write.start, write.stop))
+            assert read.stop <= shape[axis]
+            size = read.stop - read.start
+            assert size == tiles[0].read[axis].stop
+            assert size % grid == write.start % grid == 0
+            assert crop.start == size - crop.stop >= halo
+            # The core is where it is written, or goes on beyond the edge.
+            assert read.start + crop.start - inside[axis].start == write.start
+            assert write.stop == min(write.start + crop.stop - crop.start, (ny, nx)[axis])
     assert (count == 1).all()
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 12), st.integers(0, 20))
+@settings(deadline=None)
+def test_the_border_is_the_reflection(ny, nx, tile_size, halo):
+    image = np.arange(ny * nx).reshape(ny, nx)
+    inside, shape = bordered((ny, nx), plan_tiles((ny, nx), tile_size, halo=halo, grid=4))
+    whole = np.full(shape, -1)
+    whole[inside] = image
+    reflect_border(whole, inside)
+    widths = [(axis.start, n - axis.stop) for axis, n in zip(inside, shape, strict=True)]
+    np.testing.assert_array_equal(whole, np.pad(image, widths, mode="symmetric"))
 
 
 @given(st.integers(1, 40), st.integers(0, 100), st.integers(0, 100))
 def test_reflection_is_numpys(n, before, after):
     expected = np.pad(np.arange(n), (before, after), mode="symmetric")
     np.testing.assert_array_equal(reflect_indices(-before, n + after, n), expected)
-
-
-def test_read_takes_the_halo_from_the_neighbours():
-    image = np.arange(100).reshape(10, 10)
-    tile = plan_tiles((10, 10), 4, halo=2, grid=2)[4]
-    np.testing.assert_array_equal(tile.read(image), image[2:10, 2:10])
 
 
 def test_bad_tile_size():

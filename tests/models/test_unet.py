@@ -59,9 +59,9 @@ def test_bad_configuration(name, value):
         UNetConfig(**{name: value})
 
 
-@pytest.mark.parametrize("value", [0, 3, 8, 4.0, "4", None])
-def test_views_are_two_or_four(value):
-    with pytest.raises(ValueError, match="views must be 2 or 4, got"):
+@pytest.mark.parametrize("value", [0, 3, 8, 4.0, "4", None, True])
+def test_views_are_one_two_or_four(value):
+    with pytest.raises(ValueError, match=r"views must be one of \(1, 2, 4\), got"):
         UNetConfig(views=value)
 
 
