@@ -192,8 +192,8 @@ class CosmicRayCCDData(CCDData):
         -------
         hdulist : `~astropy.io.fits.HDUList`
             What `~astropy.nddata.CCDData` makes, then ``CRVIMASK`` (uint8),
-            ``CRPROB``, ``CRSTD``, ``CRENT`` and ``CRMI`` (float32), and
-            ``CRDRAWS`` (int32), as far as they are set.
+            ``CRPROB``, ``CRSTD``, ``CRENT`` and ``CRMI`` (float32), as
+            far as they are set.
 
         Raises
         ------

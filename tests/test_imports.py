@@ -15,7 +15,7 @@ LAYERS = [
         "simulate", "calibration", "familiarity", "plots",
     ],
     ["models"],
-    ["inference", "models.fast_draws"],
+    ["inference"],
     ["detector", "_inputs"],
     [
         "training", "cosmicray", "_detection", "_exposure", "_result", "_hits", "catalog", "hst",

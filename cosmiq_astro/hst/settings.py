@@ -25,8 +25,8 @@ class DetectSettings:
 
     Attributes
     ----------
-    model, T, threshold, sampling, views, seed, mask_growth, clean, in_place, extver, dq_bit, dq_ignore,
-    planes, gain, readnoise, satlevel, exposure_time, unit, device, tile_size, precision,
+    model, T, threshold, sampling, views, seed, mask_growth, clean, in_place, extver, dq_bit,
+    dq_ignore, planes, gain, readnoise, satlevel, exposure_time, unit, device, tile_size, precision,
     overwrite, progress_bar
         As for `~cosmiq_astro.hst.detect_file`.
     """
