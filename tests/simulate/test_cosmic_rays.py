@@ -11,8 +11,8 @@ def hits():
 
 def test_charge_matches_the_acs_handbook(hits):
     charge = hits.total_charge
-    assert 900 < np.median(charge) < 2000
-    assert np.mean(charge < 500) < 0.05
+    assert 900 < np.median(charge) < 1800
+    assert np.mean(charge[charge > 50] < 500) < 0.1
     assert 5e3 < np.percentile(charge, 95) < 3e4
 
 
@@ -43,7 +43,7 @@ def test_thick_silicon_gives_long_and_bright_hits(hits):
 
 
 def test_electrons_wander():
-    worms = cosmic_ray_footprints(300, seed=1, electron_fraction=1.0, thickness=100)
+    worms = cosmic_ray_footprints(1500, seed=1, electron_fraction=1.0, thickness=100)
     straight = cosmic_ray_footprints(300, seed=1, electron_fraction=0.0, thickness=100)
 
     def crookedness(library):
