@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from cosmiq_astro.simulate import cosmic_ray_footprints, simulate_cosmic_rays
 
@@ -33,6 +34,38 @@ def test_rate_counts_hits(hits):
     typical = np.sum(charge[charge < 3000]) / np.sum(hits.charge[hits.charge < 3000]) * len(hits)
     assert typical == pytest.approx(expected, rel=0.15)
     assert simulate_cosmic_rays((64, 64), 0, seed=1).max() == 0
+
+
+def sizes_and_charges(image, threshold):
+    groups, n = ndimage.label(image > threshold, np.ones((3, 3)))
+    charge = ndimage.sum(image, groups, np.arange(1, n + 1))
+    return np.bincount(groups.ravel())[1:], charge
+
+
+def test_sizes_match_masks_of_uvis_darks():
+    """Shares of 1 to 6 pixels in masks of WFC3/UVIS darks without recurring single pixels."""
+    rng = np.random.default_rng(4)
+    charge = cosmic_ray_footprints(5000, seed=rng, diffusion=4).scatter((1200, 1200), rng)
+    size, _ = sizes_and_charges(charge + rng.normal(0, 4, charge.shape), 20)
+    shares = [np.mean(size == n) for n in range(1, 7)]
+    np.testing.assert_allclose(shares, [0.099, 0.163, 0.138, 0.211, 0.095, 0.072], atol=0.05)
+    np.testing.assert_allclose(np.percentile(size, [25, 50, 75]), [2, 4, 6], atol=1)
+    assert 9 <= np.percentile(size, 95) <= 13
+    assert 17 <= np.percentile(size, 99) <= 26
+
+
+def test_sizes_and_charges_match_stis():
+    """As found in dark-subtracted STIS frames, 42 x 21 micrometre pixels, above 30 electrons."""
+    rng = np.random.default_rng(4)
+    settings = {"pixel_size": 21, "diffusion": 8.5, "thickness": 15.3}
+    charge = cosmic_ray_footprints(5000, seed=rng, **settings).scatter((1000, 1600), rng)
+    charge = charge[:, ::2] + charge[:, 1::2] + rng.normal(0, 4.4, (1000, 800))
+    size, charge = sizes_and_charges(charge, 30)
+    size, charge = size[charge > 250], charge[charge > 250]
+    shares = [np.mean(size == n) for n in range(1, 5)]
+    np.testing.assert_allclose(shares, [0.043, 0.297, 0.179, 0.199], atol=0.03)
+    np.testing.assert_allclose(np.percentile(charge, [5, 50, 90]), [545, 1580, 6800], rtol=0.15)
+    np.testing.assert_allclose(np.percentile(charge[size == 1], [5, 50]), [389, 682], rtol=0.3)
 
 
 def test_thick_silicon_gives_long_and_bright_hits(hits):
