@@ -4,10 +4,11 @@ import numpy as np
 
 __all__ = ["electron_walks", "primary_tracks"]
 
-_ELECTRON_VOLT = 0.82 / 3.65  # electrons collected per eV lost; 18 % are lost at the surface
+_ELECTRON_VOLT = 0.71 / 3.65  # electrons collected per eV lost; the rest is lost at the surface
 _PROTON, _ELECTRON = 938.27, 0.511  # rest energies, MeV
 _STEP = 3.0  # micrometres between the points of a track
 _KNOCK_ON = 8e-3  # MeV: lowest energy of an explicit knock-on electron
+_SECONDARY = 2e-4, 0.7  # MeV: energies of electrons that photons set free, a 1/E spectrum
 _FAR = 4000.0  # micrometres: longest projected track
 
 
@@ -118,15 +119,15 @@ def electron_walks(knock_on, n, first_hit, rng, thickness):
     ``(hit, x, y, z, charge)``.
     """
     hit, x, y, z, energy, direction = knock_on
-    cosine, azimuth = np.sqrt(rng.random(n)), rng.uniform(0, 2 * np.pi, n)
+    cosine, azimuth = rng.uniform(-1, 1, n), rng.uniform(0, 2 * np.pi, n)
     sine = np.sqrt(1 - cosine**2)
-    upward = rng.random(n) < 0.5
-    outside = [sine * np.cos(azimuth), sine * np.sin(azimuth), np.where(upward, -cosine, cosine)]
+    isotropic = [sine * np.cos(azimuth), sine * np.sin(azimuth), cosine]
     hit = np.concatenate([hit, first_hit + np.arange(n)])
     x, y = np.concatenate([x, np.zeros(n)]), np.concatenate([y, np.zeros(n)])
-    z = np.concatenate([z, np.where(upward, thickness, 0.0)])
-    energy = np.concatenate([energy, 0.02 + rng.gamma(1.5, 0.2, n)])
-    direction = np.concatenate([direction, outside], axis=1)
+    z = np.concatenate([z, rng.uniform(0, thickness, n)])
+    born = np.exp(rng.uniform(*np.log(_SECONDARY), n))
+    energy = np.concatenate([energy, born])
+    direction = np.concatenate([direction, isotropic], axis=1)
     points = []
     while hit.size:
         loss, stopped = _electron_loss(energy, rng)

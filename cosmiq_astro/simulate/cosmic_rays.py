@@ -9,10 +9,11 @@ from cosmiq_astro.simulate.footprints import Footprints
 __all__ = ["cosmic_ray_footprints", "simulate_cosmic_rays"]
 
 _FAINTEST = 0.5  # electrons: fainter pixels of a cloud are far below any read noise
-_BLOCK = 100_000  # track points deposited at a time
-# Spread of charge over ``diffusion``, fitted to the neighbours of hits in STIS frames: a core for
-# charge from the illuminated surface, and a halo that holds a little of any charge
-_CORE, _HALO, _HALO_SHARE = 0.9, 1.9, 0.11
+_BLOCK = 20_000  # track points deposited at a time
+# Spread of charge, fitted to hits in STIS frames: the share of the silicon that is free of field,
+# and the widths at the wells and of a halo, in units of ``diffusion``, with the halo's share
+_FREE, _AT_WELLS = 0.58, 0.32
+_HALO, _HALO_SHARE = 2.3, 0.045
 
 
 def simulate_cosmic_rays(
@@ -20,11 +21,11 @@ def simulate_cosmic_rays(
     exposure_time,
     *,
     seed=None,
-    rate=1.0,
+    rate=1.5,
     pixel_size=15.0,
     thickness=14.0,
     diffusion=6.0,
-    electron_fraction=0.1,
+    electron_fraction=0.19,
 ):
     """
     Charge that cosmic rays leave in one exposure.
@@ -38,8 +39,9 @@ def simulate_cosmic_rays(
     seed : int or numpy.random.Generator, optional
         Seed; None draws a fresh one.
     rate : float, optional
-        Primaries per square centimetre and second: about 1 in low orbit, up to
-        1,100 in the South Atlantic Anomaly [1]_.
+        Hits per square centimetre and second, those of secondary particles
+        included: 1.4-1.9 in masks of HST's darks in low orbit, where one is due
+        to primaries; up to 1,100 in the South Atlantic Anomaly [1]_.
     pixel_size, thickness, diffusion, electron_fraction : float, optional
         As in `cosmic_ray_footprints`.
 
@@ -89,7 +91,7 @@ def cosmic_ray_footprints(
     pixel_size=15.0,
     thickness=14.0,
     diffusion=6.0,
-    electron_fraction=0.1,
+    electron_fraction=0.19,
 ):
     """
     Simulate a library of hits.
@@ -106,10 +108,12 @@ def cosmic_ray_footprints(
         Thickness of the sensitive silicon, in micrometres: 14 for thinned CCDs
         such as those of ACS, 100-300 for thick ones, whose hits are long.
     diffusion : float, optional
-        Scale of the spread of charge, in micrometres, > 0; raise it for fatter
-        hits. The default suits the neighbours of real hits in thinned CCDs.
+        Standard deviation of the spread of charge that is set free at the
+        illuminated surface, in micrometres, > 0; raise it for fatter hits. Real
+        cameras span 2 (fully depleted) to 13; STIS has 8.5.
     electron_fraction : float, optional
-        Share of hits by slow electrons made in the surroundings, which wander.
+        Share of hits by electrons that photons set free in the silicon: short
+        ones of one or two pixels, and a few that wander.
 
     Returns
     -------
@@ -129,12 +133,14 @@ def cosmic_ray_footprints(
     Their energy loss follows the most probable value and width measured for
     thin silicon [2]_, scaled by stopping power, with knock-on electrons drawn
     from their 1/T^2 spectrum [3]_. Electrons are followed with multiple
-    scattering [3]_ until they stop or leave. Charge is set free at 3.65 eV per
-    electron, of which 82 % are collected, and spreads in the field-free layer
-    by an amount that falls from 0.9 ``diffusion`` at the illuminated surface
-    towards the wells [4]_; 11 % of it lies in a halo of 1.9 ``diffusion``. The
-    share collected and the two numbers of the spread are fitted to hits in
-    dark-subtracted STIS frames.
+    scattering [3]_ until they stop or leave; those of photons are born at any
+    depth in any direction, with a spectrum 1/E from 0.2 to 700 keV. Charge is
+    set free at 3.65 eV per electron, of which 71 % are collected. It spreads in
+    the field-free layer, 58 % of the thickness, in proportion to the distance it
+    has to cross [4]_, from ``diffusion`` at the illuminated surface down to 0.32
+    of it at the wells; 4.5 % of it lies in a halo of 2.3 ``diffusion``. The share
+    collected, that of the electrons, and the four numbers of the spread are
+    fitted to sizes and charges of hits in dark-subtracted STIS frames.
 
     References
     ----------
@@ -165,22 +171,34 @@ def cosmic_ray_footprints(
     walks = electron_walks(knock_on, n_electrons, n_nuclei, rng, thickness)
     hit, x, y, z, charge = (np.concatenate(pair) for pair in zip(tracks, walks, strict=True))
     order, phase = rng.permutation(n), rng.random((2, n))
-    points = order[hit], x / pixel_size + phase[0, hit], y / pixel_size + phase[1, hit]
-    free = np.clip(1 - z / (0.75 * thickness), 0, 1)  # share of the field-free layer to cross
-    core = _CORE * diffusion * np.sqrt(0.1 + 0.9 * free) / pixel_size
-    halo = np.full_like(core, _HALO * diffusion / pixel_size)
+    x, y = x / pixel_size + phase[0, hit], y / pixel_size + phase[1, hit]
+    free = np.clip(1 - z / (_FREE * thickness), 0, 1)  # share of the field-free layer to cross
+    sigma = np.hypot(_AT_WELLS, np.sqrt(1 - _AT_WELLS**2) * free) * diffusion / pixel_size
+    core = order[hit], x, y, sigma, (1 - _HALO_SHARE) * charge
+    halo = _per_pixel(order[hit], x, y, _HALO_SHARE * charge)
     return _deposit(
-        (*points, core, (1 - _HALO_SHARE) * charge), (*points, halo, _HALO_SHARE * charge)
+        core, (*halo[:3], np.full_like(halo[3], _HALO * diffusion / pixel_size), halo[3])
     )
+
+
+def _per_pixel(hit, x, y, charge):
+    """Unite the points of a hit that lie in one pixel: wide clouds do not show the difference."""
+    key = np.stack([hit, np.floor(y).astype(np.int64), np.floor(x).astype(np.int64)])
+    key, inverse = np.unique(key, axis=1, return_inverse=True)
+    total, mean_x, mean_y = (
+        np.bincount(inverse.ravel(), charge * weight) for weight in (np.ones_like(x), x, y)
+    )
+    return key[0], mean_x / total, mean_y / total, total
 
 
 def _deposit(*clouds):
     """Integrate clouds ``(hit, x, y, sigma, charge)``, lengths in pixels, over pixels."""
-    parts = [
-        _over_pixels(*(column[start : start + _BLOCK] for column in cloud))
-        for cloud in clouds
-        for start in range(0, cloud[0].size, _BLOCK)
-    ]
+    parts = []
+    for cloud in clouds:
+        narrow_first = np.argsort(cloud[3])  # a block reaches as far as its widest cloud
+        for start in range(0, narrow_first.size, _BLOCK):
+            block = narrow_first[start : start + _BLOCK]
+            parts.append(_over_pixels(*(column[block] for column in cloud)))
     if not parts:
         return Footprints.from_pixels([], [], [], [])
     hits = Footprints.from_pixels(*(np.concatenate(column) for column in zip(*parts, strict=True)))

@@ -9,7 +9,16 @@ __all__ = ["extract_footprints"]
 
 
 def extract_footprints(
-    frame, noise, *, mask=None, threshold=5.0, wing=1.5, grow=2, max_pixels=400, min_charge=250.0
+    frame,
+    noise,
+    *,
+    mask=None,
+    threshold=5.0,
+    wing=1.5,
+    grow=2,
+    max_pixels=400,
+    min_charge=250.0,
+    rim=False,
 ):
     """
     Cut the hits out of a frame that holds cosmic rays and noise only.
@@ -36,6 +45,11 @@ def extract_footprints(
     min_charge : float, optional
         Hits with less charge in their core are left out, in electrons. Thinned
         silicon sees hardly any particle below 500, but warm pixels abound there.
+    rim : bool, optional
+        Add the pixels that touch the core, whatever they hold, and mark all that
+        are not of the core as unknown: the hit reaches there, but how much
+        charge it left is lost in the noise. Give it for training, where such
+        pixels must not count as clean.
 
     Returns
     -------
@@ -94,5 +108,9 @@ def extract_footprints(
         new = ~reach & (neighbour > 0) & (value > 0)
         reached = np.where(new, neighbour, reached)
         reach = reach | new
+    if rim:
+        touching = np.where(groups == 0, ndimage.maximum_filter(owner, 3), 0)
+        reached = np.where(reach, reached, touching)
     y, x = np.nonzero(reached)
-    return Footprints.from_pixels(reached[y, x], y, x, value[y, x])
+    unknown = ~core[y, x] if rim else None
+    return Footprints.from_pixels(reached[y, x], y, x, value[y, x], unknown)

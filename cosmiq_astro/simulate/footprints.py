@@ -7,6 +7,8 @@ from scipy import ndimage
 
 __all__ = ["Footprints"]
 
+_PIXELS = "dy", "dx", "charge", "unknown"
+
 
 @dataclass(frozen=True, eq=False)
 class Footprints:
@@ -21,6 +23,10 @@ class Footprints:
         Charge in electrons.
     offsets : ndarray of int64, shape (n_hits + 1,)
         The pixels of hit ``i`` are ``offsets[i]:offsets[i + 1]``.
+    unknown : ndarray of bool, shape (n_pixels,), optional
+        True where the hit may reach, but its charge is a guess: the rim of a
+        hit cut out of noise, see `~cosmiq_astro.simulate.extract_footprints`.
+        Such pixels are neither hit nor clean in a label. None: no pixel.
 
     Raises
     ------
@@ -43,12 +49,16 @@ class Footprints:
     dx: np.ndarray
     charge: np.ndarray
     offsets: np.ndarray
+    unknown: np.ndarray | None = None
 
     def __post_init__(self):
-        if not (self.dy.shape == self.dx.shape == self.charge.shape and self.dy.ndim == 1):
+        if self.unknown is None:
+            object.__setattr__(self, "unknown", np.zeros(self.charge.shape, bool))
+        shapes = [np.shape(getattr(self, name)) for name in _PIXELS]
+        if len(set(shapes)) > 1 or len(shapes[0]) != 1:
             raise ValueError(
-                "dy, dx and charge must be one-dimensional and equally long, got shapes "
-                f"{self.dy.shape}, {self.dx.shape} and {self.charge.shape}"
+                f"{', '.join(_PIXELS)} must be one-dimensional and equally long, got shapes "
+                f"{', '.join(map(str, shapes))}"
             )
         if self.offsets.size == 0 or self.offsets[0] != 0 or self.offsets[-1] != self.dy.size:
             raise ValueError(f"offsets must run from 0 to the number of pixels, {self.dy.size}")
@@ -73,7 +83,7 @@ class Footprints:
         return np.repeat(np.arange(len(self)), self.n_pixels)
 
     @classmethod
-    def from_pixels(cls, hit, y, x, charge):
+    def from_pixels(cls, hit, y, x, charge, unknown=None):
         """
         Group pixels into hits.
 
@@ -85,6 +95,8 @@ class Footprints:
             Pixel positions. Pixels of one hit that coincide are added up.
         charge : array_like
             Charge in electrons.
+        unknown : array_like of bool, optional
+            True for pixels whose charge is a guess. None: no pixel.
 
         Returns
         -------
@@ -112,7 +124,8 @@ class Footprints:
             dy[first].astype(np.int16),
             dx[first].astype(np.int16),
             np.bincount(inverse, charge, key.size).astype(np.float32),
-            _offsets(np.bincount(hit[first], minlength=n)),
+            np.concatenate([[0], np.cumsum(np.bincount(hit[first], minlength=n))]).astype(np.int64),
+            None if unknown is None else np.bincount(inverse, unknown, key.size) > 0,
         )
 
     @classmethod
@@ -163,9 +176,14 @@ class Footprints:
         libraries = list(libraries)
         if not libraries:
             raise ValueError("libraries must hold at least one Footprints")
-        names = ("dy", "dx", "charge", "n_pixels")
-        *pixels, counts = (np.concatenate([getattr(one, n) for one in libraries]) for n in names)
-        return cls(*pixels, _offsets(counts))
+        counts = np.concatenate([library.n_pixels for library in libraries])
+        return cls(
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            **{
+                name: np.concatenate([getattr(library, name) for library in libraries])
+                for name in _PIXELS
+            },
+        )
 
     def take(self, hits):
         """
@@ -183,9 +201,16 @@ class Footprints:
         """
         hits = np.arange(len(self))[hits]
         length = self.n_pixels[hits]
-        offsets = _offsets(length)
-        pixels = np.repeat(self.offsets[hits] - offsets[:-1], length) + np.arange(offsets[-1])
-        return Footprints(self.dy[pixels], self.dx[pixels], self.charge[pixels], offsets)
+        ends = np.cumsum(length)
+        pixels = np.repeat(self.offsets[hits] - (ends - length), length) + np.arange(length.sum())
+        return self._choose(pixels, ends)
+
+    def _choose(self, pixels, ends):
+        """Return the library of these pixels, whose hits end after so many."""
+        return Footprints(
+            offsets=np.concatenate([[0], ends]).astype(np.int64),
+            **{name: getattr(self, name)[pixels] for name in _PIXELS},
+        )
 
     def brighter_than(self, charge):
         """
@@ -203,7 +228,7 @@ class Footprints:
         """
         bright = self.charge >= charge
         kept = np.bincount(self._hit_of_pixel()[bright], minlength=len(self))
-        return Footprints(self.dy[bright], self.dx[bright], self.charge[bright], _offsets(kept))
+        return self._choose(bright, np.cumsum(kept))
 
     def transform(self, rng, *, turn=True, charge_scale=(1.0, 1.0)):
         """
@@ -236,9 +261,9 @@ class Footprints:
         if high > low:
             factor = np.exp(rng.uniform(np.log(low), np.log(high), len(self)))
             charge = charge * np.repeat(factor.astype(np.float32), length)
-        return Footprints(dy, dx, charge, self.offsets)
+        return Footprints(dy, dx, charge, self.offsets, self.unknown)
 
-    def paste(self, shape, n, rng, *, turn=True, charge_scale=(1.0, 1.0)):
+    def paste(self, shape, n, rng, *, turn=True, charge_scale=(1.0, 1.0), return_unknown=False):
         """
         Scatter hits over an image.
 
@@ -253,19 +278,21 @@ class Footprints:
             Source of the random numbers.
         turn, charge_scale : optional
             As in `transform`.
+        return_unknown : bool, optional
+            As in `scatter`.
 
         Returns
         -------
-        ndarray of float32
-            Charge in electrons, overlapping hits added.
+        ndarray of float32, or two arrays
+            As of `scatter`.
         """
         if n and not len(self):
             raise ValueError(f"the library is empty; n={n} hits cannot be drawn from it")
         hits = self.take(rng.integers(0, max(len(self), 1), n))
         hits = hits.transform(rng, turn=turn, charge_scale=charge_scale)
-        return hits.scatter(shape, rng)
+        return hits.scatter(shape, rng, return_unknown=return_unknown)
 
-    def scatter(self, shape, rng):
+    def scatter(self, shape, rng, *, return_unknown=False):
         """
         Put every hit once on an image, at a random place.
 
@@ -275,18 +302,28 @@ class Footprints:
             Shape ``(ny, nx)`` of the image.
         rng : numpy.random.Generator
             Source of the random numbers.
+        return_unknown : bool, optional
+            Also return where the charge is a guess: leave those pixels out of
+            losses and scores.
 
         Returns
         -------
-        ndarray of float32
+        charge : ndarray of float32
             Charge in electrons, overlapping hits added.
+        unknown : ndarray of bool
+            True where some hit has an unknown pixel; only with ``return_unknown``.
         """
         ny, nx = shape
         y = np.repeat(rng.integers(0, ny, len(self)), self.n_pixels) + self.dy
         x = np.repeat(rng.integers(0, nx, len(self)), self.n_pixels) + self.dx
         inside = (y >= 0) & (y < ny) & (x >= 0) & (x < nx)
-        total = np.bincount(y[inside] * nx + x[inside], self.charge[inside], ny * nx)
-        return total.astype(np.float32).reshape(ny, nx)
+        pixel = y[inside] * nx + x[inside]
+        charge = np.bincount(pixel, self.charge[inside], ny * nx).astype(np.float32)
+        if not return_unknown:
+            return charge.reshape(ny, nx)
+        unknown = np.zeros(ny * nx, bool)
+        unknown[pixel[self.unknown[inside]]] = True
+        return charge.reshape(ny, nx), unknown.reshape(ny, nx)
 
     def save(self, path):
         """
@@ -297,7 +334,8 @@ class Footprints:
         path : str or path-like
             File name, ending in ``.npz``; an existing file is replaced.
         """
-        np.savez_compressed(path, dy=self.dy, dx=self.dx, charge=self.charge, offsets=self.offsets)
+        pixels = {name: getattr(self, name) for name in _PIXELS}
+        np.savez_compressed(path, offsets=self.offsets, **pixels)
 
     @classmethod
     def load(cls, path):
@@ -315,9 +353,4 @@ class Footprints:
             The library.
         """
         with np.load(path, allow_pickle=False) as file:
-            return cls(*(file[name] for name in ("dy", "dx", "charge", "offsets")))
-
-
-def _offsets(counts):
-    """Return where the pixels of each hit begin, from their numbers."""
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+            return cls(**{name: file[name] for name in (*_PIXELS, "offsets")})

@@ -9,6 +9,12 @@ def label_from_charge(charge, noise, *, threshold=3.0, floor=0.1):
     """
     Split pixels into cosmic ray, undecided and clean, by charge over local noise.
 
+    Two rules go with it. An artefact of one pixel, sharper than the optics
+    allow, is a cosmic ray here whatever its cause: nothing in one exposure tells
+    a hit from a hot pixel, so such charge belongs to ``charge``, or is ignored,
+    but is never left among the clean pixels. And where a hit reaches with a
+    charge that nobody knows (`Footprints.unknown`), the pixel is ignored.
+
     Parameters
     ----------
     charge : array_like

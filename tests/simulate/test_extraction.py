@@ -35,6 +35,20 @@ def test_border_keeps_wings_and_drops_noise():
     assert hits.charge[corners].sum() / (4 * len(hits)) < 1
 
 
+def test_rim_is_marked_as_unknown():
+    frame = np.random.default_rng(4).normal(0, 5, (60, 60))
+    frame[30, 30:32] = 900
+    (hit,) = (extract_footprints(frame, 5.0, rim=True),)
+    core = hit.charge > 500
+    np.testing.assert_array_equal(hit.unknown, ~core)
+    touching = {(y, x) for y in (29, 30, 31) for x in (29, 30, 31, 32)}
+    middle = 30 - hit.dy[core][0], 30 - hit.dx[core].min()
+    found = set(zip(hit.dy + middle[0], hit.dx + middle[1], strict=True))
+    assert touching <= found
+    assert hit.charge.min() >= 0
+    assert not extract_footprints(frame, 5.0).unknown.any()
+
+
 def test_masked_edge_faint_and_huge_hits_are_left_out():
     frame = np.zeros((100, 100))
     frame[10, 10] = 900  # kept

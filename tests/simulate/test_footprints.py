@@ -105,6 +105,41 @@ def test_paste_is_fast(library):
     assert (image > 15).mean() > 0.03
 
 
+@pytest.fixture
+def guessed():
+    """Two hits: three pixels, of which the charge of the last is a guess, and one pixel."""
+    return Footprints.from_pixels(
+        [0, 0, 0, 1], [0, 0, 0, 5], [0, 1, 2, 5], [9.0, 8.0, 1.0, 7.0], [0, 0, 1, 0]
+    )
+
+
+def test_unknown_pixels_stay_with_their_hit(guessed, tmp_path):
+    guessed.save(tmp_path / "hits.npz")
+    rng = np.random.default_rng(0)
+    for hits in (
+        guessed.take([1, 0]),
+        guessed.transform(rng),
+        Footprints.concatenate([guessed, guessed]),
+        guessed.brighter_than(0.5),
+        Footprints.load(tmp_path / "hits.npz"),
+    ):
+        np.testing.assert_array_equal(hits.unknown, hits.charge == 1)
+    assert not guessed.brighter_than(2).unknown.any()
+
+
+def test_unknown_pixels_are_pasted_and_marked(guessed):
+    charge, unknown = guessed.paste((50, 50), 20, np.random.default_rng(1), return_unknown=True)
+    alone = guessed.paste((50, 50), 20, np.random.default_rng(1))
+    np.testing.assert_array_equal(charge, alone)
+    np.testing.assert_array_equal(charge[unknown], 1)
+    assert unknown.sum() == np.sum(charge == 1) > 0
+
+
+def test_unknown_must_fit():
+    with pytest.raises(ValueError, match="equally long"):
+        Footprints(*np.zeros((3, 2)), np.array([0, 2]), np.zeros(3, bool))
+
+
 def test_brighter_than_keeps_empty_hits():
     hits = Footprints.from_pixels([0, 1, 1], [0, 0, 1], [0, 0, 0], [1.0, 5.0, 0.5])
     bright = hits.brighter_than(2)
