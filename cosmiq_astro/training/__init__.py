@@ -9,9 +9,11 @@ _LAZY = {
     "PairedDataset": "cosmiq_astro.training.datasets",
     "SimulatedDataset": "cosmiq_astro.training.simulated",
     "TrainingResult": "cosmiq_astro.training.loop",
+    "TrainingRun": "cosmiq_astro.training.settings",
+    "TrainingSettings": "cosmiq_astro.training.settings",
     "calibrate": "cosmiq_astro.training.calibrate",
     "label_exposures": "cosmiq_astro.training.labels",
-    "model_card": "cosmiq_astro.training.card",
+    "model_card": "cosmiq_astro.training.calibrate",
     "train": "cosmiq_astro.training.loop",
 }
 

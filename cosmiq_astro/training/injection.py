@@ -6,10 +6,21 @@ import numpy as np
 from astropy.stats import mad_std
 
 from cosmiq_astro.simulate import Footprints, extract_footprints, label_from_charge
-from cosmiq_astro.training._files import find_exposures, find_images
-from cosmiq_astro.training._frames import ObservedFrames, check_interval, log_uniform
-from cosmiq_astro.training._noise import estimate_level, observe_anew
-from cosmiq_astro.training._pixels import check_frames, combine_masks, count_valid, read_pixels
+from cosmiq_astro.training._frames import (
+    ObservedFrames,
+    check_interval,
+    estimate_level,
+    log_uniform,
+    observe_anew,
+)
+from cosmiq_astro.training._pixels import (
+    check_frames,
+    combine_masks,
+    count_valid,
+    find_exposures,
+    find_images,
+    read_pixels,
+)
 from cosmiq_astro.training.datasets import Patch
 from cosmiq_astro.units import to_electrons
 

@@ -7,8 +7,7 @@ from scipy import ndimage
 
 from cosmiq_astro.simulate import cosmic_ray_footprints
 from cosmiq_astro.training import PairedDataset, label_exposures
-from cosmiq_astro.training._align import measure_offsets
-from cosmiq_astro.training._psf_match import match_image
+from cosmiq_astro.training._align import match_image, measure_offsets
 
 SKY, READNOISE, SIZE = 150.0, 5.0, 128
 OFFSETS = np.array([[0, 0], [3, -2], [-1.4, 2.3], [0.5, 0.25]])

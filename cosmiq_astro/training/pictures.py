@@ -28,7 +28,7 @@ def write_examples(folder, epoch, network, validation, settings):
         The network; its mean weights are used.
     validation : dataset
         Validation frames.
-    settings : `~cosmiq_astro.training._schedule.Settings`
+    settings : `~cosmiq_astro.training.settings.Schedule`
         Of the run; the patches are the same in every epoch.
     """
     from matplotlib.figure import Figure
