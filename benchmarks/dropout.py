@@ -27,6 +27,8 @@ from _scores import pixels
 from _summary import SCORES
 from accuracy import N_TUNING, Run, difference_rows, write
 from astropy.table import Table
+from cosmiq_astro.training._batches import prepare_batches
+from cosmiq_astro.training.losses import masked_cross_entropy
 from torch.nn import functional
 from tqdm import tqdm
 
@@ -35,8 +37,6 @@ from cosmiq_astro.detector import CosmicRayDetector
 from cosmiq_astro.models.layers import turn_kernels
 from cosmiq_astro.models.model import load_model
 from cosmiq_astro.models.unet import empty_unet
-from cosmiq_astro.training._batches import prepare_batches
-from cosmiq_astro.training.losses import masked_cross_entropy
 
 sys.path.append(str(Path(__file__).parents[1] / "recipes"))
 import acs_wfc

@@ -16,6 +16,8 @@ import time
 import numpy as np
 import torch
 from astropy.table import Table
+from cosmiq_astro.training._schedule import Settings
+from cosmiq_astro.training._start import start_network
 from lightning_fabric import Fabric
 from torch.func import functional_call
 from torch.nn import functional
@@ -24,8 +26,6 @@ from cosmiq_astro.models.layers import kl_divergence, sample_weights
 from cosmiq_astro.simulate import cosmic_ray_footprints
 from cosmiq_astro.training import InjectionDataset, PairedDataset, train
 from cosmiq_astro.training._epoch import validate
-from cosmiq_astro.training._schedule import Settings
-from cosmiq_astro.training._start import start_network
 from cosmiq_astro.training.datasets import make_batch
 
 PATCH, BATCH, FRAMES, SIDE = 128, 16, 8, 512

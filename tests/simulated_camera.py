@@ -178,10 +178,9 @@ class Camera:
             offset = rng.uniform(-dither, dither, 2) if i else np.zeros(2)
             fwhm = self.fwhm * rng.lognormal(0, spread)
             own, light = (trap if i == n - 2 else None), rng.uniform(0.85, 1.0)
-            if own == "registration":
-                offset = offset + (0, 167)
+            stars = self.field(10_000 + seed) if own == "other field" else field
             image, truth = self.expose(
-                field, 1000 * seed + i, offset=offset, fwhm=fwhm, light=light, trap=own
+                stars, 1000 * seed + i, offset=offset, fwhm=fwhm, light=light, trap=own
             )
             exposures.append(image)
             truths.append(truth)
@@ -224,7 +223,7 @@ TRAPS = (
     "drift",
     "seeing",
     "bleed",
-    "registration",
+    "other field",
 )
 """What can be wrong with one of several exposures, by the names that `Camera.visit` takes."""
 

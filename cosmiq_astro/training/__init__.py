@@ -11,9 +11,14 @@ _LAZY = {
     "TrainingResult": "cosmiq_astro.training.loop",
     "TrainingRun": "cosmiq_astro.training.settings",
     "TrainingSettings": "cosmiq_astro.training.settings",
-    "calibrate": "cosmiq_astro.training.calibrate",
+    "ModelComparison": "cosmiq_astro.training.compare",
+    "compare_models": "cosmiq_astro.training.compare",
+    "HitLibrary": "cosmiq_astro.training.hits",
+    "cut_hits": "cosmiq_astro.training.hits",
+    "find_hits": "cosmiq_astro.training.hits",
+    "calibrate": "cosmiq_astro.training._calibrate",
     "label_exposures": "cosmiq_astro.training.labels",
-    "model_card": "cosmiq_astro.training.calibrate",
+    "model_card": "cosmiq_astro.training._calibrate",
     "train": "cosmiq_astro.training.loop",
 }
 

@@ -187,12 +187,15 @@ def validate(fabric, network, validation, settings, workers=0):
     generator = torch.Generator().manual_seed(settings.seed)
     n_draws = _VALIDATION_DRAWS if variational_layers(network) else 1
     draws = [sample_weights(network, generator)[0] for _ in range(n_draws)]
-    area = settings.batch_size * settings.patch_size**2
+    patch_size = settings.patch_size
+    if hasattr(validation, "cut_patch_size"):
+        patch_size = validation.cut_patch_size(patch_size, network.grid)
+    area = settings.batch_size * patch_size**2
     seeds = [(settings.seed, step) for step in range(max(1, round(validation.n_pixels / area)))]
     batches = prepare_batches(
         validation,
         settings.batch_size,
-        settings.patch_size,
+        patch_size,
         network.config.channels,
         seeds,
         margin=network.grid,

@@ -1,5 +1,6 @@
 """Images of any kind as electrons, read block by block, and the planes that belong to them."""
 
+import os
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from cosmiq_astro.units import electrons_per_unit
 __all__ = [
     "Either",
     "FitsImage",
+    "Part",
     "Pixels",
     "check_frames",
     "combine_masks",
@@ -38,6 +40,8 @@ class Pixels:
     factor : float
         Electrons per unit of the pixels.
     """
+
+    unit = u.electron
 
     def __init__(self, array, factor):
         self.array = array
@@ -146,7 +150,7 @@ def check_frames(name, arrays, shapes):
     return [a if a is None or hasattr(a, "shape") else np.asarray(a) for a in arrays]
 
 
-def row_blocks(shape):
+def row_blocks(shape, *, planes=1):
     """
     Cut an image into blocks of rows, so that memory holds a few million pixels at a time.
 
@@ -154,13 +158,15 @@ def row_blocks(shape):
     ----------
     shape : tuple of int
         Shape of the image.
+    planes : int, optional
+        How many such images are looked at together.
 
     Yields
     ------
     block : tuple of slice
         Whole rows.
     """
-    n_rows = max(1, _BLOCK // max(shape[1], 1))
+    n_rows = max(1, _BLOCK // max(shape[1] * planes, 1))
     for start in range(0, shape[0], n_rows):
         yield slice(start, min(start + n_rows, shape[0])), slice(0, shape[1])
 
@@ -183,6 +189,33 @@ class Either:
         """Return a square of bool, True where either mask is."""
         one, two = (np.asarray(plane[box], dtype=bool) for plane in self.planes)
         return one | two
+
+
+class Part:
+    """
+    A part of an image, read square by square.
+
+    Parameters
+    ----------
+    plane : array-like
+        The image, on disk or not.
+    box : tuple of slice
+        Which part: rows and columns, with start and stop.
+    """
+
+    def __init__(self, plane, box):
+        self.plane = plane
+        self.start = tuple(part.start for part in box)
+        self.shape = tuple(part.stop - part.start for part in box)
+
+    def __getitem__(self, box):
+        """Return a square of the part."""
+        return self.plane[
+            tuple(
+                slice(first + (part.start or 0), first + (n if part.stop is None else part.stop))
+                for part, first, n in zip(box, self.start, self.shape, strict=True)
+            )
+        ]
 
 
 def combine_masks(one, two):
@@ -274,41 +307,50 @@ class FitsImage:
             return hdus[self._number].section[box]
 
 
-def find_exposures(path, *, need_masks=True):
+def find_exposures(paths, *, gain=None, need_masks=True):
     """
-    List the exposures of a training directory.
+    List the exposures of training directories.
 
     Parameters
     ----------
-    path : path-like
+    paths : path-like or sequence of path-like
         See `~cosmiq_astro.training.PairedDataset.from_directory`.
+    gain : float or `~astropy.units.Quantity`, optional
+        Electron per adu.
     need_masks : bool, optional
         Whether each exposure must have a mask beside it.
 
     Returns
     -------
     images, masks, ignore : list
-        Arrays on disk, in the order of their names; None for an exposure
+        Arrays on disk, the first in electrons, in the order of their names; None for an exposure
         without a mask, or without pixels to ignore.
-    visits : list of str
-        The subdirectory of each exposure, or its own name if it lies in
-        ``path`` itself.
+    files : list of `~pathlib.Path`
+        Of the exposures.
 
     Raises
     ------
     ValueError
         If there is no exposure or a mask is missing.
     """
-    path = Path(path)
-    files = _image_files(path)
-    if not files:
-        beside = ", with NAME_mask.fits or NAME_mask.npy beside it" if need_masks else ""
-        raise ValueError(f"{path} holds no exposures: NAME.fits or NAME.npy{beside}")
-    images = [_open(file) for file in files]
+    files = []
+    for path in map(Path, [paths] if isinstance(paths, str | os.PathLike) else paths):
+        own = _image_files(path)
+        if not own:
+            beside = ", with NAME_mask.fits or NAME_mask.npy beside it" if need_masks else ""
+            raise ValueError(f"{path} holds no exposures: NAME.fits or NAME.npy{beside}")
+        files += own
+    # Each in its own unit: labelled exposures are in electrons, others in adu.
+    images = [_in_electrons(file, gain) for file in files]
     masks = [_plane(file, "mask", required=need_masks) for file in files]
     ignore = [_plane(file, "ignore", required=False) for file in files]
-    visits = [str(f.relative_to(path) if f.parent == path else f.parent.name) for f in files]
-    return images, masks, ignore, visits
+    return images, masks, ignore, files
+
+
+def _in_electrons(file, gain):
+    image = _open(file)
+    is_known = u.electron in getattr(image, "unit", u.adu).bases
+    return read_pixels(str(file), [image], None if is_known else gain)[0][0]
 
 
 def find_images(path):

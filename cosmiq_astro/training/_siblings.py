@@ -8,11 +8,11 @@ from scipy import ndimage
 from cosmiq_astro.familiarity.stars import measure_stars
 from cosmiq_astro.training._align import align
 
-__all__ = ["agreement", "compress", "describe_stars", "why_unlike", "why_unlike_stars"]
+__all__ = ["check_places", "compress", "describe_stars", "why_unlike", "why_unlike_stars"]
 
 # The bounds of this module were chosen on a simulated camera with one bad exposure in each visit,
 # and held on another (benchmarks/own_camera.py).
-_LEAST_AGREEMENT, _SHARE_OF_AGREEMENT = 0.3, 0.6
+_LEAST_AGREEMENT, _SHARE_OF_AGREEMENT, _MISPLACED = 0.3, 0.6, 1.0
 _FWHM, _ELONGATION = 1.45, 1.25
 _MISMATCH, _LEAST_MISMATCH, _SHARE_OF_MISMATCH = 0.25, 0.03, 2.5
 _HITS, _HIT_SIGMA = 1.7, 5.0
@@ -61,9 +61,9 @@ def describe_stars(image, statistics):
     return {"fwhm": stars.fwhm, "elongation": stars.elongation}
 
 
-def agreement(compressed, usable, place):
+def check_places(compressed, usable, place):
     """
-    Measure how well each exposure agrees with the others where it is said to lie.
+    Check whether the stars of each exposure are where they are said to be.
 
     Parameters
     ----------
@@ -76,29 +76,34 @@ def agreement(compressed, usable, place):
 
     Returns
     -------
-    agreement : ndarray
-        Of each exposure, the median over the others of the correlation of the
-        two, 1 at best; NaN where there are too few stars to tell.
+    rows : list of dict
+        Medians over the other exposures: ``agreement``, the correlation of the
+        two, 1 at best, and ``misplaced``, by how many pixels the stars lie
+        elsewhere; NaN where there are too few stars to tell.
     """
+    from skimage.registration import phase_cross_correlation
+
     n = len(compressed)
     # Seeing must not count, nor a hit.
     soft = [ndimage.gaussian_filter(np.minimum(image, 3), 2.0) for image in compressed]
     # A few bright pixels may all be hits.
-    n_bright = [(image > 0.5).sum() for image in compressed]
-    table = np.full((n, n), np.nan)
+    enough = [(image > 0.5).sum() >= 2 * _ENOUGH for image in compressed]
+    rows = []
     for i in range(n):
-        siblings = [j for j in range(n) if j != i][: 2 * _MOST_SIBLINGS]
-        for j in siblings:
-            if min(n_bright[i], n_bright[j]) < 2 * _ENOUGH:
+        found = {"agreement": [], "misplaced": []}
+        for j in [(i + k) % n for k in range(1, n)][:_MOST_SIBLINGS]:
+            if not (enough[i] and enough[j]):
                 continue
             aligned, hidden = align(soft[j], ~usable[j], **place(i, j))
             both = ~hidden & usable[i]
-            if both.sum() > _ENOUGH:
-                table[i, j] = _correlation(soft[i][both], aligned[both])
-            else:
-                table[i, j] = 0.0
-    known = np.isfinite(table)
-    return np.array([np.median(table[i][known[i]]) if known[i].any() else np.nan for i in range(n)])
+            found["agreement"].append(
+                _correlation(soft[i][both], aligned[both]) if both.sum() > _ENOUGH else 0.0
+            )
+            own, other = (np.where(both, image, 0) for image in (soft[i], aligned))
+            shift = phase_cross_correlation(own, other, upsample_factor=5, normalization=None)[0]
+            found["misplaced"].append(float(np.hypot(*shift)))
+        rows.append({k: float(np.median(v)) if v else math.nan for k, v in found.items()})
+    return rows
 
 
 def _correlation(one, two):
@@ -114,7 +119,7 @@ def why_unlike_stars(rows):
     Parameters
     ----------
     rows : list of dict
-        ``agreement``, ``fwhm`` and ``elongation`` of each exposure.
+        ``agreement``, ``misplaced``, ``fwhm`` and ``elongation`` of each exposure.
 
     Returns
     -------
@@ -129,6 +134,8 @@ def why_unlike_stars(rows):
                 f"its stars are not where its offset says (agreement {row['agreement']:.2f}, the "
                 f"others {usual['agreement']:.2f})"
             )
+        if row["misplaced"] > _MISPLACED:
+            why.append(f"its stars lie {row['misplaced']:.1f} pixels from where its offset says")
         if row["fwhm"] > _FWHM * usual["fwhm"]:
             why.append(
                 f"its stars are {row['fwhm']:.1f} pixels wide, the others' {usual['fwhm']:.1f}"
@@ -159,8 +166,12 @@ def why_unlike(rows):
     for i, (row, why) in enumerate(zip(rows, reasons, strict=True)):
         others = rows[:i] + rows[i + 1 :]
         usual = _medians(others, ("mismatch", "n_hits"))
-        bound = max(_LEAST_MISMATCH, _SHARE_OF_MISMATCH * usual["mismatch"])
-        if row["mismatch"] > (min(bound, _MISMATCH) if len(rows) > 2 else _MISMATCH):
+        bound = _MISMATCH
+        # Of two others, each may be the odd one.
+        if len(others) > 2:
+            relative = max(_LEAST_MISMATCH, _SHARE_OF_MISMATCH * usual["mismatch"])
+            bound = min(bound, relative)
+        if row["mismatch"] > bound:
             why.append(
                 f"its stars differ by {100 * row['mismatch']:.1f} % from the others' (they by "
                 f"{100 * usual['mismatch']:.1f} %)"

@@ -11,7 +11,7 @@ from cosmiq_astro.training._align import measure_offsets, read_offsets
 from cosmiq_astro.training._compare import read_scene
 from cosmiq_astro.training._shapes import find_bleeds, find_large, find_trails
 from cosmiq_astro.training._siblings import (
-    agreement,
+    check_places,
     compress,
     describe_stars,
     why_unlike,
@@ -48,10 +48,11 @@ class ExposureLabels:
     used : ndarray of int
         Number of each of them among the exposures given.
     report : `~astropy.table.Table`
-        One row per exposure given: ``dy`` and ``dx`` (its offset from the
+        One row per exposure given: ``exposure`` (its name), ``dy`` and ``dx`` (its offset from the
         first, pixels), ``scale`` (its light relative to the first),
         ``agreement`` (correlation of its stars with the others', brought to
-        its place: 1 at best), ``fwhm`` and ``elongation`` of its sharpest
+        its place: 1 at best), ``misplaced`` (how far they lie from there,
+        pixels), ``fwhm`` and ``elongation`` of its sharpest
         stars, ``mismatch`` (share of the range over 5 x 5 pixels by which it
         differs from the others where stars are: the price of seeing and
         interpolation), ``n_hits``, ``n_not_hits`` (trails, bleeds and groups
@@ -88,6 +89,7 @@ def label_exposures(
     mask=None,
     significance=6.0,
     keep_unlike=False,
+    names=None,
 ):
     """
     Label the cosmic rays in two or more exposures of one field.
@@ -133,6 +135,8 @@ def label_exposures(
         nobody else's. Unlike is one whose stars are not where its offset says,
         or are wider, more elongated or of other shape than those of the
         others, or that has far more hits than they have.
+    names : sequence of str, optional
+        What warnings and report call the exposures; their numbers if None.
 
     Returns
     -------
@@ -173,38 +177,41 @@ def label_exposures(
     if not significance > _LABEL:
         raise ValueError(f"significance must be above {_LABEL:g}, got {significance!r}")
     exposures = list(exposures)
+    names = [str(i) for i in range(len(exposures))] if names is None else list(names)
     readnoise = to_electrons("readnoise", readnoise, gain=gain)
     satlevel = to_electrons("satlevel", satlevel, gain=gain)
     scene = read_scene(exposures, readnoise, gain, satlevel, mask)
     scene = replace(scene, **_geometry(scene, exposures, offsets))
-    rows = _describe(scene)
+    rows = [{"exposure": n} | row for n, row in zip(names, _describe(scene), strict=True)]
     notes = why_unlike_stars(rows)
     used = np.arange(len(exposures))
     if not keep_unlike:
-        used = _without(used, notes, notes)
+        used = _without(used, notes, rows, notes)
     found = _label_all(scene.take(used), significance)
     unlike = why_unlike([row for _, _, row in found])
     for i, note in zip(used, unlike, strict=True):
         notes[i] = "; ".join(filter(None, (notes[i], note)))
     if any(unlike) and not keep_unlike:
-        used = _without(used, unlike, notes)
+        used = _without(used, unlike, rows, notes)
         found = _label_all(scene.take(used), significance)
     for i, (_, _, row) in zip(used, found, strict=True):
         rows[i] |= row
     for i, note in enumerate(notes):
         rows[i]["note"] = note
         if note:
-            what = "is used all the same" if i in used else "left out"
-            _logger.warning("exposure %d is unlike the others, %s: %s", i, what, note)
+            what = "is unlike the others but used" if i in used else "is left out"
+            _logger.warning("exposure %s %s: %s", names[i], what, note)
     masks, ignore = ([planes[k] for planes in found] for k in (0, 1))
     return ExposureLabels([scene.images[i] for i in used], masks, ignore, used, _table(rows))
 
 
 _COLUMNS = {
+    "exposure": "",
     "dy": np.nan,
     "dx": np.nan,
     "scale": np.nan,
     "agreement": np.nan,
+    "misplaced": np.nan,
     "fwhm": np.nan,
     "elongation": np.nan,
     "mismatch": np.nan,
@@ -220,11 +227,13 @@ def _table(rows):
     return Table(rows=[_COLUMNS | row for row in rows], names=list(_COLUMNS))
 
 
-def _without(used, unlike, notes):
+def _without(used, unlike, rows, notes):
     """Return the exposures that are like each other."""
     alike = np.array([i for i, note in zip(used, unlike, strict=True) if not note], dtype=int)
     if len(alike) < 2:
-        reasons = "; ".join(f"exposure {i}: {note}" for i, note in enumerate(notes) if note)
+        reasons = "; ".join(
+            f"{row['exposure']}: {note}" for row, note in zip(rows, notes, strict=True) if note
+        )
         raise ValueError(
             f"no two exposures can be compared ({reasons}): are they of one field? Unless they are "
             "aligned, give offsets='measure' or 'wcs'; leave bad ones out, or give keep_unlike=True"
@@ -252,11 +261,11 @@ def _compressed(scene):
 def _describe(scene):
     """Return what the report says of each exposure before any is compared."""
     offsets = scene.offsets
-    agree = agreement(_compressed(scene), scene.usable, scene.place)
+    places = check_places(_compressed(scene), scene.usable, scene.place)
     return [
         {"dy": np.nan, "dx": np.nan}
         | ({} if offsets is None else {"dy": float(offsets[i][0]), "dx": float(offsets[i][1])})
-        | {"agreement": float(agree[i])}
+        | places[i]
         | describe_stars(scene.images[i], scene.statistics[i])
         for i in range(len(scene.images))
     ]

@@ -266,6 +266,8 @@ class _Run:
         """Log an epoch, and draw what it has come to, for those who asked for it."""
         step = row["epoch"]
         self.fabric.log_dict({k: v for k, v in row.items() if k != "epoch"}, step=step)
+        if self.run.on_epoch is not None and self.fabric.is_global_zero:
+            self.run.on_epoch(row)
         if self.run.examples is not None and self.fabric.is_global_zero:
             from cosmiq_astro.training.pictures import write_examples
 

@@ -151,6 +151,8 @@ class TrainingRun:
         four validation patches; this needs matplotlib.
     progress_bar : bool
         Whether to show one.
+    on_epoch : callable or None
+        Gets the row of each epoch of the history, a dictionary, after it.
     name, instrument : str
         Of the resulting model.
 
@@ -168,6 +170,7 @@ class TrainingRun:
     logger: object = None
     examples: object = None
     progress_bar: bool = False
+    on_epoch: object = None
     name: str = "untitled"
     instrument: str = ""
 

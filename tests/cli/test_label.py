@@ -25,8 +25,9 @@ def test_pairs_are_written(files, tmp_path, capsys):
     assert main(["label", *files, "-o", str(out), "--gain", "2", "--readnoise", "3"]) == 0
     text = capsys.readouterr().out
     assert text.splitlines()[0].split()[:4] == ["exposure", "dy", "dx", "scale"]
-    assert f"% of the pixels labelled -> {out}" in text
+    assert f"% of their pixels labelled -> {out}" in text
     names = [f"f{i}{end}.fits" for i in range(3) for end in ("", "_ignore", "_mask")]
+    names.append("labels.ecsv")
     assert sorted(path.name for path in out.iterdir()) == sorted(names)
     assert fits.getdata(out / "f1_mask.fits")[20, 10:15].all()
     assert fits.getdata(out / "f0_mask.fits").sum() == 0

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from astropy.table import Table
+from cosmiq_astro.training._start import start_network
 from lightning_fabric.loggers import CSVLogger
 from matplotlib import image
 
@@ -25,7 +26,6 @@ from cosmiq_astro.training import (
     train,
 )
 from cosmiq_astro.training import _batches as batches_module
-from cosmiq_astro.training._start import start_network
 
 
 def make_pairs(n=4, size=64, seed=0):

@@ -19,7 +19,7 @@ from cosmiq_astro.inference.sampling import computing, draw_networks, drawn_earl
 from cosmiq_astro.preprocess import normalize, subtract_sky
 from cosmiq_astro.training.datasets import make_batch
 
-__all__ = ["calibrate", "model_card"]
+__all__ = ["calibrate", "halves", "model_card"]
 
 _BATCH = 8
 
@@ -48,7 +48,7 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
     model : `~cosmiq_astro.models.model.Model`
         A trained model; its network is used where it is, on CPU or GPU.
     validation : dataset
-        Two frames or more that the model was not trained on.
+        Frames that the model was not trained on.
     T : int, optional
         Weight draws for a variational model.
     n_patches, patch_size : int, optional
@@ -69,26 +69,25 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
     Raises
     ------
     ValueError
-        If there is only one validation frame.
+        If the validation frames cannot be parted.
     """
-    if validation.n_frames < 2:
-        raise ValueError(
-            "validation has 1 frame; temperature and threshold are fitted on some frames and "
-            "scored on others: give two frames or more"
-        )
-    to_fit, to_score = validation.split(0.5, seed=seed)
+    to_fit, to_score = halves(validation, seed=seed)
+    grid = model.network.grid
+    patch_size = min(part.cut_patch_size(patch_size, grid) for part in (to_fit, to_score))
     sampling = "antithetic" if model.method == "vi" else "mean"
     networks = draw_networks(model.network, T, sampling=sampling, seed=seed)
     channels = model.network.config.channels
-    patches = {"n_patches": n_patches, "patch_size": patch_size, "margin": model.network.grid}
+    patches = {"n_patches": n_patches, "patch_size": patch_size, "margin": grid}
     with computing(model.network.head.weight.device, "float32"):
         logits, labels = _logits(networks, channels, to_fit, **patches, seed=(seed, 0))
         temperature = float(fit_temperature(logits, labels, from_logits=True))
         threshold = float(choose_threshold(_mean(logits, temperature), labels, f_beta=0.5))
         logits, labels = _logits(networks, channels, to_score, **patches, seed=(seed, 1))
         patches["n_patches"] *= 4
-        hits, stars = _look(networks[0], channels, to_fit, **patches, seed=(seed, 2))
-        other_hits, other_stars = _look(networks[0], channels, to_score, **patches, seed=(seed, 3))
+        hits, stars = _describe(networks[0], channels, to_fit, **patches, seed=(seed, 2))
+        other_hits, other_stars = _describe(
+            networks[0], channels, to_score, **patches, seed=(seed, 3)
+        )
     fitted = replace(
         model,
         temperature=temperature,
@@ -97,6 +96,38 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
         known_stars=fit_known_stars(stars + other_stars),
     )
     return fitted, _scores(_mean(logits, temperature), labels, threshold)
+
+
+def halves(validation, *, seed):
+    """
+    Part validation frames into those to fit on and those to score on.
+
+    Parameters
+    ----------
+    validation : dataset
+        Frames that the model was not trained on.
+    seed : int
+        Seed of the choice.
+
+    Returns
+    -------
+    to_fit, to_score : dataset
+        Half of the visits each; the two sides of each frame where there is one
+        visit only.
+
+    Raises
+    ------
+    ValueError
+        If they cannot be parted.
+    """
+    if validation.n_visits > 1:
+        return validation.split(0.5, seed=seed)
+    if not hasattr(validation, "split_within"):
+        raise ValueError(
+            "validation has 1 visit; temperature and threshold are fitted on some frames and "
+            "scored on others: give two or more"
+        )
+    return validation.split_within(0.5, axis=1)
 
 
 def _mean(logits, temperature):
@@ -121,7 +152,7 @@ def _scores(probability, labels, threshold):
 
 
 @torch.inference_mode()
-def _look(network, channels, frames, *, n_patches, patch_size, margin, seed):
+def _describe(network, channels, frames, *, n_patches, patch_size, margin, seed):
     """Return of each patch what the last block sees at its hits, and the shape of its stars."""
     hits, stars = [], []
     inside = slice(margin, margin + patch_size)
