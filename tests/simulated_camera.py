@@ -102,7 +102,7 @@ class Camera:
         ny, nx = (n + 2 * MARGIN for n in self.shape)
         n = rng.poisson(self.stars * ny * nx / 1000)
         y, x = rng.uniform(-MARGIN, ny - MARGIN, n), rng.uniform(-MARGIN, nx - MARGIN, n)
-        rate = 0.1 * (1 - rng.random(n)) ** (-1 / 0.55)
+        rate = 0.1 * (1 - rng.random(n)) ** (-1 / 0.65)
         return y, x, np.minimum(rate, self.brightest)
 
     def expose(self, field, seed, *, offset=(0.0, 0.0), fwhm=None, light=1.0, trap=None):

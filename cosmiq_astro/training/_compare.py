@@ -205,7 +205,7 @@ def read_scene(exposures, readnoise, gain, satlevel, mask):
         image = image[:, :]
         good = np.isfinite(image)
         full.append(np.zeros(image.shape, bool) if satlevel is None else image >= satlevel)
-        good &= ~ndimage.binary_dilation(full[i], _EIGHT)
+        good &= ~_spilt(full[i])
         for bad in (own_mask, mask):
             if bad is not None:
                 good &= ~np.asarray(bad, dtype=bool)
@@ -215,3 +215,27 @@ def read_scene(exposures, readnoise, gain, satlevel, mask):
         usable.append(good)
         statistics.append(estimate_statistics(images[i], good, readnoise=readnoise))
     return Scene(images, usable, full, statistics, readnoise)
+
+
+def _spilt(full):
+    """
+    Return saturated pixels, what a kernel mixes with them, and where their charge may have run.
+
+    It ends elsewhere in each exposure, further the longer the run is.
+    """
+    # A spline rings over two more.
+    spilt = ndimage.binary_dilation(full, np.ones((2 * (HALF_WIDTH + 2) + 1,) * 2, dtype=bool))
+    groups, _ = ndimage.label(full, _EIGHT)
+    for box in ndimage.find_objects(groups):
+        sides = [part.stop - part.start for part in box]
+        axis = int(np.argmax(sides))
+        if sides[axis] >= 2 * sides[1 - axis]:
+            reach = [HALF_WIDTH, HALF_WIDTH]
+            reach[axis] += sides[axis] // 4
+            wider = tuple(
+                slice(max(part.start - r, 0), part.stop + r)
+                for part, r in zip(box, reach, strict=True)
+            )
+            # The box of a run is little wider than the run.
+            spilt[wider] = True
+    return spilt

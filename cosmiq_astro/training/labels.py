@@ -25,6 +25,8 @@ _logger = logging.getLogger(__name__)
 
 _EIGHT = np.ones((3, 3), dtype=bool)
 _LABEL = 3.0
+# Of the others together, on the same pixel of the detector.
+_WARM = 3.0
 # Of the brightest star, from which charge may run along a row or a column.
 _BLEEDING = 0.25
 
@@ -282,12 +284,17 @@ def _label_all(scene, significance):
     ]
     # A defect moves with the detector, not with the sky.
     defect = np.sum([hits for hits, _, _ in first], axis=0) >= max(2, n / 2)
+    second = [scene.second_pass(i, smoothed, hidden) for i in range(n)]
+    high = [np.clip(compared.residual / compared.total, -5, 5) for compared, _, _ in second]
     found = []
-    for i in range(n):
-        compared, covered, scale = scene.second_pass(i, smoothed, hidden)
+    for i, (compared, covered, scale) in enumerate(second):
         mask, undecided, n_not_hits = _decide(scene, i, compared, covered, significance)
-        mask &= ~defect & scene.usable[i]
-        ignore = (undecided | defect | ~scene.usable[i]) & ~mask
+        # Too faint to be found in each: what is bright in the others, too, on the same pixel.
+        others = [high[j] for j in range(n) if j != i]
+        warm = np.sum(others, axis=0) > _WARM * np.sqrt(n - 1)
+        unsure = defect | (warm & (n > 2))
+        mask &= ~unsure & scene.usable[i]
+        ignore = (undecided | unsure | ~scene.usable[i]) & ~mask
         row = {
             "scale": scale,
             "mismatch": compared.mismatch,

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from cosmiq_astro.training.losses import ElboNetwork, masked_cross_entropy
 from torch.nn import functional
 
 from cosmiq_astro.models.layers import kl_divergence, sample_weights
+from cosmiq_astro.training.network import ElboNetwork, masked_cross_entropy
 
 
 def test_only_valid_pixels_count():
