@@ -259,10 +259,11 @@ class ObservedFrames(Frames):
             self._visits = folders
         else:
             fields, self._rows = group_fields(self._images)
-            top = min(folders, key=len)
             # Frames of a flat directory need not belong together, those of its subdirectories do.
+            flat = {str(file.parent.parent) for file in files}
+            flat |= set(folders) if len(set(folders)) == 1 else set()
             tied = [
-                folder if field is None or (folder != top and len(set(folders)) > 1) else None
+                None if folder in flat and field is not None else folder
                 for folder, field in zip(folders, fields, strict=True)
             ]
             self._visits = _joined(fields, tied)

@@ -103,7 +103,9 @@ def compare_models(models, dataset, *, n_patches=64, patch_size=128, T=8, seed=0
         resampled[name] = _scores(count, draws)
         row = {"model": name}
         for key, value in _scores(count, once).items():
-            low, high = np.nanquantile(resampled[name][key], _INTERVAL)
+            drawn = resampled[name][key]
+            drawn = drawn[np.isfinite(drawn)]
+            low, high = np.quantile(drawn, _INTERVAL) if drawn.size else (np.nan, np.nan)
             row |= {key: float(value[0]), f"{key}_low": float(low), f"{key}_high": float(high)}
         rows.append(row)
     n_hit = int(sum((patch.label & patch.valid).sum() for patch in patches))

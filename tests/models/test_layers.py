@@ -36,19 +36,18 @@ def test_kl_from_a_prior_that_is_not_centred_on_zero():
 @pytest.mark.parametrize("kind", [VariationalConv2d, VariationalConvTranspose2d])
 def test_another_posterior_as_the_prior(kind):
     """It is moved with the layer, is in no file of weights, and costs nothing to begin with."""
-    layer = torch.nn.Sequential(kind(2, 3, 2))
+    layer = kind(2, 3, 2)
     before = set(layer.state_dict())
-    layer[0].set_prior(
-        {"weight": layer[0].weight, "bias": layer[0].bias}, layer[0].posterior_sigma()
-    )
+    means = {"weight": layer.weight, "bias": layer.bias}
+    layer.set_prior(means, layer.posterior_sigma())
     assert set(layer.state_dict()) == before
-    assert float(kl_divergence(layer)) == pytest.approx(0, abs=1e-4)
     with torch.no_grad():
-        sigma = layer[0].posterior_sigma()["weight"]
-        layer[0].weight += 2 * sigma
-    # Two standard deviations of the prior cost 2 nats each.
-    assert float(kl_divergence(layer)) == pytest.approx(2 * layer[0].weight.numel(), rel=1e-3)
-    assert layer.double()[0].weight_prior_mean.dtype == torch.float64
+        assert float(layer.kl_divergence()) == pytest.approx(0, abs=1e-4)
+        layer.weight += 2 * layer.posterior_sigma()["weight"]
+        # Two standard deviations of the prior cost 2 nats each.
+        expected = 2 * layer.weight.numel()
+        assert float(layer.kl_divergence()) == pytest.approx(expected, rel=1e-3)
+    assert layer.double().weight_prior_mean.dtype == torch.float64
 
 
 def test_kl_is_zero_where_posterior_is_prior():
