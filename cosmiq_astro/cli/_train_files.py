@@ -21,7 +21,7 @@ from cosmiq_astro.training import (
 )
 from cosmiq_astro.training._calibrate import halves
 from cosmiq_astro.training._checkpoint import read_checkpoint
-from cosmiq_astro.training.compare import find_causes
+from cosmiq_astro.training.compare import check_labels, find_causes
 from cosmiq_astro.training.settings import VALIDATION_FRACTION
 
 __all__ = ["train_files"]
@@ -57,6 +57,9 @@ def train_files(args):
     if not args.quiet:
         for name, side in (("training", training), ("validation", validation)):
             print(f"{name}: {_sum_up(side)}{how if side is validation else ''}", flush=True)
+    doubts = check_labels(training)
+    for doubt in doubts:
+        print_warning(doubt)
     checkpoint = args.output / _CHECKPOINT
     if checkpoint.exists() and not args.quiet:
         done = read_checkpoint(checkpoint)["epoch"]
@@ -107,7 +110,8 @@ def train_files(args):
             f"(90 % intervals):\n{comparison}"
         )
     for cause in causes:
-        print_warning(cause)
+        if cause not in doubts or comparison.worse:
+            print_warning(cause)
     if comparison.worse:
         text = f"the model is worse than {start.name}: {'; '.join(comparison.worse)}"
         if is_refused:

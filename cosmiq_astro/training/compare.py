@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from cosmiq_astro.detector import CosmicRayDetector
 
-__all__ = ["ModelComparison", "compare_models", "find_causes"]
+__all__ = ["ModelComparison", "check_labels", "compare_models", "find_causes"]
 
 _FPR = 5e-4
 # Of log-odds: enough to read a rate of 0.05 % off the counts.
@@ -82,7 +82,7 @@ def compare_models(models, dataset, *, n_patches=64, patch_size=128, T=8, seed=0
 
     Returns
     -------
-    comparison : `ModelComparison`
+    comparison : `~cosmiq_astro.training.ModelComparison`
         A table, and in what the first is worse than the second.
     """
     size = dataset.cut_patch_size(patch_size, 4)
@@ -185,6 +185,29 @@ def _worse(new, start):
     return worse
 
 
+def check_labels(dataset):
+    """
+    Look for labels that are hardly those of cosmic rays.
+
+    Parameters
+    ----------
+    dataset : dataset
+        To train on.
+
+    Returns
+    -------
+    warnings : list of str
+        Sentences; none where nothing was found.
+    """
+    share = _largest_share(dataset)
+    if share <= _ONE_GROUP:
+        return []
+    return [
+        f"one group of pixels holds {100 * share:.0f} % of all labelled pixels: a trail or a "
+        "bleed? Look at the labels"
+    ]
+
+
 def find_causes(training, validation, history, kl_beta):
     """
     Look for what may have spoilt a training.
@@ -203,13 +226,7 @@ def find_causes(training, validation, history, kl_beta):
     causes : list of str
         Sentences; none where nothing was found.
     """
-    causes = []
-    share = _largest_share(training)
-    if share > _ONE_GROUP:
-        causes.append(
-            f"one group of pixels holds {100 * share:.0f} % of all labelled pixels: a trail or a "
-            "bleed? Look at the labels"
-        )
+    causes = check_labels(training)
     best = int(np.argmin(history["val_loss"]))
     loss, val_loss = history["train_loss"][best], history["val_loss"][best]
     if val_loss > _UNLIKE * loss:

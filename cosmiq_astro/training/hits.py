@@ -70,7 +70,7 @@ def cut_hits(darks, *, readnoise, gain=None, mask=None, min_charge=250.0):
 
     Returns
     -------
-    library : `HitLibrary`
+    library : `~cosmiq_astro.training.HitLibrary`
         The hits, for `~cosmiq_astro.training.InjectionDataset`; what their
         rims hold is not known, so give them with ``rim=1`` there.
 

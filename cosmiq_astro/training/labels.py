@@ -25,6 +25,8 @@ _logger = logging.getLogger(__name__)
 
 _EIGHT = np.ones((3, 3), dtype=bool)
 _LABEL = 3.0
+# Below what is expected: a dark row, not noise.
+_SUNK = 5.0
 # Of the others together, on the same pixel of the detector.
 _WARM = 3.0
 # Of the brightest star, from which charge may run along a row or a column.
@@ -326,5 +328,6 @@ def _decide(scene, i, compared, covered, significance):
     is_hit[0] = False
     mask = is_hit[groups] & scene.inside & ~spoilt
     undecided = ~covered | ndimage.binary_dilation(mask, _EIGHT) | spoilt
-    undecided |= np.abs(compared.residual) > _LABEL * compared.noise
+    undecided |= compared.residual > _LABEL * compared.noise
+    undecided |= compared.residual < -_SUNK * compared.total
     return mask, undecided, sum(found.n for found in not_hits)

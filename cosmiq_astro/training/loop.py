@@ -129,10 +129,9 @@ def train(
     init : str, path-like or Model, optional
         A model to start from: a bundled one by its name, a folder, or what
         `~cosmiq_astro.load_model` returned. Of a variational model the
-        posterior is the prior (`TrainingSettings.prior`); a variational
-        network started from a baseline takes its weights as means, 25 % of
-        their size as standard deviations and, per layer, their rms as the
-        scale of the prior.
+        posterior is the prior; a variational network started from a baseline
+        takes its weights as means, 25 % of their size as standard deviations
+        and, per layer, their rms as the scale of the prior.
     hidden : int, optional
         Feature maps of the first level, where there is no ``init``.
     kl_beta : float, optional

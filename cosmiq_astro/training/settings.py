@@ -31,7 +31,7 @@ def _option(default, text, *, kind=str, metavar=None, repeated=False):
 @dataclass(frozen=True)
 class TrainingSettings:
     """
-    How a network is trained: what changes the result, beside the arguments of `train` itself.
+    How a network is trained: what changes the result, beside the arguments of the call.
 
     Attributes
     ----------
