@@ -292,9 +292,7 @@ def _label_all(scene, significance):
     for i, (compared, covered, scale) in enumerate(second):
         mask, undecided, n_not_hits = _decide(scene, i, compared, covered, significance)
         # Too faint to be found in each: what is bright in the others, too, on the same pixel.
-        others = [high[j] for j in range(n) if j != i]
-        warm = np.sum(others, axis=0) > _WARM * np.sqrt(n - 1)
-        unsure = defect | (warm & (n > 2))
+        unsure = defect | _is_warm([high[j] for j in range(n) if j != i])
         mask &= ~unsure & scene.usable[i]
         ignore = (undecided | unsure | ~scene.usable[i]) & ~mask
         row = {
@@ -307,6 +305,15 @@ def _label_all(scene, significance):
         }
         found.append((mask, ignore, row))
     return found
+
+
+def _is_warm(others):
+    """Tell which pixels are bright in the other exposures together, the brightest not counted."""
+    if len(others) < 2:
+        return np.zeros(others[0].shape, dtype=bool)
+    # One of them may be hit there.
+    rest = np.sum(others, axis=0) - np.max(others, axis=0)
+    return rest > _WARM * np.sqrt(len(others) - 1)
 
 
 def _decide(scene, i, compared, covered, significance):
