@@ -173,8 +173,8 @@ def _datasets(args):
     if n >= _ENOUGH_VISITS:
         # Threshold and temperature are fitted on one part of them, and scored on the other.
         return *training.split(max(VALIDATION_FRACTION, 2 / n), seed=args.seed), ""
-    fewer = "one field or visit" if n == 1 else f"{n} fields or visits"
-    how = f" (the upper fifth of each frame: {fewer} are too few to put whole ones aside)"
+    fewer = "one field or visit is" if n == 1 else f"{n} fields or visits are"
+    how = f" (the upper fifth of each frame: {fewer} too few to put whole ones aside)"
     return *training.split_within(VALIDATION_FRACTION), how
 
 

@@ -80,7 +80,7 @@ def test_frames_of_one_field_are_parted(pairs, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("training: 8 frames of 1 fields or visits")
     assert lines[1].endswith(
-        "(the upper fifth of each frame: one field or visit are too few to put whole ones aside)"
+        "(the upper fifth of each frame: one field or visit is too few to put whole ones aside)"
     )
 
 
@@ -123,7 +123,7 @@ def test_hits_are_injected_into_labelled_and_other_frames(pairs, tmp_path, capsy
     science.mkdir()
     rng = np.random.default_rng(0)
     for i in range(2):
-        image = rng.normal(25, 4, (48, 48)).astype(np.float32)
+        image = rng.normal(25, 4, (160, 64)).astype(np.float32)
         fits.writeto(science / f"{i}.fits", image, fits.Header({"BUNIT": "adu"}))
     dark = rng.normal(0, 3, (64, 64))
     dark[8::8, 8::8] += 900
