@@ -143,8 +143,8 @@ def _scores(probability, labels, threshold):
         "ece": expected_calibration_error(probability, labels),
         "tpr_at_0.0005": tpr_at_fpr(probability, labels, fpr=5e-4),
         "tpr_at_0.005": tpr_at_fpr(probability, labels, fpr=5e-3),
-        "precision": labels[at_threshold].mean(),
-        "recall": at_threshold[labels > 0].mean(),
+        "precision": labels[at_threshold].mean() if at_threshold.any() else np.nan,
+        "recall": at_threshold[labels > 0].mean() if labels.any() else np.nan,
         "n_pixels": labels.size,
         "hit_fraction": labels.mean(),
     }
