@@ -375,8 +375,8 @@ def test_fit_and_scores_come_from_different_frames():
 def test_one_frame_is_parted_to_fit_and_score():
     model = train(make_pairs(), **SHORT).model
     _, scores = calibrate(model, make_pairs(n=1), n_patches=8, patch_size=64)
-    # Half of the frame is 32 pixels wide, and no patch is wider.
-    assert scores["n_pixels"][0] == 8 * 32**2
+    # The narrower half is 16 pixels wide, and no patch is wider.
+    assert scores["n_pixels"][0] == 8 * 16**2
 
 
 @pytest.mark.parametrize(
