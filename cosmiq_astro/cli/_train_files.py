@@ -168,7 +168,10 @@ def _datasets(args):
     """Return training and validation frames, and what is to be said of the split."""
     training = _open(args, [path for path in (args.directory, args.science) if path is not None])
     if args.validation is not None:
-        return training, _open(args, [args.validation]), ""
+        validation = _open(args, [args.validation])
+        if args.hits is not None:
+            training.part_hits(validation, VALIDATION_FRACTION, seed=args.seed)
+        return training, validation, ""
     n = training.n_visits
     if n >= _ENOUGH_VISITS:
         # Threshold and temperature are fitted on one part of them, and scored on the other.

@@ -235,7 +235,9 @@ class InjectionDataset(ObservedFrames):
         ValueError
             If there are fewer than two visits, or two hits.
         """
-        return self._part_hits(*super().split(fraction, seed=seed), fraction, seed)
+        training, validation = super().split(fraction, seed=seed)
+        training.part_hits(validation, fraction, seed=seed)
+        return training, validation
 
     def split_within(self, fraction, *, axis=0, gap=16, seed=0):
         """
@@ -255,18 +257,35 @@ class InjectionDataset(ObservedFrames):
         training, validation : dataset
             Views of this dataset.
         """
-        parts = super().split_within(fraction, axis=axis, gap=gap)
-        return self._part_hits(*parts, fraction, seed)
+        training, validation = super().split_within(fraction, axis=axis, gap=gap)
+        training.part_hits(validation, fraction, seed=seed)
+        return training, validation
 
-    def _part_hits(self, training, validation, fraction, seed):
+    def part_hits(self, validation, fraction, *, seed):
+        """
+        Leave a part of the hits to validation frames of their own: no hit is on both sides.
+
+        Parameters
+        ----------
+        validation : `~cosmiq_astro.training.InjectionDataset`
+            Other frames; changed in place, as is this dataset.
+        fraction : float
+            Share of the hits for validation, in (0, 1).
+        seed : int
+            Seed of the choice.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two hits.
+        """
         n = len(self._library)
         if n < 2:
             raise ValueError(f"cosmic_rays holds {n} hit, which cannot be split; give more")
         order = np.random.default_rng([seed, 1]).permutation(n)
         n_validation = min(max(1, round(fraction * n)), n - 1)
         validation._library = self._library.take(order[:n_validation])
-        training._library = self._library.take(order[n_validation:])
-        return training, validation
+        self._library = self._library.take(order[n_validation:])
 
     def patch(self, frame, size, rng):
         """
