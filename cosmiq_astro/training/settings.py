@@ -1,9 +1,8 @@
 """What a training run is set to: groups of settings that the command line is built from, too."""
 
 import math
+import numbers
 from dataclasses import dataclass, field, fields
-
-import numpy as np
 
 __all__ = [
     "EPOCHS",
@@ -206,7 +205,7 @@ def check_numbers(*, positive=(), not_negative=(), **values):
     ):
         for name in names:
             value = values[name]
-            is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+            is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
             if value is not None and (not is_whole or value < least):
                 raise ValueError(f"{name} must be {text}, got {value!r}")
 
