@@ -34,8 +34,8 @@ from cosmiq_astro.calibration import negative_log_likelihood
 from cosmiq_astro.detector import CosmicRayDetector
 from cosmiq_astro.models.last_block import last_layers
 from cosmiq_astro.models.model import load_model
-from cosmiq_astro.training._batches import prepare_batches
-from cosmiq_astro.training.losses import masked_cross_entropy
+from cosmiq_astro.training._epoch import prepare_batches
+from cosmiq_astro.training.network import masked_cross_entropy
 
 sys.path.append(str(Path(__file__).parents[1] / "recipes"))
 import acs_wfc
@@ -88,7 +88,7 @@ def train(networks, dataset):
     optimizer = torch.optim.Adam([{"params": group} for group in groups])
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
-        stages.VI["learning_rate"],
+        stages.VI.learning_rate,
         total_steps=STEPS,
         pct_start=0.02,
         cycle_momentum=False,
@@ -96,7 +96,7 @@ def train(networks, dataset):
     trunk = networks[RATES[0]]
     batches = prepare_batches(
         dataset,
-        stages.VI["batch_size"],
+        stages.VI.batch_size,
         PATCH,
         trunk.config.channels,
         ((1, step) for step in range(STEPS)),

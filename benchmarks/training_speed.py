@@ -22,11 +22,17 @@ from torch.nn import functional
 
 from cosmiq_astro.models.layers import kl_divergence, sample_weights
 from cosmiq_astro.simulate import cosmic_ray_footprints
-from cosmiq_astro.training import InjectionDataset, PairedDataset, train
+from cosmiq_astro.training import (
+    InjectionDataset,
+    PairedDataset,
+    TrainingRun,
+    TrainingSettings,
+    train,
+)
 from cosmiq_astro.training._epoch import validate
-from cosmiq_astro.training._schedule import Settings
-from cosmiq_astro.training._start import start_network
 from cosmiq_astro.training.datasets import make_batch
+from cosmiq_astro.training.network import start_network
+from cosmiq_astro.training.settings import Schedule
 
 PATCH, BATCH, FRAMES, SIDE = 128, 16, 8, 512
 CHANNELS = ("asinh", "anscombe")
@@ -52,7 +58,9 @@ def draw(dataset, network, step):
 
 def bare_loop(dataset, bayesian, n_steps, n_passes, ready):
     """Return the seconds of so many steps written out in PyTorch alone, the best of some passes."""
-    network = start_network(bayesian, None, 16, 2, ("*",), 0).to(memory_format=torch.channels_last)
+    network = start_network(bayesian, None, 16, TrainingSettings(), 0).to(
+        memory_format=torch.channels_last
+    )
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     batches = [draw(dataset, network, step) for step in range(4)]
     generator = torch.Generator().manual_seed(0)
@@ -81,18 +89,19 @@ def bare_loop(dataset, bayesian, n_steps, n_passes, ready):
 def measure(name, dataset, bayesian, epochs):
     """Return one row of the table; the time that validation takes is measured and taken off."""
     _, validation = dataset.split(1 / FRAMES, seed=0)
-    settings = {
-        "patch_size": PATCH,
-        "batch_size": BATCH,
-        "seed": 0,
-        "device": "cpu",
-        "validation": validation,
-    }
-    result = train(dataset, bayesian, epochs=epochs, **settings)
+    result = train(
+        dataset,
+        bayesian,
+        validation=validation,
+        epochs=epochs,
+        seed=0,
+        settings=TrainingSettings(patch_size=PATCH, batch_size=BATCH),
+        run=TrainingRun(device="cpu"),
+    )
     n_steps = round(dataset.n_pixels / (BATCH * PATCH**2))
     n_pixels = n_steps * BATCH * PATCH**2
     meta = dict(result.history.meta) | {"freeze": ()}
-    fabric, run, passes = Fabric(accelerator="cpu"), Settings(**meta), []
+    fabric, run, passes = Fabric(accelerator="cpu"), Schedule(**meta), []
     for _ in range(epochs):
         start = time.perf_counter()
         validate(fabric, result.model.network, validation, run)

@@ -51,6 +51,7 @@ Widths and elongations are those of 95 % of 512 patches.
 {limits}
 """
 
+_SHOWN = ("learning_rate", "batch_size")
 TURNED = {2: "", 4: ", every other two see it turned by half a turn"}
 
 
@@ -66,8 +67,8 @@ def model_card(model, result, scores, settings, texts, *, start, sigma_scale, ke
         What training returned.
     scores : Row
         Of the table from `calibrate`.
-    settings : dict
-        Arguments of `train`.
+    settings : TrainingSettings
+        Of the run.
     texts : dict of str
         What the recipe says: ``recipe``, ``of``, ``data``, ``validation``, ``limits`` and
         ``start``, from which the baseline began if not at random.
@@ -108,7 +109,7 @@ def model_card(model, result, scores, settings, texts, *, start, sigma_scale, ke
         ),
         init=f" --init {start}" if start else "",
         how=how,
-        settings=", ".join(f"{k} {settings[k]:g}" for k in ("learning_rate", "batch_size")),
+        settings=", ".join(f"{k} {getattr(settings, k):g}" for k in _SHOWN),
         seed=result.seed,
         n_pixels=scores["n_pixels"] / 1e6,
         hit_fraction=100 * scores["hit_fraction"],

@@ -27,6 +27,8 @@ from cosmiq_astro.models.model import save_model
 from cosmiq_astro.simulate import Footprints
 from cosmiq_astro.training import (
     InjectionDataset,
+    TrainingRun,
+    TrainingSettings,
     calibrate,
     label_exposures,
     model_card,
@@ -138,14 +140,15 @@ def main():
         validation=validation,
         init=GENERIC,
         epochs=arguments.epochs,
-        learning_rate=5e-4,
-        batch_size=8,
         seed=SEED,
-        device="cpu",
-        checkpoint=arguments.work / "saao-unet.ckpt",
-        name="saao-unet",
-        instrument="SAAO 1 m, STE3 CCD",
-        progress_bar=True,
+        settings=TrainingSettings(learning_rate=5e-4, batch_size=8),
+        run=TrainingRun(
+            device="cpu",
+            checkpoint=arguments.work / "saao-unet.ckpt",
+            name="saao-unet",
+            instrument="SAAO 1 m, STE3 CCD",
+            progress_bar=True,
+        ),
     )
     model, scores = calibrate(result.model, validation, patch_size=BORDER, n_patches=16)
     result.history.write(arguments.work / "saao_history.ecsv", overwrite=True)

@@ -10,18 +10,23 @@ import torch
 
 from cosmiq_astro.models.layers import inverse_softplus, variational_layers
 from cosmiq_astro.models.model import save_model
-from cosmiq_astro.training import TrainingResult, calibrate, train
+from cosmiq_astro.training import (
+    TrainingResult,
+    TrainingRun,
+    TrainingSettings,
+    calibrate,
+    train,
+)
 
 # The variational model goes on from the baseline: weights are drawn in the last block alone, since
 # what comes before looks at each tile once, and nothing else is trained. Small batches: many steps.
-VI = {
-    "bayesian": True,
-    "variational": ("merge.0.*", "head"),
-    "freeze": ("down.*", "up.*", "merge.1.*"),
-    "kl_beta": 1.0,
-    "batch_size": 4,
-    "learning_rate": 1e-3,
-}
+VI = TrainingSettings(
+    variational=("merge.0.*", "head"),
+    freeze=("down.*", "up.*", "merge.1.*"),
+    batch_size=4,
+    learning_rate=1e-3,
+    patch_size=192,
+)
 # Of the standard deviations after training: chosen on frames that are in no table.
 SIGMA_SCALE = 0.6
 
@@ -106,30 +111,34 @@ def run(
     baseline = arguments.work / f"{family}-unet{member}.ckpt"
     for method in ("unet", "vi") if arguments.stage == "all" else (arguments.stage,):
         if method == "unet":
-            settings = {
-                "epochs": arguments.epochs,
-                "init": arguments.init,
-                "batch_size": batch_size,
-                "learning_rate": learning_rate,
-            }
+            init, n_epochs = arguments.init, arguments.epochs
+            settings = TrainingSettings(
+                growth=growth,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                patch_size=192,
+            )
         else:
-            init = TrainingResult.from_checkpoint(baseline).model
-            settings = VI | {"epochs": vi_epochs, "init": init}
+            init, n_epochs = TrainingResult.from_checkpoint(baseline).model, vi_epochs
+            settings = VI
         name = f"{family}-{method}{member}"
         result = train(
             training,
-            name=name,
-            checkpoint=arguments.work / f"{name}.ckpt",
+            method == "vi",
             validation=validation,
+            init=init,
             hidden=hidden,
-            growth=growth,
-            patch_size=192,
-            device=arguments.device,
-            workers=arguments.workers,
-            instrument=instrument,
-            progress_bar=True,
+            epochs=n_epochs,
             seed=arguments.seed,
-            **settings,
+            settings=settings,
+            run=TrainingRun(
+                name=name,
+                instrument=instrument,
+                checkpoint=arguments.work / f"{name}.ckpt",
+                device=arguments.device,
+                workers=arguments.workers,
+                progress_bar=True,
+            ),
         )
         result.history.write(arguments.work / f"{name}_history.ecsv", overwrite=True)
         network = result.model.network.to(arguments.device)

@@ -1,4 +1,7 @@
-"""Small models and frames that the tests share."""
+"""Small models and frames that the tests share, and a simulated camera."""
+
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,6 +9,9 @@ import torch
 
 from cosmiq_astro.models.model import Model
 from cosmiq_astro.models.unet import UNetConfig, empty_unet, initialize_weights
+
+# Benchmarks take it from there as well.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 def pytest_configure(config):

@@ -6,7 +6,7 @@ import torch
 
 from cosmiq_astro import CosmicRayDetector
 from cosmiq_astro.simulate import simulate_exposure
-from cosmiq_astro.training import PairedDataset, train
+from cosmiq_astro.training import PairedDataset, TrainingRun, TrainingSettings, train
 
 DEVICES = [
     name
@@ -85,12 +85,10 @@ def test_training_runs_and_learns(device, bayesian):
         bayesian,
         hidden=4,
         epochs=15,
-        patch_size=32,
-        batch_size=4,
-        learning_rate=1e-2,
         kl_beta=0.01,
         seed=1,
-        device=device,
+        settings=TrainingSettings(patch_size=32, batch_size=4, learning_rate=1e-2),
+        run=TrainingRun(device=device),
     )
     assert result.history["train_loss"][-1] < 0.5 * result.history["train_loss"][0]
     assert next(result.model.network.parameters()).device.type == "cpu"

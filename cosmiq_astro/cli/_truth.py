@@ -9,6 +9,7 @@ from astropy.io import fits
 from cosmiq_astro._io import atomic_write
 from cosmiq_astro.hst import find_chips
 from cosmiq_astro.simulate import simulate_hst_file
+from cosmiq_astro.training._pixels import FitsImage
 
 __all__ = ["read_truth", "simulate_frames", "write_frame"]
 
@@ -34,7 +35,9 @@ def read_truth(file, truth, chip_plan):
     -------
     label : ndarray of float32
         1 for a cosmic ray, 0 for none, NaN where it does not count: where
-        the truth is NaN, or ``IGNORE`` of the same file and ``EXTVER`` is set.
+        the truth is NaN, ``IGNORE`` of the same file and ``EXTVER`` is set, or
+        the file ``NAME_ignore`` beside a truth ``NAME_mask``, as
+        ``cosmiq-astro label`` writes them.
 
     Raises
     ------
@@ -61,6 +64,9 @@ def read_truth(file, truth, chip_plan):
             planes = [hdus[chips[extver]].data]
         if ("IGNORE", extver) in hdus:
             planes.append(hdus["IGNORE", extver].data)
+    beside = None if inside else _ignore_beside(Path(source))
+    if beside is not None:
+        planes.append(FitsImage(beside)[:, :])
     for plane in planes:
         if plane is None or plane.shape != chip_plan.shape:
             shape = None if plane is None else plane.shape
@@ -69,9 +75,18 @@ def read_truth(file, truth, chip_plan):
     others = label[~np.isin(label, (0, 1)) & ~np.isnan(label)]
     if others.size:
         raise ValueError(f"the truth in {source} must hold 0, 1 and NaN only, not {others[0]:g}")
-    if len(planes) > 1:
-        label[planes[1] != 0] = np.nan
+    for ignore in planes[1:]:
+        label[ignore != 0] = np.nan
     return label
+
+
+def _ignore_beside(mask):
+    """Return the file of pixels to ignore that goes with a mask, None if there is none."""
+    stem = mask.name.removesuffix("".join(mask.suffixes))
+    if not stem.endswith("_mask"):
+        return None
+    path = mask.with_name(mask.name.replace("_mask.", "_ignore.", 1))
+    return path if path.is_file() else None
 
 
 def simulate_frames(args, folder):

@@ -19,7 +19,8 @@ examples:
       the truth in an extension, scores by filter too
 
 truth: 1 for a cosmic ray, 0 for none, NaN where it does not count; an
-extension IGNORE beside it (1 = does not count) is heeded.
+extension IGNORE beside it (1 = does not count) is heeded, and so is the file
+NAME_ignore beside a truth NAME_mask, as 'cosmiq-astro label' writes them.
 
 exit codes: 0 all went well, 1 a file failed, 2 wrong usage, 130 interrupted"""
 

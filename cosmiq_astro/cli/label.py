@@ -15,11 +15,16 @@ examples:
 
 output: NAME.fits (electrons), NAME_mask.fits (1 = cosmic ray) and
 NAME_ignore.fits (1 = undecided) for every exposure, as 'cosmiq-astro train'
-reads them. Give every field or visit a directory of its own.
+reads them, and labels.ecsv, the report. Give every field or visit a directory
+of its own. Look at the pictures of --plot before you train.
+
+An exposure that is unlike the others (seeing, guiding, another field) is named
+and left out; where no two are alike, nothing is written.
 
 exit codes: 0 all went well, 1 failed, 2 wrong usage, 130 interrupted"""
 
 _SUFFIX = re.compile(r"(\.fits?)?(\.gz|\.fz|\.bz2)?$", re.IGNORECASE)
+_REPORT, _PICTURE = "labels.ecsv", "labels.png"
 
 
 def add_parser(commands):
@@ -47,11 +52,13 @@ def add_parser(commands):
     add("files", nargs="+", type=Path, metavar="FILE", help="FITS files of one field and filter")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="made if missing")
     add("--overwrite", action="store_true", help="replace outputs that exist")
+    add("--plot", action="store_true", help=f"stamps of what was labelled, DIR/{_PICTURE}")
     group = parser.add_argument_group("the exposures")
     add = group.add_argument
     add("--readnoise", type=float, required=True, metavar="R", help="electrons")
     add("--gain", type=float, metavar="G", help="electrons per adu")
     add("--satlevel", type=float, metavar="S", help="electrons; give it if stars saturate")
+    add("--mask", type=Path, metavar="FILE", help="bad pixels of the detector: not 0")
     add("--ext", type=int, default=1, metavar="N", help="EXTVER of the chip (default: 1)")
     group = parser.add_argument_group("the comparison")
     add = group.add_argument
@@ -68,6 +75,7 @@ def add_parser(commands):
         metavar="SIGMA",
         help="of a hit's brightest pixel; raise it if stars get labels (default: 6)",
     )
+    add("--force", action="store_true", help="use exposures that are unlike the others, too")
     parser.set_defaults(run=run, usage_error=parser.error)
     return parser
 
@@ -91,11 +99,14 @@ def run(args):
         args.usage_error("give two or more exposures of one field")
     if len(set(names)) < len(names):
         args.usage_error("two of the files have the same name")
+    from astropy import units as u
+
     from cosmiq_astro._io import check_run
     from cosmiq_astro.hst import read_chip
     from cosmiq_astro.training import label_exposures
 
     planned = [args.output / f"{n}{end}.fits" for n in names for end in ("", "_mask", "_ignore")]
+    planned += [args.output / _REPORT, *([args.output / _PICTURE] if args.plot else [])]
     args.output.mkdir(parents=True, exist_ok=True)
     check_run([(args.files, [])], planned, overwrite=args.overwrite)
     labels = label_exposures(
@@ -103,17 +114,31 @@ def run(args):
         readnoise=args.readnoise,
         gain=args.gain,
         offsets=None if args.offsets == "none" else args.offsets,
-        satlevel=args.satlevel,
+        satlevel=None if args.satlevel is None else args.satlevel * u.electron,
+        mask=_read_mask(args),
         significance=args.significance,
+        keep_unlike=args.force,
+        names=names,
     )
+    report = labels.report
+    for column in report.itercols():
+        if column.dtype.kind == "f":
+            column.format = ".4f"
     _write(args, names, labels)
     if not args.quiet:
-        labels.report.add_column(names, name="exposure", index=0)
-        for column in ("dy", "dx", "scale", "mismatch", "hit_fraction", "labelled_fraction"):
-            labels.report[column].format = ".4f"
-        print("\n".join(labels.report.pformat(max_lines=-1, max_width=-1)))
-        print(f"{100 * labels.labelled_fraction:.2f} % of the pixels labelled -> {args.output}")
+        print("\n".join(report.pformat(max_lines=-1, max_width=-1)))
+        n_all, n_out = len(report), len(labels.left_out)
+        print(f"{n_all - n_out} of {n_all} exposures used; ", end="")
+        print(f"{100 * labels.labelled_fraction:.2f} % of their pixels labelled -> {args.output}")
     return 0
+
+
+def _read_mask(args):
+    if args.mask is None:
+        return None
+    from cosmiq_astro.training._pixels import find_images
+
+    return find_images(args.mask)[0][:, :] != 0
 
 
 def _write(args, names, labels):
@@ -122,6 +147,12 @@ def _write(args, names, labels):
 
     from cosmiq_astro._io import atomic_write
 
+    args.output.mkdir(parents=True, exist_ok=True)
+    for i in labels.left_out:
+        # Nor must it stay from another run.
+        for end in ("", "_mask", "_ignore"):
+            (args.output / f"{names[i]}{end}.fits").unlink(missing_ok=True)
+    names = [names[i] for i in labels.used]
     for name, image, mask, ignore in zip(
         names, labels.images, labels.masks, labels.ignore, strict=True
     ):
@@ -132,3 +163,9 @@ def _write(args, names, labels):
             path = args.output / f"{name}{end}.fits"
             with atomic_write(path, overwrite=args.overwrite) as temporary:
                 fits.PrimaryHDU(data, cards).writeto(temporary)
+    with atomic_write(args.output / _REPORT, overwrite=args.overwrite) as temporary:
+        labels.report.write(temporary, format="ascii.ecsv")
+    if args.plot:
+        from cosmiq_astro.training.pictures import write_labels
+
+        write_labels(args.output / _PICTURE, labels, names)

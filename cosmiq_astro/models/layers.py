@@ -33,12 +33,12 @@ def inverse_softplus(sigma):
     return sigma + torch.log(-torch.expm1(-sigma))
 
 
-def gaussian_kl(mu, sigma, prior_sigma):
+def gaussian_kl(mu, sigma, prior_sigma, prior_mu=0.0):
     r"""
-    KL divergence from N(0, σ_p²) to N(µ, σ²), summed over the elements.
+    KL divergence from N(µ_p, σ_p²) to N(µ, σ²), summed over the elements.
 
-    Per element it is ``log(σ_p/σ) + (σ² + µ²)/(2 σ_p²) − 1/2`` (Blundell et
-    al. 2015, arXiv:1505.05424, in closed form for Gaussians).
+    Per element it is ``log(σ_p/σ) + (σ² + (µ − µ_p)²)/(2 σ_p²) − 1/2``
+    (Blundell et al. 2015, arXiv:1505.05424, in closed form for Gaussians).
 
     Parameters
     ----------
@@ -46,6 +46,8 @@ def gaussian_kl(mu, sigma, prior_sigma):
         Means and standard deviations of the posterior.
     prior_sigma : Tensor or float
         Standard deviation of the prior.
+    prior_mu : Tensor or float, optional
+        Mean of the prior.
 
     Returns
     -------
@@ -53,7 +55,11 @@ def gaussian_kl(mu, sigma, prior_sigma):
         A scalar, nats, not negative.
     """
     ratio = sigma / prior_sigma
-    return (0.5 * (ratio**2 + (mu / prior_sigma) ** 2 - 1) - torch.log(ratio)).sum()
+    distance = (mu - prior_mu) / prior_sigma
+    return (0.5 * (ratio**2 + distance**2 - 1) - torch.log(ratio)).sum()
+
+
+_PRIOR = ("weight_prior_mean", "weight_prior_sigma", "bias_prior_mean", "bias_prior_sigma")
 
 
 class _Variational:
@@ -72,6 +78,9 @@ class _Variational:
         self.weight_rho = nn.Parameter(torch.full_like(self.weight, -5.0))
         self.bias_rho = nn.Parameter(torch.full_like(self.bias, -5.0))
         self.register_buffer("prior_sigma", torch.ones(()))
+        # Of a prior that is another posterior; kept by who trains, not in a file of weights.
+        for name in _PRIOR:
+            self.register_buffer(name, None, persistent=False)
 
     @torch.no_grad()
     def set_posterior_sigma(self, *, relative):
@@ -86,6 +95,13 @@ class _Variational:
         """Set the standard deviation of the layer's prior."""
         self.prior_sigma.fill_(sigma)
 
+    @torch.no_grad()
+    def set_prior(self, means, sigmas):
+        """Make another posterior the prior: ``weight`` and ``bias`` of each dictionary."""
+        for part in ("weight", "bias"):
+            setattr(self, f"{part}_prior_mean", means[part].clone())
+            setattr(self, f"{part}_prior_sigma", sigmas[part].clone())
+
     def posterior_sigma(self):
         """Return the standard deviations of weight and bias."""
         return {
@@ -95,10 +111,14 @@ class _Variational:
 
     def kl_divergence(self):
         """Return the KL divergence of the layer's posterior from its prior, nats."""
-        sigma = self.posterior_sigma()
-        return gaussian_kl(self.weight, sigma["weight"], self.prior_sigma) + gaussian_kl(
-            self.bias, sigma["bias"], self.prior_sigma
-        )
+        terms = []
+        for part, sigma in self.posterior_sigma().items():
+            mean = getattr(self, f"{part}_prior_mean")
+            prior = (self.prior_sigma,)
+            if mean is not None:
+                prior = getattr(self, f"{part}_prior_sigma"), mean
+            terms.append(gaussian_kl(getattr(self, part), sigma, *prior))
+        return terms[0] + terms[1]
 
 
 class VariationalConv2d(_Variational, nn.Conv2d):

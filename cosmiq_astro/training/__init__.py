@@ -9,9 +9,16 @@ _LAZY = {
     "PairedDataset": "cosmiq_astro.training.datasets",
     "SimulatedDataset": "cosmiq_astro.training.simulated",
     "TrainingResult": "cosmiq_astro.training.loop",
-    "calibrate": "cosmiq_astro.training.calibrate",
+    "TrainingRun": "cosmiq_astro.training.settings",
+    "TrainingSettings": "cosmiq_astro.training.settings",
+    "ModelComparison": "cosmiq_astro.training.compare",
+    "compare_models": "cosmiq_astro.training.compare",
+    "HitLibrary": "cosmiq_astro.training.hits",
+    "cut_hits": "cosmiq_astro.training.hits",
+    "find_hits": "cosmiq_astro.training.hits",
+    "calibrate": "cosmiq_astro.training._calibrate",
     "label_exposures": "cosmiq_astro.training.labels",
-    "model_card": "cosmiq_astro.training.card",
+    "model_card": "cosmiq_astro.training._calibrate",
     "train": "cosmiq_astro.training.loop",
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from cosmiq_astro._io import atomic_write
-from cosmiq_astro.training._schedule import Settings
+from cosmiq_astro.training.settings import Schedule
 
 __all__ = ["State", "read_checkpoint", "resume", "write_checkpoint"]
 
@@ -53,7 +53,7 @@ def write_checkpoint(path, network, optimizer, state, settings, about):
         With a ``state_dict``.
     state : `State`
         What else changes.
-    settings : `Settings`
+    settings : `Schedule`
         Of the run.
     about : dict
         What else makes a model of the weights.
@@ -86,7 +86,7 @@ def read_checkpoint(path):
     Returns
     -------
     content : dict
-        As written, with ``settings`` as `Settings`.
+        As written, with ``settings`` as `Schedule`.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def read_checkpoint(path):
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        content["settings"] = Settings(**content["settings"])
+        content["settings"] = Schedule(**content["settings"])
     except (RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise ValueError(f"{str(path)!r} is not a checkpoint of a training run") from error
     return content
@@ -111,7 +111,7 @@ def resume(path, network, optimizer, settings):
         The file; a run starts from its beginning if there is none.
     network, optimizer : object
         With a ``load_state_dict``.
-    settings : `Settings`
+    settings : `Schedule`
         Of the run; must be those of the checkpoint.
 
     Returns

@@ -1,16 +1,22 @@
 """One pass over the training frames, and one over the validation frames."""
 
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from cosmiq_astro.models.layers import sample_weights, variational_layers
-from cosmiq_astro.training._batches import prepare_batches
-from cosmiq_astro.training._schedule import kl_weight, learning_rate
-from cosmiq_astro.training.losses import masked_cross_entropy
+from cosmiq_astro.training.datasets import make_batch
+from cosmiq_astro.training.network import masked_cross_entropy
+from cosmiq_astro.training.settings import kl_weight, learning_rate
 
-__all__ = ["count_steps", "train_epoch", "training_batches", "validate"]
+__all__ = ["count_steps", "prepare_batches", "train_epoch", "training_batches", "validate"]
 
 _VALIDATION_DRAWS = 4
 
@@ -29,7 +35,7 @@ def training_batches(fabric, network, dataset, first_epoch, settings, workers):
         Training frames.
     first_epoch : int
         From 0.
-    settings : `~cosmiq_astro.training._schedule.Settings`
+    settings : `~cosmiq_astro.training.settings.Schedule`
         Of the run.
     workers : int
         As in `~cosmiq_astro.training.train`.
@@ -63,7 +69,7 @@ def count_steps(settings, first_epoch, *, shown):
 
     Parameters
     ----------
-    settings : `~cosmiq_astro.training._schedule.Settings`
+    settings : `~cosmiq_astro.training.settings.Schedule`
         Of the run.
     first_epoch : int
         From 0.
@@ -92,14 +98,14 @@ def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches, bar
     fabric : `lightning_fabric.Fabric`
         Where and how precisely to compute.
     model : torch.nn.Module
-        A `~cosmiq_astro.training.losses.ElboNetwork` set up by ``fabric``.
+        A `~cosmiq_astro.training.network.ElboNetwork` set up by ``fabric``.
     optimizer : torch.optim.Optimizer
         Set up by ``fabric``.
     dataset : dataset
         Training frames.
     epoch : int
         From 0.
-    settings : `~cosmiq_astro.training._schedule.Settings`
+    settings : `~cosmiq_astro.training.settings.Schedule`
         Of the run.
     batches : iterator
         Gives the next batch of the run, see `training_batches`.
@@ -168,7 +174,7 @@ def validate(fabric, network, validation, settings, workers=0):
         The network.
     validation : dataset
         Validation frames.
-    settings : `~cosmiq_astro.training._schedule.Settings`
+    settings : `~cosmiq_astro.training.settings.Schedule`
         Of the run.
     workers : int, optional
         As in `~cosmiq_astro.training.train`.
@@ -181,12 +187,15 @@ def validate(fabric, network, validation, settings, workers=0):
     generator = torch.Generator().manual_seed(settings.seed)
     n_draws = _VALIDATION_DRAWS if variational_layers(network) else 1
     draws = [sample_weights(network, generator)[0] for _ in range(n_draws)]
-    area = settings.batch_size * settings.patch_size**2
+    patch_size = settings.patch_size
+    if hasattr(validation, "cut_patch_size"):
+        patch_size = validation.cut_patch_size(patch_size, network.grid)
+    area = settings.batch_size * patch_size**2
     seeds = [(settings.seed, step) for step in range(max(1, round(validation.n_pixels / area)))]
     batches = prepare_batches(
         validation,
         settings.batch_size,
-        settings.patch_size,
+        patch_size,
         network.config.channels,
         seeds,
         margin=network.grid,
@@ -209,3 +218,63 @@ def validate(fabric, network, validation, settings, workers=0):
 def _on_device(fabric, batch):
     inputs, labels, valid = (fabric.to_device(tensor) for tensor in batch)
     return inputs.contiguous(memory_format=torch.channels_last), labels, valid
+
+
+def prepare_batches(dataset, n, size, channels, seeds, *, margin, workers):
+    """
+    Yield batches, each seeded by its place in the run alone.
+
+    Parameters
+    ----------
+    dataset : dataset
+        With ``n_frames`` and ``patch(frame, size, rng)``.
+    n, size : int
+        Patches in each batch, and their side.
+    channels : sequence of str
+        Input channels.
+    seeds : iterable of tuple of int
+        What `numpy.random.default_rng` takes, one for each batch.
+    margin : int
+        As in `~cosmiq_astro.training.datasets.make_batch`.
+    workers : int
+        Processes; 0 for a thread, which needs no ``if __name__ == "__main__"`` in a script.
+
+    Yields
+    ------
+    inputs, labels, valid : Tensor
+        As in `~cosmiq_astro.training.datasets.make_batch`; the same for any ``workers``.
+    """
+    make = partial(_seeded_batch, dataset, n, size, channels, margin)
+    if workers:
+        yield from DataLoader(
+            _Made(make),
+            batch_size=None,
+            sampler=seeds,
+            num_workers=workers,
+            generator=torch.Generator(),  # not the global one, which it would advance
+        )
+        return
+    with ThreadPoolExecutor(1) as pool:
+        upcoming = deque()
+        for seed in seeds:
+            upcoming.append(pool.submit(make, seed))
+            if len(upcoming) > 1:
+                yield upcoming.popleft().result()
+        while upcoming:
+            yield upcoming.popleft().result()
+
+
+def _seeded_batch(dataset, n, size, channels, margin, seed):
+    rng = np.random.default_rng(seed)
+    arrays = make_batch(dataset, n, size, channels, rng, margin=margin)
+    return tuple(torch.from_numpy(array) for array in arrays)
+
+
+class _Made(Dataset):
+    """A batch under each seed."""
+
+    def __init__(self, make):
+        self._make = make
+
+    def __getitem__(self, seed):
+        return self._make(seed)

@@ -5,8 +5,15 @@ import copy
 import numpy as np
 
 from cosmiq_astro.preprocess import estimate_statistics
+from cosmiq_astro.training._fields import group_fields
+from cosmiq_astro.training._pixels import Part, count_valid
 
-__all__ = ["Frames", "ObservedFrames", "check_interval", "log_uniform"]
+__all__ = [
+    "Frames",
+    "ObservedFrames",
+    "check_interval",
+    "log_uniform",
+]
 
 
 def log_uniform(rng, limits):
@@ -166,6 +173,25 @@ class Frames:
             sides[visit in chosen].append(frame)
         return self._subset(sides[0]), self._subset(sides[1])
 
+    def cut_patch_size(self, size, grid):
+        """
+        Return the largest patch size that all frames have room for.
+
+        Parameters
+        ----------
+        size : int
+            What is wanted at most.
+        grid : int
+            What it must be a multiple of.
+
+        Returns
+        -------
+        size : int
+            At least ``grid``.
+        """
+        smallest = min(min(shape) for shape in self._shapes)
+        return max(min(size, smallest) // grid * grid, grid)
+
     def _subset(self, frames):
         part = copy.copy(self)
         for name in ("_shapes", "_n_valid", "_visits", *self._planes):
@@ -183,23 +209,145 @@ class ObservedFrames(Frames):
         Electron; may be memory-mapped.
     readnoise : float or None
         Electron; None if it is not known.
-    **about
-        ``n_valid`` and ``visits`` of `Frames`.
+    left_out : list of array-like or None
+        Per frame, True where a pixel does not count.
+    visits : sequence of hashable, optional
+        As for `Frames`.
     """
 
-    _planes = ("_images", "_statistics")
+    _planes = ("_images", "_left_out", "_statistics", "_rows")
 
-    def __init__(self, images, readnoise, **about):
+    def __init__(self, images, readnoise, left_out, *, visits=None):
         self._images = images
+        self._left_out = left_out
         self._readnoise = readnoise
         self._statistics = [{} for _ in images]
-        super().__init__([image.shape for image in images], **about)
+        # Of the sky, by which a frame sees it moved: of those that show the same stars.
+        self._rows = [0 for _ in images]
+        shapes = [image.shape for image in images]
+        super().__init__(shapes, n_valid=count_valid(images, left_out), visits=visits)
+
+    @property
+    def readnoise(self):
+        """Electron; None if it is not known."""
+        return self._readnoise
+
+    def group(self, files, *, by="field"):
+        """
+        Say which frames are one visit, so that no star is on both sides of a split.
+
+        Parameters
+        ----------
+        files : list of `~pathlib.Path`
+            Of the frames.
+        by : {'field', 'frame', 'directory'}, optional
+            ``'field'``: frames that show the same stars, and all of one
+            directory where too few are seen, and all of one subdirectory;
+            ``'frame'``: each is one of its own; ``'directory'``.
+
+        Raises
+        ------
+        ValueError
+            If ``by`` is none of these.
+        """
+        folders = [str(file.parent) for file in files]
+        if by not in ("field", "frame", "directory"):
+            raise ValueError(f"visits must be 'field', 'frame' or 'directory', got {by!r}")
+        if by == "frame":
+            self._visits = [str(file) for file in files]
+        elif by == "directory":
+            self._visits = folders
+        else:
+            fields, self._rows = group_fields(self._images)
+            # Frames of a flat directory need not belong together, those of its subdirectories do.
+            flat = {str(file.parent.parent) for file in files}
+            flat |= set(folders) if len(set(folders)) == 1 else set()
+            tied = [
+                None if folder in flat and field is not None else folder
+                for folder, field in zip(folders, fields, strict=True)
+            ]
+            self._visits = _joined(fields, tied)
+
+    def split_within(self, fraction, *, axis=0, gap=16):
+        """
+        Split every frame in two parts: for too few visits to put whole ones aside.
+
+        The border moves with the sky, so that no star is on both sides where
+        the frames' offsets are known.
+
+        Parameters
+        ----------
+        fraction : float
+            Share of the rows, or columns, for validation, in (0, 1).
+        axis : {0, 1}, optional
+            0 to part rows, 1 to part columns.
+        gap : int, optional
+            Pixels between the parts that belong to neither.
+
+        Returns
+        -------
+        training, validation : dataset
+            Views of this dataset.
+        """
+        first, second = [], []
+        for shape, moved in zip(self._shapes, self._rows, strict=True):
+            border = round((1 - fraction) * shape[axis]) + (moved if axis == 0 else 0)
+            least = min(32, shape[axis] // 4)
+            border = min(max(border, least + gap), shape[axis] - least)
+            first.append(_box(shape, axis, 0, border - gap))
+            second.append(_box(shape, axis, border, shape[axis]))
+        return self._parts(first), self._parts(second)
+
+    def _parts(self, boxes):
+        part = copy.copy(self)
+        part._rows = [0 for _ in boxes]
+        for name in self._planes:
+            if name not in ("_statistics", "_rows"):
+                planes = zip(getattr(self, name), boxes, strict=True)
+                setattr(part, name, [p if p is None else Part(p, box) for p, box in planes])
+        part._shapes = [image.shape for image in part._images]
+        part._n_valid = count_valid(part._images, part._left_out)
+        part._statistics = [_whole(self, i) for i in range(self.n_frames)]
+        return part
 
     def _statistics_of(self, frame, rng):
         """Return them as detection finds them, half of the time without the read noise."""
         readnoise = self._readnoise if rng.random() < 0.5 else None
+        return self._measured(frame, readnoise)
+
+    def _measured(self, frame, readnoise):
         known = self._statistics[frame]
         if readnoise not in known:
             image = self._images[frame][:, :]
             known[readnoise] = estimate_statistics(image, np.isfinite(image), readnoise=readnoise)
         return known[readnoise]
+
+
+def _whole(dataset, frame):
+    """Return the statistics of a whole frame, for its parts."""
+    return {
+        readnoise: dataset._measured(frame, readnoise) for readnoise in {None, dataset._readnoise}
+    }
+
+
+def _box(shape, axis, start, stop):
+    box = [slice(0, n) for n in shape]
+    box[axis] = slice(start, stop)
+    return tuple(box)
+
+
+def _joined(*names):
+    """Return one name for all frames that share one of theirs, over a chain of them too."""
+    group = list(range(len(names[0])))
+
+    def root(i):
+        while group[i] != i:
+            i = group[i]
+        return i
+
+    for kind in names:
+        first = {}
+        for i, name in enumerate(kind):
+            if name is not None:
+                group[root(i)] = root(first.setdefault(name, i))
+    return [root(i) for i in range(len(group))]

@@ -1,17 +1,27 @@
 """Images of any kind as electrons, read block by block, and the planes that belong to them."""
 
+import os
+import re
+from pathlib import Path
+
 import numpy as np
 from astropy import units as u
+from astropy.io import fits
 from astropy.nddata import NDData
 
+from cosmiq_astro.hst.headers import unit_of
 from cosmiq_astro.units import electrons_per_unit
 
 __all__ = [
     "Either",
+    "FitsImage",
+    "Part",
     "Pixels",
     "check_frames",
     "combine_masks",
     "count_valid",
+    "find_exposures",
+    "find_images",
     "read_pixels",
     "row_blocks",
 ]
@@ -25,11 +35,13 @@ class Pixels:
 
     Parameters
     ----------
-    array : ndarray or `~cosmiq_astro.training._files.FitsImage`
+    array : ndarray or `~cosmiq_astro.training._pixels.FitsImage`
         Anything with ``shape`` that slices to an array; memory-mapped is fine.
     factor : float
         Electrons per unit of the pixels.
     """
+
+    unit = u.electron
 
     def __init__(self, array, factor):
         self.array = array
@@ -138,7 +150,7 @@ def check_frames(name, arrays, shapes):
     return [a if a is None or hasattr(a, "shape") else np.asarray(a) for a in arrays]
 
 
-def row_blocks(shape):
+def row_blocks(shape, *, planes=1):
     """
     Cut an image into blocks of rows, so that memory holds a few million pixels at a time.
 
@@ -146,13 +158,15 @@ def row_blocks(shape):
     ----------
     shape : tuple of int
         Shape of the image.
+    planes : int, optional
+        How many such images are looked at together.
 
     Yields
     ------
     block : tuple of slice
         Whole rows.
     """
-    n_rows = max(1, _BLOCK // max(shape[1], 1))
+    n_rows = max(1, _BLOCK // max(shape[1] * planes, 1))
     for start in range(0, shape[0], n_rows):
         yield slice(start, min(start + n_rows, shape[0])), slice(0, shape[1])
 
@@ -175,6 +189,33 @@ class Either:
         """Return a square of bool, True where either mask is."""
         one, two = (np.asarray(plane[box], dtype=bool) for plane in self.planes)
         return one | two
+
+
+class Part:
+    """
+    A part of an image, read square by square.
+
+    Parameters
+    ----------
+    plane : array-like
+        The image, on disk or not.
+    box : tuple of slice
+        Which part: rows and columns, with start and stop.
+    """
+
+    def __init__(self, plane, box):
+        self.plane = plane
+        self.start = tuple(part.start for part in box)
+        self.shape = tuple(part.stop - part.start for part in box)
+
+    def __getitem__(self, box):
+        """Return a square of the part."""
+        return self.plane[
+            tuple(
+                slice(first + (part.start or 0), first + (n if part.stop is None else part.stop))
+                for part, first, n in zip(box, self.start, self.shape, strict=True)
+            )
+        ]
 
 
 def combine_masks(one, two):
@@ -222,3 +263,137 @@ def count_valid(images, ignore):
             n += int(valid.sum())
         counts.append(n)
     return counts
+
+
+_PLANE = re.compile(r"_(mask|ignore)\.(fits|npy)")
+_SUFFIXES = (".fits", ".npy")
+
+
+class FitsImage:
+    """
+    The first two-dimensional image of a FITS file.
+
+    Only its header is kept. Each square is read when it is asked for, and the
+    file is closed again: any number of files may be in use.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; tile-compressed images are understood.
+
+    Raises
+    ------
+    ValueError
+        If it has no such image, or its ``BUNIT`` is not understood.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        with fits.open(self.path) as hdus:
+            shapes = [hdu.shape if hdu.is_image else () for hdu in hdus]
+            images = [n for n, shape in enumerate(shapes) if len(shape) == 2]
+            if not images:
+                raise ValueError(f"{path} has no two-dimensional image; shapes seen: {shapes}")
+            self._number = images[0]
+            header = hdus[self._number].header
+            time = header.get("EXPTIME", hdus[0].header.get("EXPTIME"))
+        self.shape = shapes[self._number]
+        self.unit = unit_of(header)
+        self.meta = {"EXPTIME": time}
+
+    def __getitem__(self, box):
+        """Return a square of the image."""
+        with fits.open(self.path) as hdus:
+            return hdus[self._number].section[box]
+
+
+def find_exposures(paths, *, gain=None, need_masks=True):
+    """
+    List the exposures of training directories.
+
+    Parameters
+    ----------
+    paths : path-like or sequence of path-like
+        See `~cosmiq_astro.training.PairedDataset.from_directory`.
+    gain : float or `~astropy.units.Quantity`, optional
+        Electron per adu.
+    need_masks : bool, optional
+        Whether each exposure must have a mask beside it.
+
+    Returns
+    -------
+    images, masks, ignore : list
+        Arrays on disk, the first in electrons, in the order of their names; None for an exposure
+        without a mask, or without pixels to ignore.
+    files : list of `~pathlib.Path`
+        Of the exposures.
+
+    Raises
+    ------
+    ValueError
+        If there is no exposure or a mask is missing.
+    """
+    files = []
+    for path in map(Path, [paths] if isinstance(paths, str | os.PathLike) else paths):
+        own = _image_files(path)
+        if not own:
+            beside = ", with NAME_mask.fits or NAME_mask.npy beside it" if need_masks else ""
+            raise ValueError(f"{path} holds no exposures: NAME.fits or NAME.npy{beside}")
+        files += own
+    # Each in its own unit: labelled exposures are in electrons, others in adu.
+    images = [_in_electrons(file, gain) for file in files]
+    masks = [_plane(file, "mask", required=need_masks) for file in files]
+    ignore = [_plane(file, "ignore", required=False) for file in files]
+    return images, masks, ignore, files
+
+
+def _in_electrons(file, gain):
+    image = _open(file)
+    is_known = u.electron in getattr(image, "unit", u.adu).bases
+    return read_pixels(str(file), [image], None if is_known else gain)[0][0]
+
+
+def find_images(path):
+    """
+    List the images of a file or a directory.
+
+    Parameters
+    ----------
+    path : path-like
+        A FITS or ``.npy`` file, or a directory of them.
+
+    Returns
+    -------
+    images : list
+        Arrays on disk, in the order of their names.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    path = Path(path)
+    files = [path] if path.suffix in _SUFFIXES and path.is_file() else _image_files(path)
+    if not files:
+        raise ValueError(f"{path} is neither a .fits or .npy image nor a directory of them")
+    return [_open(file) for file in files]
+
+
+def _image_files(path):
+    return [
+        file
+        for file in sorted([*path.glob("*"), *path.glob("*/*")])
+        if file.suffix in _SUFFIXES and not _PLANE.search(file.name)
+    ]
+
+
+def _open(file):
+    return FitsImage(file) if file.suffix == ".fits" else np.load(file, mmap_mode="r")
+
+
+def _plane(file, kind, *, required):
+    names = [file.with_name(f"{file.stem}_{kind}{suffix}") for suffix in _SUFFIXES]
+    found = [name for name in names if name.is_file()]
+    if not found and required:
+        raise ValueError(f"{file} has no {names[0].name} or {names[1].name} beside it")
+    return _open(found[0]) if found else None

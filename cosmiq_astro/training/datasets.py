@@ -6,13 +6,12 @@ import numpy as np
 
 from cosmiq_astro.cleaning import clean_pixels
 from cosmiq_astro.preprocess import ImageStatistics, normalize, subtract_sky
-from cosmiq_astro.training._files import find_exposures
 from cosmiq_astro.training._frames import ObservedFrames, check_interval
 from cosmiq_astro.training._noise import estimate_level, observe_anew
 from cosmiq_astro.training._pixels import (
     check_frames,
     combine_masks,
-    count_valid,
+    find_exposures,
     read_pixels,
     row_blocks,
 )
@@ -153,7 +152,7 @@ class PairedDataset(ObservedFrames):
     1024
     """
 
-    _planes = (*ObservedFrames._planes, "_masks", "_ignore")
+    _planes = (*ObservedFrames._planes, "_masks")
     _ranges = ("_exposure_scale", "_extra_sky")
 
     def __init__(
@@ -172,7 +171,7 @@ class PairedDataset(ObservedFrames):
         shapes = [image.shape for image in images]
         self._masks = check_frames("masks", masks, shapes)
         given = check_frames("ignore", ignore, shapes) or [None] * len(shapes)
-        self._ignore = [combine_masks(a, b) for a, b in zip(given, own, strict=True)]
+        ignore = [combine_masks(a, b) for a, b in zip(given, own, strict=True)]
         for i, mask in enumerate(self._masks):
             _check_binary(f"masks[{i}]", mask)
         readnoise = to_electrons("readnoise", readnoise, gain=gain)
@@ -183,11 +182,19 @@ class PairedDataset(ObservedFrames):
         self._as_they_are = self._exposure_scale == (1, 1) and self._extra_sky == (0, 0)
         if readnoise is None and not self._as_they_are:
             raise ValueError("exposure_scale and extra_sky need readnoise, to get the noise right")
-        n_valid = count_valid(images, self._ignore)
-        super().__init__(images, readnoise, n_valid=n_valid, visits=visits)
+        super().__init__(images, readnoise, ignore, visits=visits)
 
     @classmethod
-    def from_directory(cls, path, *, readnoise=None, gain=None, **ranges):
+    def from_directory(
+        cls,
+        path,
+        *,
+        readnoise=None,
+        gain=None,
+        exposure_scale=(1.0, 1.0),
+        extra_sky=(0.0, 0.0),
+        visits="field",
+    ):
         """
         Read pairs of files; pixels are fetched when they are needed.
 
@@ -196,18 +203,21 @@ class PairedDataset(ObservedFrames):
         one, ``NAME_ignore.fits`` or ``NAME_ignore.npy``. Of a FITS file the
         first two-dimensional image is taken, in the unit of its ``BUNIT``
         (adu if there is none), rates with ``EXPTIME``; ``.npy`` files are in
-        electrons, or in adu if ``gain`` is given. Exposures in one
-        subdirectory of ``path`` belong to one visit. ``cosmiq-astro label``
-        makes such files.
+        electrons, or in adu if ``gain`` is given. ``cosmiq-astro label`` makes
+        such files.
 
         Parameters
         ----------
-        path : path-like
-            The directory.
-        readnoise, gain : float or `~astropy.units.Quantity`, optional
+        path : path-like or sequence of path-like
+            The directory, or several.
+        readnoise, gain, exposure_scale, extra_sky : object, optional
             As for the class.
-        **ranges
-            ``exposure_scale`` and ``extra_sky`` of the class.
+        visits : {'field', 'frame', 'directory'}, optional
+            Exposures that belong together, so that no star is on both sides of
+            a split. ``'field'``: those of a subdirectory, and all that show
+            the same stars, wherever they lie; without enough stars to tell,
+            those of a directory. ``'frame'``: each is on its own; only where
+            you know that no two show one field. ``'directory'``.
 
         Returns
         -------
@@ -220,8 +230,12 @@ class PairedDataset(ObservedFrames):
             If there is no exposure, a mask is missing, or what is in them
             cannot be used.
         """
-        images, masks, ignore, visits = find_exposures(path)
-        return cls(images, masks, ignore, readnoise=readnoise, gain=gain, visits=visits, **ranges)
+        images, masks, ignore, files = find_exposures(path, gain=gain)
+        ranges = {"exposure_scale": exposure_scale, "extra_sky": extra_sky}
+        readnoise = to_electrons("readnoise", readnoise, gain=gain)
+        dataset = cls(images, masks, ignore, readnoise=readnoise, **ranges)
+        dataset.group(files, by=visits)
+        return dataset
 
     def patch(self, frame, size, rng):
         """
@@ -242,8 +256,8 @@ class PairedDataset(ObservedFrames):
         box = self._cut(frame, size, rng)
         image = self._images[frame][box]
         usable = valid = np.isfinite(image)
-        if self._ignore[frame] is not None:
-            valid = usable & ~np.asarray(self._ignore[frame][box], dtype=bool)
+        if self._left_out[frame] is not None:
+            valid = usable & ~np.asarray(self._left_out[frame][box], dtype=bool)
         label = np.asarray(self._masks[frame][box], dtype=bool)
         patch = Patch(image, label, valid, usable, self._statistics_of(frame, rng))
         return patch if self._as_they_are else self._observe_anew(patch, rng)

@@ -1,19 +1,30 @@
 """Science frames with cosmic rays added on the fly."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 from astropy.stats import mad_std
+from scipy.ndimage import binary_dilation
 
 from cosmiq_astro.simulate import Footprints, extract_footprints, label_from_charge
-from cosmiq_astro.training._files import find_exposures, find_images
 from cosmiq_astro.training._frames import ObservedFrames, check_interval, log_uniform
 from cosmiq_astro.training._noise import estimate_level, observe_anew
-from cosmiq_astro.training._pixels import check_frames, combine_masks, count_valid, read_pixels
+from cosmiq_astro.training._pixels import (
+    check_frames,
+    combine_masks,
+    find_exposures,
+    find_images,
+    read_pixels,
+)
 from cosmiq_astro.training.datasets import Patch
+from cosmiq_astro.training.hits import find_hits
+from cosmiq_astro.training.settings import check_numbers
 from cosmiq_astro.units import to_electrons
 
 __all__ = ["InjectionDataset"]
+
+_EIGHT = np.ones((3, 3), dtype=bool)
 
 
 class InjectionDataset(ObservedFrames):
@@ -60,6 +71,10 @@ class InjectionDataset(ObservedFrames):
     extra_sky : tuple of float, optional
         Sky added with its Poisson noise, electron per pixel, uniform. Widen it
         if your frames were all taken in dark nights.
+    rim : int, optional
+        Pixels around each hit that are left out of the loss, because what it
+        holds there is not known: 1 for hits cut out of darks, 0 where the
+        charge is known to the last electron.
     visits : sequence, optional
         Which visit each frame belongs to: frames of one visit stay on one side
         of a split. Give it when frames show the same field.
@@ -82,8 +97,7 @@ class InjectionDataset(ObservedFrames):
     (3, 12288)
     """
 
-    _planes = (*ObservedFrames._planes, "_masks")
-    _ranges = ("_density", "_charge_scale", "_exposure_scale", "_extra_sky")
+    _ranges = ("_density", "_charge_scale", "_exposure_scale", "_extra_sky", "_rim")
 
     def __init__(
         self,
@@ -98,13 +112,16 @@ class InjectionDataset(ObservedFrames):
         charge_scale=(0.5, 2.0),
         exposure_scale=(1.0, 1.0),
         extra_sky=(0.0, 0.0),
+        rim=0,
         visits=None,
     ):
         images, own = read_pixels("images", images, gain)
         shapes = [image.shape for image in images]
         given = check_frames("masks", masks, shapes) or [None] * len(shapes)
-        self._masks = [combine_masks(a, b) for a, b in zip(given, own, strict=True)]
+        masks = [combine_masks(a, b) for a, b in zip(given, own, strict=True)]
         self._library = _library(cosmic_rays, gain)
+        check_numbers(not_negative=("rim",), rim=rim)
+        self._rim = int(rim)
         self._satlevel = to_electrons("satlevel", satlevel, gain=gain)
         self._density = check_interval("density", density, positive=True)
         self._charge_scale = check_interval("charge_scale", charge_scale, positive=True)
@@ -115,12 +132,25 @@ class InjectionDataset(ObservedFrames):
         super().__init__(
             images,
             to_electrons("readnoise", readnoise, gain=gain),
-            n_valid=count_valid(images, self._masks),
+            masks,
             visits=visits,
         )
 
     @classmethod
-    def from_directory(cls, path, cosmic_rays, *, readnoise, gain=None, satlevel=None, **ranges):
+    def from_directory(
+        cls,
+        path,
+        cosmic_rays,
+        *,
+        readnoise,
+        gain=None,
+        satlevel=None,
+        density=(2e-4, 4e-3),
+        exposure_scale=(1.0, 1.0),
+        extra_sky=(0.0, 0.0),
+        finder=None,
+        visits="field",
+    ):
         """
         Read science frames; pixels are fetched when they are needed.
 
@@ -131,22 +161,27 @@ class InjectionDataset(ObservedFrames):
 
         Parameters
         ----------
-        path : path-like
-            The directory.
-        cosmic_rays : `~cosmiq_astro.simulate.Footprints` or path-like
-            A library of hits, or one in a file (``.npz``, see
-            `~cosmiq_astro.simulate.Footprints.save`); or a file or directory
-            of dark-subtracted dark frames in the unit of the science frames.
-        readnoise, gain, satlevel : float or `~astropy.units.Quantity`, optional
+        path : path-like or sequence of path-like
+            The directory, or several.
+        cosmic_rays : `~cosmiq_astro.simulate.Footprints` or path-like, or a sequence of path-like
+            A library of hits, or files: libraries (``.npz``, as ``cosmiq-astro
+            hits`` writes them), dark-subtracted dark frames in the unit of the
+            science frames, or directories of such. With hits from files
+            ``rim=1``.
+        readnoise, gain, satlevel, density, exposure_scale, extra_sky : object, optional
             As for the class.
-        **ranges
-            ``density``, ``charge_scale``, ``exposure_scale`` and ``extra_sky``
-            of the class.
+        finder : str, path-like or Model, optional
+            A model that looks for the hits of frames that have no mask
+            (`~cosmiq_astro.training.find_hits`); they are left out of the loss.
+        visits : {'field', 'frame', 'directory'}, optional
+            As for `PairedDataset.from_directory
+            <cosmiq_astro.training.PairedDataset.from_directory>`.
 
         Returns
         -------
         dataset : `~cosmiq_astro.training.InjectionDataset`
-            Takes memory for a patch at a time, however many files there are.
+            Takes memory for a patch at a time, and a byte per pixel where
+            ``finder`` has looked, however many files there are.
 
         Raises
         ------
@@ -154,21 +189,30 @@ class InjectionDataset(ObservedFrames):
             If there is no frame, no hit, or what is in the files cannot be
             used.
         """
-        images, masks, ignore, visits = find_exposures(path, need_masks=False)
-        planes = [combine_masks(m, i) for m, i in zip(masks, ignore, strict=True)]
+        images, masks, ignore, files = find_exposures(path, gain=gain, need_masks=False)
+        readnoise = to_electrons("readnoise", readnoise, gain=gain)
+        satlevel = to_electrons("satlevel", satlevel, gain=gain)
+        if finder is not None:
+            camera = {"readnoise": readnoise, "satlevel": satlevel}
+            for i, mask in enumerate(masks):
+                if mask is None:
+                    masks[i] = find_hits([images[i]], model=finder, **camera)[0]
+        rim = 0
         if not isinstance(cosmic_rays, Footprints):
-            is_library = Path(cosmic_rays).suffix == ".npz"
-            cosmic_rays = Footprints.load(cosmic_rays) if is_library else find_images(cosmic_rays)
-        return cls(
+            cosmic_rays, rim = _read_hits(cosmic_rays, gain), 1
+        dataset = cls(
             images,
             cosmic_rays,
-            masks=planes,
+            masks=[combine_masks(m, i) for m, i in zip(masks, ignore, strict=True)],
             readnoise=readnoise,
-            gain=gain,
             satlevel=satlevel,
-            visits=visits,
-            **ranges,
+            density=density,
+            exposure_scale=exposure_scale,
+            extra_sky=extra_sky,
+            rim=rim,
         )
+        dataset.group(files, by=visits)
+        return dataset
 
     def split(self, fraction, *, seed):
         """
@@ -192,14 +236,56 @@ class InjectionDataset(ObservedFrames):
             If there are fewer than two visits, or two hits.
         """
         training, validation = super().split(fraction, seed=seed)
+        training.part_hits(validation, fraction, seed=seed)
+        return training, validation
+
+    def split_within(self, fraction, *, axis=0, gap=16, seed=0):
+        """
+        Split every frame in two, and the hits: for too few visits to put whole ones aside.
+
+        Parameters
+        ----------
+        fraction : float
+            Share of the rows, or columns, and of the hits, for validation.
+        axis, gap : int, optional
+            As `~cosmiq_astro.training.PairedDataset.split_within` takes them.
+        seed : int, optional
+            Seed of the choice of hits.
+
+        Returns
+        -------
+        training, validation : dataset
+            Views of this dataset.
+        """
+        training, validation = super().split_within(fraction, axis=axis, gap=gap)
+        training.part_hits(validation, fraction, seed=seed)
+        return training, validation
+
+    def part_hits(self, validation, fraction, *, seed):
+        """
+        Leave a part of the hits to validation frames of their own: no hit is on both sides.
+
+        Parameters
+        ----------
+        validation : `~cosmiq_astro.training.InjectionDataset`
+            Other frames; changed in place, as is this dataset.
+        fraction : float
+            Share of the hits for validation, in (0, 1).
+        seed : int
+            Seed of the choice.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two hits.
+        """
         n = len(self._library)
         if n < 2:
             raise ValueError(f"cosmic_rays holds {n} hit, which cannot be split; give more")
         order = np.random.default_rng([seed, 1]).permutation(n)
         n_validation = min(max(1, round(fraction * n)), n - 1)
         validation._library = self._library.take(order[:n_validation])
-        training._library = self._library.take(order[n_validation:])
-        return training, validation
+        self._library = self._library.take(order[n_validation:])
 
     def patch(self, frame, size, rng):
         """
@@ -246,10 +332,22 @@ class InjectionDataset(ObservedFrames):
         label, ignore = label_from_charge(hit - image, np.maximum(noise, 1e-3))
         # Where a hit is lost in a saturated star, there is nothing to learn.
         ignore |= (charge > 3 * noise) & ~label
-        if self._masks[frame] is not None:
-            ignore |= np.asarray(self._masks[frame][box], dtype=bool)
+        if self._rim:
+            # What a cut hit holds there is not known: it is not said to be nothing.
+            ignore |= binary_dilation(label, _EIGHT, iterations=self._rim) & ~label
+        if self._left_out[frame] is not None:
+            ignore |= np.asarray(self._left_out[frame][box], dtype=bool)
         hit = np.where(usable, hit, np.nan).astype(np.float32)
         return Patch(hit, label, usable & ~ignore, usable, statistics)
+
+
+def _read_hits(paths, gain):
+    """Return the hits of one or several files as one library."""
+    libraries = []
+    for path in map(Path, [paths] if isinstance(paths, str | os.PathLike) else paths):
+        is_library = path.suffix == ".npz"
+        libraries.append(Footprints.load(path) if is_library else _library(find_images(path), gain))
+    return Footprints.concatenate(libraries)
 
 
 def _library(cosmic_rays, gain):

@@ -1,27 +1,36 @@
 """Labels from repeated exposures: what only one of them shows is a cosmic ray."""
 
+import logging
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import numpy as np
 from astropy.table import Table
 from scipy import ndimage
 
-from cosmiq_astro.preprocess import estimate_statistics
-from cosmiq_astro.training._align import align, measure_offsets, read_offsets
-from cosmiq_astro.training._pixels import read_pixels
-from cosmiq_astro.training._psf_match import HALF_WIDTH, match_image
+from cosmiq_astro.training._align import measure_offsets, read_offsets
+from cosmiq_astro.training._compare import read_scene
+from cosmiq_astro.training._shapes import find_bleeds, find_large, find_trails
+from cosmiq_astro.training._siblings import (
+    check_places,
+    compress,
+    describe_stars,
+    why_unlike,
+    why_unlike_stars,
+)
 from cosmiq_astro.units import to_electrons
 
 __all__ = ["ExposureLabels", "label_exposures"]
 
+_logger = logging.getLogger(__name__)
+
 _EIGHT = np.ones((3, 3), dtype=bool)
 _LABEL = 3.0
-_FIRST_PASS = 5.0
-_BRIGHT = 20.0
-_LEAST_MISMATCH = 0.01
-_MAD_TO_SIGMA = 1.4826
-_ENOUGH = 100
+# Below what is expected: a dark row, not noise.
+_SUNK = 5.0
+# Of the others together, on the same pixel of the detector.
+_WARM = 3.0
+# Of the brightest star, from which charge may run along a row or a column.
+_BLEEDING = 0.25
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,8 @@ class ExposureLabels:
     """
     What `~cosmiq_astro.training.label_exposures` returns.
 
-    The first three go into `~cosmiq_astro.training.PairedDataset` as they are.
+    The first three go into `~cosmiq_astro.training.PairedDataset` as they are;
+    they hold the exposures that were used, those ``left_out`` not among them.
 
     Attributes
     ----------
@@ -39,41 +49,65 @@ class ExposureLabels:
         True where a cosmic ray hit.
     ignore : list of ndarray of bool
         True where that could not be decided.
+    used : ndarray of int
+        Number of each of them among the exposures given.
     report : `~astropy.table.Table`
-        One row per exposure: ``dy`` and ``dx`` (its offset from the first,
-        pixels), ``scale`` (its light relative to the first), ``mismatch``
-        (share of the range over 5 x 5 pixels by which it differs from the
-        others where stars are: the price of seeing and interpolation; above
-        0.1, look at the frames), ``n_hits``,
-        ``hit_fraction`` and ``labelled_fraction`` (of its pixels).
+        One row per exposure given: ``exposure`` (its name), ``dy`` and ``dx`` (its offset from the
+        first, pixels), ``scale`` (its light relative to the first),
+        ``agreement`` (correlation of its stars with the others', brought to
+        its place: 1 at best), ``misplaced`` (how far they lie from there,
+        pixels), ``fwhm`` and ``elongation`` of its sharpest
+        stars, ``mismatch`` (share of the range over 5 x 5 pixels by which it
+        differs from the others where stars are: the price of seeing and
+        interpolation), ``n_hits``, ``n_not_hits`` (trails, bleeds and groups
+        that are too large, all ignored), ``hit_fraction`` and
+        ``labelled_fraction`` (of its pixels); and ``note``: why it was left
+        out, or is unlike the others.
     """
 
     images: list = field(repr=False)
     masks: list = field(repr=False)
     ignore: list = field(repr=False)
+    used: np.ndarray = field(repr=False)
     report: Table
 
     @property
     def labelled_fraction(self):
-        """Share of all pixels that got a label."""
+        """Share of the pixels of the exposures used that got a label."""
         n = sum(plane.size for plane in self.ignore)
         return 1 - sum(int(plane.sum()) for plane in self.ignore) / n
 
+    @property
+    def left_out(self):
+        """Numbers of the exposures that are not used: list of int."""
+        return sorted(set(range(len(self.report))) - set(self.used.tolist()))
+
 
 def label_exposures(
-    exposures, *, readnoise, gain=None, offsets=None, satlevel=None, significance=6.0
+    exposures,
+    *,
+    readnoise,
+    gain=None,
+    offsets=None,
+    satlevel=None,
+    mask=None,
+    significance=6.0,
+    keep_unlike=False,
+    names=None,
 ):
     """
     Label the cosmic rays in two or more exposures of one field.
 
-    Each exposure is compared with the mean of the others, hits left out, which
-    is brought to its place, sky, light and seeing. A group of pixels is a hit
-    if one exceeds it by ``significance`` standard deviations; its pixels above
-    3 get the label. The noise is that of source, sky and read-out, that of
-    the mean, and a share of the local range of values, which is measured:
-    where seeing, guiding or interpolation make a star differ still, a pixel
-    must stand out by more. This is the scheme of Fruchter & Hook (2002, PASP
-    114, 144, section 4.4), with the seeing matched and the share measured.
+    Each exposure is compared with the mean of the others, each of which is
+    brought to its place, sky, light and seeing, what only one of them shows
+    left out: what is too bright, and what is too dark. A group of pixels is a
+    hit if one exceeds the mean by ``significance`` standard deviations; its
+    pixels above 3 get the label. The noise is that of source, sky and
+    read-out, that of the mean, and a share of the local range of values, which
+    is measured: where seeing, guiding or interpolation make a star differ
+    still, a pixel must stand out by more. This is the scheme of Fruchter & Hook
+    (2002, PASP 114, 144, section 4.4), with the seeing matched and the share
+    measured.
 
     Parameters
     ----------
@@ -94,9 +128,19 @@ def label_exposures(
     satlevel : float or `~astropy.units.Quantity`, optional
         Level at which pixels saturate, electron; such pixels and their
         neighbours are ignored. Give it wherever stars saturate.
+    mask : array-like, optional
+        True for the bad pixels of the detector: ignored in every exposure.
     significance : float, optional
         Above 3. Raise it if stars get labels, lower it if faint hits are left
         undecided.
+    keep_unlike : bool, optional
+        Whether to use exposures that are unlike the others. Without it they
+        are named in a warning and left out: they get no labels, and spoil
+        nobody else's. Unlike is one whose stars are not where its offset says,
+        or are wider, more elongated or of other shape than those of the
+        others, or that has far more hits than they have.
+    names : sequence of str, optional
+        What warnings and report call the exposures; their numbers if None.
 
     Returns
     -------
@@ -106,15 +150,18 @@ def label_exposures(
     Raises
     ------
     ValueError
-        If there are fewer than two exposures, shapes or units differ, or a
-        setting is out of its range.
+        If there are fewer than two exposures, or fewer than two that are alike;
+        shapes or units differ, or a setting is out of its range.
 
     Notes
     -----
     Ignored are: pixels above 3 in no hit or within 3 pixels of the border, the
     neighbours of a hit's pixels (its wings are fainter than can be told),
-    saturated and masked pixels, those that no other exposure covers, and those
-    that stand out at one place of the detector in half of the exposures. Hot
+    saturated and masked pixels, those that no other exposure covers, those
+    that stand out at one place of the detector in half of the exposures, those
+    far darker than expected, and whatever is too large or too straight for a
+    hit: trails of satellites, and charge that bled along rows or columns from
+    a bright star. Hot
     pixels that come or go between exposures look like hits: use exposures of
     one night, or mask them. The measured charge has noise of its own, so the
     label of pixels near 3 standard deviations is less sure than that of an
@@ -134,77 +181,68 @@ def label_exposures(
     if not significance > _LABEL:
         raise ValueError(f"significance must be above {_LABEL:g}, got {significance!r}")
     exposures = list(exposures)
+    names = [str(i) for i in range(len(exposures))] if names is None else list(names)
     readnoise = to_electrons("readnoise", readnoise, gain=gain)
-    scene = _read(exposures, readnoise, gain, to_electrons("satlevel", satlevel, gain=gain))
+    satlevel = to_electrons("satlevel", satlevel, gain=gain)
+    scene = read_scene(exposures, readnoise, gain, satlevel, mask)
     scene = replace(scene, **_geometry(scene, exposures, offsets))
-    n = len(exposures)
-    hits, smoothed = zip(*(_first_pass(scene, i) for i in range(n)), strict=True)
-    hidden = [ndimage.binary_dilation(hits[i], _EIGHT) | ~scene.usable[i] for i in range(n)]
-    # A defect moves with the detector, not with the sky.
-    defect = np.sum(hits, axis=0) >= max(2, n / 2)
-    masks, ignore, rows = [], [], []
-    for i in range(n):
-        mask, undecided, row = _second_pass(scene, i, smoothed, hidden, significance)
-        masks.append(mask & ~defect & scene.usable[i])
-        ignore.append((undecided | defect | ~scene.usable[i]) & ~masks[i])
-        row["n_hits"] = ndimage.label(masks[i], _EIGHT)[1]
-        row["hit_fraction"] = float(masks[i].mean())
-        rows.append(row | {"labelled_fraction": float(1 - ignore[i].mean())})
-    return ExposureLabels(scene.images, masks, ignore, Table(rows=rows))
+    rows = [{"exposure": n} | row for n, row in zip(names, _describe(scene), strict=True)]
+    notes = why_unlike_stars(rows)
+    used = np.arange(len(exposures))
+    if not keep_unlike:
+        used = _without(used, notes, rows, notes)
+    found = _label_all(scene.take(used), significance)
+    unlike = why_unlike([row for _, _, row in found])
+    for i, note in zip(used, unlike, strict=True):
+        notes[i] = "; ".join(filter(None, (notes[i], note)))
+    if any(unlike) and not keep_unlike:
+        used = _without(used, unlike, rows, notes)
+        found = _label_all(scene.take(used), significance)
+    for i, (_, _, row) in zip(used, found, strict=True):
+        rows[i] |= row
+    for i, note in enumerate(notes):
+        rows[i]["note"] = note
+        if note:
+            what = "is unlike the others but used" if i in used else "is left out"
+            _logger.warning("exposure %s %s: %s", names[i], what, note)
+    masks, ignore = ([planes[k] for planes in found] for k in (0, 1))
+    return ExposureLabels([scene.images[i] for i in used], masks, ignore, used, _table(rows))
 
 
-@dataclass(frozen=True)
-class _Scene:
-    """The exposures in electrons, finite, and how they lie to each other."""
-
-    images: list
-    usable: list
-    statistics: list
-    readnoise: float
-    offsets: np.ndarray | None = None
-    wcs: list | None = None
-
-    def onto(self, i, j, image, hidden):
-        """Return exposure ``j`` on the grid, at the sky and in the light of ``i``."""
-        if j == i:
-            return image, hidden, 1.0
-        if self.wcs is not None:
-            aligned, hidden = align(image, hidden, wcs=(self.wcs[j], self.wcs[i]))
-        else:
-            aligned, hidden = align(image, hidden, shift=self.offsets[i] - self.offsets[j])
-        own, other = self.statistics[i], self.statistics[j]
-        light, own_light = aligned - other.sky, self.images[i] - own.sky
-        bright = ~hidden & self.usable[i]
-        bright &= (light > _BRIGHT * other.noise) & (own_light > _BRIGHT * own.noise)
-        # With too little light the two cannot be told apart.
-        enough = bright.sum() >= _ENOUGH
-        scale = float(np.median(own_light[bright] / light[bright])) if enough else 1.0
-        return light * scale + own.sky, hidden, scale
+_COLUMNS = {
+    "exposure": "",
+    "dy": np.nan,
+    "dx": np.nan,
+    "scale": np.nan,
+    "agreement": np.nan,
+    "misplaced": np.nan,
+    "fwhm": np.nan,
+    "elongation": np.nan,
+    "mismatch": np.nan,
+    "n_hits": 0,
+    "n_not_hits": 0,
+    "hit_fraction": np.nan,
+    "labelled_fraction": 0.0,
+    "note": "",
+}
 
 
-def _read(exposures, readnoise, gain, satlevel):
-    """Return the exposures in electrons, every pixel finite."""
-    pixels, masks = read_pixels("exposures", exposures, gain)
-    if len(pixels) < 2:
-        raise ValueError("exposures holds 1 frame; give two or more of one field")
-    images, usable, statistics = [], [], []
-    for i, (image, mask) in enumerate(zip(pixels, masks, strict=True)):
-        if image.shape != pixels[0].shape:
-            raise ValueError(
-                f"exposures[{i}] has shape {image.shape}, exposures[0] has {pixels[0].shape}"
-            )
-        image = image[:, :]
-        good = np.isfinite(image)
-        if satlevel is not None:
-            good &= ~ndimage.binary_dilation(image >= satlevel, _EIGHT)
-        if mask is not None:
-            good &= ~mask
-        if not good.any():
-            raise ValueError(f"exposures[{i}] has no pixel that may be used")
-        images.append(np.where(np.isfinite(image), image, np.median(image[good])))
-        usable.append(good)
-        statistics.append(estimate_statistics(images[i], good, readnoise=readnoise))
-    return _Scene(images, usable, statistics, readnoise)
+def _table(rows):
+    return Table(rows=[_COLUMNS | row for row in rows], names=list(_COLUMNS))
+
+
+def _without(used, unlike, rows, notes):
+    """Return the exposures that are like each other."""
+    alike = np.array([i for i, note in zip(used, unlike, strict=True) if not note], dtype=int)
+    if len(alike) < 2:
+        reasons = "; ".join(
+            f"{row['exposure']}: {note}" for row, note in zip(rows, notes, strict=True) if note
+        )
+        raise ValueError(
+            f"no two exposures can be compared ({reasons}): are they of one field? Unless they are "
+            "aligned, give offsets='measure' or 'wcs'; leave bad ones out, or give keep_unlike=True"
+        )
+    return alike
 
 
 def _geometry(scene, exposures, offsets):
@@ -214,87 +252,89 @@ def _geometry(scene, exposures, offsets):
         return {"offsets": wanted}
     if offsets == "wcs":
         return {"wcs": [exposure.wcs for exposure in exposures]}
-    scaled = [
-        np.where(usable, image - now.sky, 0) / now.noise
+    return {"offsets": measure_offsets(_compressed(scene))}
+
+
+def _compressed(scene):
+    return [
+        compress(np.where(usable, image, now.sky), now.sky, now.noise)
         for image, usable, now in zip(scene.images, scene.usable, scene.statistics, strict=True)
     ]
-    return {"offsets": measure_offsets(scaled)}
 
 
-def _first_pass(scene, i):
-    """Return what stands out of the median of all exposures, and the exposure without it."""
-    own = scene.images[i]
-    planes = []
-    for j, (image, usable) in enumerate(zip(scene.images, scene.usable, strict=True)):
-        aligned, hidden, _ = scene.onto(i, j, image, ~usable)
-        planes.append(np.where(hidden, own, aligned))
-    # The median of two is their mean, which a hit in either would spoil.
-    expected = np.median(planes, axis=0) if len(planes) > 2 else np.min(planes, axis=0)
-    expected = np.where(scene.usable[i], expected, own)
-    compared = _residual(scene, i, expected, scene.usable[i], len(planes))
-    hits = scene.usable[i] & (compared.residual > _FIRST_PASS * compared.total)
-    # A spline through a hit would ring over its surroundings.
-    hidden = ndimage.binary_dilation(hits, _EIGHT)
-    return hits, np.where(hidden, own - compared.residual, own)
+def _describe(scene):
+    """Return what the report says of each exposure before any is compared."""
+    offsets = scene.offsets
+    places = check_places(_compressed(scene), scene.usable, scene.place)
+    return [
+        {"dy": np.nan, "dx": np.nan}
+        | ({} if offsets is None else {"dy": float(offsets[i][0]), "dx": float(offsets[i][1])})
+        | places[i]
+        | describe_stars(scene.images[i], scene.statistics[i])
+        for i in range(len(scene.images))
+    ]
 
 
-def _second_pass(scene, i, images, hidden, significance):
-    """Return hits, undecided pixels and what was measured, from the mean of the other exposures."""
-    total, n_covering, scale = 0.0, np.zeros(images[i].shape), 1.0
-    for j in range(len(images)):
-        if j == i:
-            continue
-        aligned, out, to_own = scene.onto(i, j, images[j], hidden[j])
-        total = total + np.where(out, 0, aligned)
-        n_covering += ~out
-        scale = to_own if j == 0 else scale
-    covered = n_covering > 0
-    n_covering = np.maximum(n_covering, 1)
-    expected = np.where(covered, total / n_covering, scene.images[i])
-    compared = _residual(scene, i, expected, covered & scene.usable[i], n_covering)
+def _label_all(scene, significance):
+    """Return mask, pixels to ignore and what was measured, of each exposure."""
+    n = len(scene.images)
+    first = [scene.first_pass(i) for i in range(n)]
+    smoothed = [filled for _, _, filled in first]
+    hidden = [
+        ndimage.binary_dilation(hits | sunk, _EIGHT) | ~usable
+        for (hits, sunk, _), usable in zip(first, scene.usable, strict=True)
+    ]
+    # A defect moves with the detector, not with the sky.
+    defect = np.sum([hits for hits, _, _ in first], axis=0) >= max(2, n / 2)
+    second = [scene.second_pass(i, smoothed, hidden) for i in range(n)]
+    high = [np.clip(compared.residual / compared.total, -5, 5) for compared, _, _ in second]
+    found = []
+    for i, (compared, covered, scale) in enumerate(second):
+        mask, undecided, n_not_hits = _decide(scene, i, compared, covered, significance)
+        # Too faint to be found in each: what is bright in the others, too, on the same pixel.
+        unsure = defect | _is_warm([high[j] for j in range(n) if j != i])
+        mask &= ~unsure & scene.usable[i]
+        ignore = (undecided | unsure | ~scene.usable[i]) & ~mask
+        row = {
+            "scale": scale,
+            "mismatch": compared.mismatch,
+            "n_hits": ndimage.label(mask, _EIGHT)[1],
+            "n_not_hits": n_not_hits,
+            "hit_fraction": float(mask.mean()),
+            "labelled_fraction": float(1 - ignore.mean()),
+        }
+        found.append((mask, ignore, row))
+    return found
+
+
+def _is_warm(others):
+    """Tell which pixels are bright in the other exposures together, the brightest not counted."""
+    if len(others) < 2:
+        return np.zeros(others[0].shape, dtype=bool)
+    # One of them may be hit there.
+    rest = np.sum(others, axis=0) - np.max(others, axis=0)
+    return rest > _WARM * np.sqrt(len(others) - 1)
+
+
+def _decide(scene, i, compared, covered, significance):
+    """Return hits, undecided pixels, and the number of things that are no hits."""
     stands_out = covered & (compared.residual > _LABEL * compared.total)
     groups, n = ndimage.label(stands_out, _EIGHT)
     is_hit = np.zeros(n + 1, dtype=bool)
     is_hit[groups[stands_out & (compared.residual > significance * compared.total)]] = True
-    # The matched image is not to be trusted where the kernel reaches over the border.
-    inside = np.zeros_like(stands_out)
-    inside[HALF_WIDTH:-HALF_WIDTH, HALF_WIDTH:-HALF_WIDTH] = True
-    mask = is_hit[groups] & inside
-    undecided = ~covered | ndimage.binary_dilation(mask, _EIGHT)
+    light = compared.expected - scene.statistics[i].sky
+    bright = scene.full[i] | (light > _BLEEDING * max(light.max(), 1.0))
+    not_hits = [
+        find_trails(stands_out),
+        find_bleeds(stands_out, bright),
+        find_large(groups, is_hit),
+    ]
+    spoilt = np.logical_or.reduce([found.pixels for found in not_hits])
+    # What only begins in a trail is the trail's.
+    is_hit[groups[spoilt & stands_out]] = False
+    is_hit[0] = False
+    mask = is_hit[groups] & scene.inside & ~spoilt
+    undecided = ~covered | ndimage.binary_dilation(mask, _EIGHT) | spoilt
     undecided |= compared.residual > _LABEL * compared.noise
-    offset = (np.nan, np.nan) if scene.offsets is None else scene.offsets[i]
-    row = dict(zip(("dy", "dx"), map(float, offset), strict=True))
-    row |= {"scale": scale, "mismatch": compared.mismatch}
-    return mask, undecided, row
-
-
-class _Comparison(NamedTuple):
-    residual: np.ndarray
-    noise: np.ndarray
-    total: np.ndarray
-    mismatch: float
-
-
-def _residual(scene, i, expected, good, n_covering):
-    """Compare an exposure with what is expected; ``total`` is the noise of both."""
-    own = scene.images[i]
-    expected, amplification = match_image(
-        expected, own, good, scene.statistics[i].sky, scene.readnoise
-    )
-    residual = own - expected
-    variance = np.maximum(expected, 0) + scene.readnoise**2
-    comparison = variance * (1 + amplification / n_covering)
-    highest, lowest = (f(expected, 5) for f in (ndimage.maximum_filter, ndimage.minimum_filter))
-    # Unlike a gradient, the range over 5 x 5 pixels is not zero at the top of a star.
-    local_range = highest - lowest
-    steep = good & (local_range**2 > _BRIGHT**2 * comparison)
-    tops = steep & ndimage.binary_dilation(expected == highest, _EIGHT)
-    mismatch = _LEAST_MISMATCH
-    # Under better seeing than that of the others, the tops differ by more than the flanks do.
-    for pixels in (steep, tops):
-        if pixels.sum() >= _ENOUGH:
-            share = _MAD_TO_SIGMA * np.median(np.abs(residual[pixels]) / local_range[pixels])
-            by_noise = np.median(comparison[pixels] / local_range[pixels] ** 2)
-            mismatch = max(mismatch, float(np.sqrt(max(share**2 - by_noise, 0))))
-    total = np.sqrt(comparison + (mismatch * local_range) ** 2)
-    return _Comparison(residual, np.sqrt(variance), total, mismatch)
+    undecided |= compared.residual < -_SUNK * compared.total
+    return mask, undecided, sum(found.n for found in not_hits)

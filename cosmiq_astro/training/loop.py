@@ -10,13 +10,21 @@ import torch
 from astropy.table import Table
 from lightning_fabric import Fabric
 
-from cosmiq_astro.models.model import Model
+from cosmiq_astro.models.model import Model, load_model
 from cosmiq_astro.models.unet import UNetConfig, empty_unet
 from cosmiq_astro.training._checkpoint import State, read_checkpoint, resume, write_checkpoint
 from cosmiq_astro.training._epoch import count_steps, train_epoch, training_batches, validate
-from cosmiq_astro.training._schedule import Settings, check_settings
-from cosmiq_astro.training._start import freeze_layers, start_network
-from cosmiq_astro.training.losses import ElboNetwork
+from cosmiq_astro.training.network import ElboNetwork, freeze_layers, start_network
+from cosmiq_astro.training.settings import (
+    EPOCHS,
+    HIDDEN,
+    KL_BETA,
+    VALIDATION_FRACTION,
+    Schedule,
+    TrainingRun,
+    TrainingSettings,
+    check_numbers,
+)
 
 __all__ = ["TrainingResult", "train"]
 
@@ -87,31 +95,14 @@ def train(
     bayesian=False,
     *,
     validation=None,
-    validation_fraction=0.2,
+    validation_fraction=VALIDATION_FRACTION,
     init=None,
-    hidden=16,
-    growth=2,
-    variational=("*",),
-    kl_beta=1.0,
-    kl_warmup=0,
-    freeze=(),
-    epochs=50,
-    patience=None,
-    patch_size=128,
-    batch_size=16,
-    learning_rate=1e-3,
+    hidden=HIDDEN,
+    kl_beta=KL_BETA,
+    epochs=EPOCHS,
     seed=None,
-    device="auto",
-    devices=1,
-    nodes=1,
-    workers=0,
-    precision="32-true",
-    checkpoint=None,
-    logger=None,
-    examples=None,
-    name="untitled",
-    instrument="",
-    progress_bar=False,
+    settings=None,
+    run=None,
 ):
     r"""
     Train a network that finds cosmic rays.
@@ -137,76 +128,23 @@ def train(
         In (0, 1).
     init : str, path-like or Model, optional
         A model to start from: a bundled one by its name, a folder, or what
-        `~cosmiq_astro.load_model` returned. A variational network started from a baseline
+        `~cosmiq_astro.load_model` returned. Of a variational model the
+        posterior is the prior; a variational network started from a baseline
         takes its weights as means, 25 % of their size as standard deviations
         and, per layer, their rms as the scale of the prior.
     hidden : int, optional
         Feature maps of the first level, where there is no ``init``.
-    growth : int, optional
-        Feature maps of each of the two levels below over those of the level
-        above, 1 to 4, where there is no ``init``. ``acs-wfc-fast-unet`` has
-        ``hidden=8, growth=3``.
-    variational : tuple of str, optional
-        Patterns (`fnmatch`) of the layers that are variational if
-        ``bayesian``, such as ``('merge.0.*', 'head')`` for the last ones.
     kl_beta : float, optional
         Weight of the KL term. Below 1 the posterior is colder and closer to
-        the baseline; raise it towards 1 with more data. A warning tells when
-        the term exceeds the data term.
-    kl_warmup : int, optional
-        Epochs over which ``kl_beta`` rises linearly from 0.
-    freeze : tuple of str, optional
-        Patterns (`fnmatch`) of the layers that stay as ``init`` has them, such
-        as ``('down.*',)``. Freeze some when there are few frames.
+        the baseline. A warning tells when the term exceeds the data term.
     epochs : int, optional
         An epoch shows as many pixels as the training frames have.
-    patience : int, optional
-        Stop after so many epochs without a lower validation loss. The learning
-        rate falls to its end at ``epochs`` only, so give a patience that
-        outlasts the noise of the validation loss, 5 or more.
-    patch_size : int, optional
-        Side of the square patches, a multiple of the network's grid; no
-        larger than the smallest frame.
-    batch_size : int, optional
-        Patches per step, of all devices together.
-    learning_rate : float, optional
-        Highest rate of Adam; it rises over the first 2 % of the steps and
-        falls to zero along a half cosine.
     seed : int, optional
         Seeds weights, patches and draws; drawn and reported if None.
-    device : str, optional
-        ``'auto'``, ``'cpu'``, ``'cuda'``, ``'mps'`` …
-    devices, nodes : int, optional
-        How many of them in each host, and how many hosts; each batch is
-        shared out. With more than one, the script is run once per device, as
-        Lightning Fabric does it; on several hosts, start it on each, with the
-        variables of `torchrun` or under Slurm.
-    workers : int, optional
-        Processes that prepare patches, for each device: a GPU waits for the
-        one thread that does so otherwise. Give about as many as there are
-        cores; the result does not depend on them. Where processes are not
-        forked (macOS, Windows), the script needs ``if __name__ ==
-        "__main__":``.
-    precision : str, optional
-        A precision of `lightning_fabric.Fabric`, such as ``'bf16-mixed'``.
-    checkpoint : path-like, optional
-        A file that the state is written to after each epoch, and resumed
-        from if it is there: the result is bit-identical to that of a run
-        without interruption, and other settings, frames or ranges of the
-        dataset are refused. After Ctrl-C it holds the last complete epoch;
-        the same call goes on from it, and
-        `~cosmiq_astro.training.TrainingResult.from_checkpoint` makes a model of
-        it.
-    logger : `lightning_fabric.loggers.Logger`, optional
-        Gets the row of each epoch: a ``CSVLogger``, a ``TensorBoardLogger``.
-        The history is kept without one.
-    examples : path-like, optional
-        A folder for a picture per epoch of image, label and probability of
-        four validation patches; this needs matplotlib.
-    name, instrument : str, optional
-        For the resulting model.
-    progress_bar : bool, optional
-        Whether to show one.
+    settings : `~cosmiq_astro.training.TrainingSettings`, optional
+        What else changes the result.
+    run : `~cosmiq_astro.training.TrainingRun`, optional
+        Where to compute, and what to leave behind.
 
     Returns
     -------
@@ -220,56 +158,54 @@ def train(
     FloatingPointError
         If the loss is not finite; the message names the batch.
     """
-    check_settings(
-        learning_rate=learning_rate,
-        kl_beta=kl_beta,
-        validation_fraction=validation_fraction,
-        epochs=epochs,
-        patience=patience,
-        patch_size=patch_size,
-        batch_size=batch_size,
-        devices=devices,
-        nodes=nodes,
-    )
-    if not isinstance(workers, (int, np.integer)) or workers < 0:
-        raise ValueError(f"workers must be 0 or a positive integer, got {workers!r}")
-    if batch_size % (devices * nodes):
-        shares = f"devices x nodes, {devices * nodes}"
-        raise ValueError(f"batch_size {batch_size} must be a multiple of {shares}")
+    settings = TrainingSettings() if settings is None else settings
+    run = TrainingRun() if run is None else run
+    check_numbers(positive=("epochs",), epochs=epochs)
+    if not kl_beta >= 0:
+        raise ValueError(f"kl_beta must not be negative, got {kl_beta!r}")
+    if not 0 < validation_fraction < 1:
+        raise ValueError(f"validation_fraction must be in (0, 1), got {validation_fraction}")
+    n_devices = run.devices * run.nodes
+    if settings.batch_size % n_devices:
+        raise ValueError(
+            f"batch_size {settings.batch_size} must be a multiple of devices x nodes, {n_devices}"
+        )
     fabric = Fabric(
-        accelerator="gpu" if device == "cuda" else device,
-        devices=devices,
-        num_nodes=nodes,
-        precision=precision,
-        loggers=logger,
+        accelerator="gpu" if run.device == "cuda" else run.device,
+        devices=run.devices,
+        num_nodes=run.nodes,
+        precision=settings.precision,
+        loggers=run.logger,
     )
-    if devices * nodes > 1:
+    if n_devices > 1:
         fabric.launch()
     seed = int(np.random.SeedSequence().entropy % 2**31) if seed is None else int(seed)
     seed = fabric.broadcast(seed)
     if validation is None:
         dataset, validation = dataset.split(validation_fraction, seed=seed)
-    network = start_network(bayesian, init, hidden, growth, variational, seed)
-    freeze_layers(network, freeze)
+    init = init if init is None or isinstance(init, Model) else load_model(init)
+    network = start_network(bayesian, init, hidden, settings, seed)
+    freeze_layers(network, settings.freeze)
+    patch_size = settings.patch_size
     if patch_size % network.grid:
         raise ValueError(f"patch_size must be a multiple of {network.grid}, got {patch_size}")
-    settings = Settings(
+    data = dataset.summary() if hasattr(dataset, "summary") else {}
+    schedule = Schedule(
         epochs=epochs,
         patch_size=patch_size,
-        batch_size=batch_size,
-        batches_per_epoch=max(1, round(dataset.n_pixels / (batch_size * patch_size**2))),
-        learning_rate=learning_rate,
+        batch_size=settings.batch_size,
+        batches_per_epoch=max(1, round(dataset.n_pixels / (settings.batch_size * patch_size**2))),
+        learning_rate=settings.rate(init),
         kl_beta=kl_beta if bayesian else 0.0,
-        kl_warmup=kl_warmup,
+        kl_warmup=settings.kl_warmup,
         seed=seed,
-        freeze=tuple(freeze),
-        data=dataset.summary() if hasattr(dataset, "summary") else {},
+        freeze=tuple(settings.freeze),
+        data=data | {"init": None if init is None else init.sha256},
     )
-    about = {"name": name, "instrument": instrument}
-    run = _Run(fabric, network, dataset, validation, settings, about, workers, examples)
-    state = run.fit(checkpoint, patience, progress_bar)
+    state = _Run(fabric, network, dataset, validation, schedule, run).fit(settings.patience)
     network.load_state_dict(state.best_weights)
-    return TrainingResult._of(network, state.history, settings, about)
+    about = {"name": run.name, "instrument": run.instrument}
+    return TrainingResult._of(network, state.history, schedule, about)
 
 
 @dataclass(frozen=True)
@@ -278,23 +214,22 @@ class _Run:
     network: torch.nn.Module
     dataset: object
     validation: object
-    settings: Settings
-    about: dict
-    workers: int = 0
-    examples: object = None
+    settings: Schedule
+    run: TrainingRun
 
-    def fit(self, checkpoint, patience, progress_bar):
+    def fit(self, patience):
         """Run the epochs, from the start or from the checkpoint."""
         fabric, network, settings = self.fabric, self.network, self.settings
+        checkpoint, workers = self.run.checkpoint, self.run.workers
         network.to(memory_format=torch.channels_last)
         trained = [p for p in network.parameters() if p.requires_grad]
         optimizer = torch.optim.Adam(trained, lr=settings.learning_rate)
         model, optimizer = fabric.setup(ElboNetwork(network), optimizer)
         state = resume(checkpoint, network, optimizer, settings) if checkpoint else State()
-        bar = count_steps(settings, state.epoch, shown=progress_bar and fabric.is_global_zero)
-        batches = training_batches(
-            fabric, network, self.dataset, state.epoch, settings, self.workers
+        bar = count_steps(
+            settings, state.epoch, shown=self.run.progress_bar and fabric.is_global_zero
         )
+        batches = training_batches(fabric, network, self.dataset, state.epoch, settings, workers)
         with closing(batches), bar:
             while state.epoch < settings.epochs:
                 if patience is not None and state.has_stalled(patience):
@@ -303,11 +238,12 @@ class _Run:
                 row = train_epoch(
                     fabric, model, optimizer, self.dataset, state.epoch, settings, batches, bar
                 )
-                row["val_loss"] = validate(fabric, network, self.validation, settings, self.workers)
+                row["val_loss"] = validate(fabric, network, self.validation, settings, workers)
                 row["seconds"] = time.monotonic() - start
                 self._keep(state, row)
                 if checkpoint and fabric.is_global_zero:
-                    write_checkpoint(checkpoint, network, optimizer, state, settings, self.about)
+                    about = {"name": self.run.name, "instrument": self.run.instrument}
+                    write_checkpoint(checkpoint, network, optimizer, state, settings, about)
                 self._tell(row)
                 fabric.barrier()
                 bar.set_postfix(train=f"{row['train_loss']:.5f}", val=f"{row['val_loss']:.5f}")
@@ -329,10 +265,12 @@ class _Run:
         """Log an epoch, and draw what it has come to, for those who asked for it."""
         step = row["epoch"]
         self.fabric.log_dict({k: v for k, v in row.items() if k != "epoch"}, step=step)
-        if self.examples is not None and self.fabric.is_global_zero:
-            from cosmiq_astro.training._examples import write_examples
+        if self.run.on_epoch is not None and self.fabric.is_global_zero:
+            self.run.on_epoch(row)
+        if self.run.examples is not None and self.fabric.is_global_zero:
+            from cosmiq_astro.training.pictures import write_examples
 
-            write_examples(self.examples, step, self.network, self.validation, self.settings)
+            write_examples(self.run.examples, step, self.network, self.validation, self.settings)
 
     def _warn_of_prior(self, state):
         """Say so where the prior outweighs the data: the network would rather be ignorant."""

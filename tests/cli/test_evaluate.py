@@ -95,6 +95,17 @@ def test_masked_and_ignored_pixels_do_not_count(make_frame, run, capsys):
     assert scores(capsys)["n_pixels"] == 30 * 80 - 12
 
 
+def test_what_label_could_not_decide_does_not_count(make_frame, run, tmp_path, capsys):
+    file, truth = make_frame(beside="a_mask.fits")
+    assert run(file, "--truth", tmp_path / "a_mask.fits", "--json") == 0
+    n_all = scores(capsys)["n_pixels"]
+    ignore = np.zeros(truth.shape, np.uint8)
+    ignore[10:13] = 1
+    fits.writeto(tmp_path / "a_ignore.fits", ignore)
+    assert run(file, "--truth", tmp_path / "a_mask.fits", "--json") == 0
+    assert scores(capsys)["n_pixels"] == n_all - ignore.sum()
+
+
 def test_simulated_frames_are_kept_and_read_again(run, tmp_path, capsys):
     kept = tmp_path / "frames"
     simulate = ["--simulate", "2", "--size", "64", "--field", "globular", "--field", "nebula"]

@@ -1,20 +1,24 @@
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import Table
 
 import cosmiq_astro as ca
 from cosmiq_astro.cli.main import main
-from cosmiq_astro.training import _batches as batches_module
+from cosmiq_astro.simulate import cosmic_ray_footprints
+from cosmiq_astro.training import _epoch as batches_module
 
 SHORT = ["--hidden", "2", "--epochs", "2", "--patch-size", "32", "--batch-size", "4"]
 SHORT += ["--readnoise", "3", "--device", "cpu"]
+# Of so little training comes a worse model, and the frames show no stars to be told apart by.
+TOY = [*SHORT, "--init", "none", "--force", "--visits", "frame"]
 
 
 @pytest.fixture
 def pairs(tmp_path):
     folder = tmp_path / "pairs"
     folder.mkdir()
-    for i in range(6):
+    for i in range(8):
         rng = np.random.default_rng(i)
         mask = rng.random((48, 48)) < 0.03
         np.save(folder / f"{i}.npy", rng.normal(50, 8, mask.shape) + 500 * mask)
@@ -24,10 +28,17 @@ def pairs(tmp_path):
 
 def test_a_model_is_trained_and_used(pairs, tmp_path, capsys):
     out = tmp_path / "mine"
-    settings = [*SHORT, "--instrument", "My camera", "--patience", "5", "--growth", "3"]
+    settings = [*TOY, "--instrument", "My camera", "--patience", "5", "--growth", "3"]
     assert main(["train", str(pairs), "-o", str(out), *settings]) == 0
-    assert "threshold" in capsys.readouterr().out
-    names = ["card.md", "config.json", "history.ecsv", "weights.safetensors"]
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert lines[0] == "training: 6 frames of 6 fields or visits, 0.01 million pixels"
+    assert lines[1] == "validation: 2 frames of 2 fields or visits, 0.00 million pixels"
+    assert captured.err.startswith("epoch 1 of 2: training loss ")
+    rows = [line.split("  ")[0] for line in lines]
+    assert rows[rows.index("model") :][1:4] == ["mine", "ccd-unet, as it was", "L.A.Cosmic"]
+    assert f"-> {out}" in lines[-1]
+    names = ["card.md", "comparison.ecsv", "config.json", "history.ecsv", "weights.safetensors"]
     assert sorted(path.name for path in out.iterdir()) == names
     model = ca.load_model(out)
     assert (model.name, model.instrument, model.method) == ("mine", "My camera", "unet")
@@ -35,19 +46,42 @@ def test_a_model_is_trained_and_used(pairs, tmp_path, capsys):
     assert len(Table.read(out / "history.ecsv")) == 2
     card = (out / "card.md").read_text()
     assert card.startswith("# mine\n")
-    assert "4 labelled exposures (9,216 pixels)" in card
+    assert "6 labelled exposures (13,824 pixels)" in card
     _, mask = ca.cosmicray_unet(np.load(pairs / "0.npy"), model=str(out), device="cpu")
     assert mask.shape == (48, 48)
 
     vi = tmp_path / "vi"
     settings = ["--bayesian", "--init", str(out), "--freeze", "down.*", "--kl-beta", "0.01"]
-    command = ["train", str(pairs), "-o", str(vi), *SHORT, *settings, "-q"]
+    command = ["train", str(pairs), "-o", str(vi), *TOY, *settings, "-q"]
     assert main([*command, "--validation", str(pairs)]) == 0
     assert capsys.readouterr().out == ""
     assert ca.load_model(vi).method == "vi"
     assert f"begun from {out}" in (vi / "card.md").read_text()
     assert main(command) == 1
     assert "holds a model; give --overwrite to replace it" in capsys.readouterr().err
+
+
+def test_a_worse_model_is_refused(pairs, tmp_path, capsys):
+    out = tmp_path / "mine"
+    command = ["train", str(pairs), "-o", str(out), *SHORT, "--init", "none", "--visits", "frame"]
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert "the model is worse than ccd-unet: its NLL differs by +" in error
+    assert f"it is kept as {out}-refused, --force would take it all the same" in error
+    assert not out.exists()
+    assert ca.load_model(f"{out}-refused").name == "mine"
+
+
+def test_frames_of_one_field_are_parted(pairs, tmp_path, capsys):
+    """Nothing tells the frames apart: they are one visit, and their upper fifth validates."""
+    for path in pairs.glob("*.npy"):
+        np.save(path, np.tile(np.load(path), (4, 2)))
+    assert main(["train", str(pairs), "-o", str(tmp_path / "m"), *SHORT, "--epochs", "1"]) in (0, 1)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("training: 8 frames of 1 fields or visits")
+    assert lines[1].endswith(
+        "(the upper fifth of each frame: one field or visit is too few to put whole ones aside)"
+    )
 
 
 def test_ranges_arrive(pairs, tmp_path, capsys, monkeypatch):
@@ -58,40 +92,58 @@ def test_ranges_arrive(pairs, tmp_path, capsys, monkeypatch):
         raise ValueError("enough")
 
     monkeypatch.setattr("cosmiq_astro.training.PairedDataset.__init__", remember)
-    command = ["train", str(pairs), "-o", str(tmp_path / "mine"), *SHORT]
+    command = ["train", str(pairs), "-o", str(tmp_path / "mine"), *TOY]
     assert main([*command, "--exposure-scale", "0.2,1", "--extra-sky", "0,200"]) == 1
     assert (given["exposure_scale"], given["extra_sky"]) == ((0.2, 1.0), (0.0, 200.0))
-    assert main([*command, "--density", "1e-3,1e-2"]) == 1
-    assert "--density is for --hits" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*command, "--extra-sky", "5"])
     assert "'5' is not LOW,HIGH" in capsys.readouterr().err
 
 
-def test_hits_of_dark_frames_are_injected(tmp_path, capsys):
-    science, darks, out = tmp_path / "science", tmp_path / "darks", tmp_path / "mine"
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give a directory of labelled exposures, or --hits and --science"),
+        (["--science", "s"], "--science has no labels: give --hits"),
+        (["p", "--density", "1e-3,1e-2"], "--density is for --hits"),
+        (["p", "--satlevel", "5e4"], "--satlevel is for --hits"),
+        (["p", "--hits", "h.npz"], "--hits needs --readnoise"),
+        (["p", "--hits", "a", "--hits", "simulated", "--readnoise", "3"], "cannot be mixed"),
+    ],
+)
+def test_wrong_usage(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", *arguments, "-o", "out"])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_hits_are_injected_into_labelled_and_other_frames(pairs, tmp_path, capsys):
+    science, out = tmp_path / "science", tmp_path / "mine"
     science.mkdir()
-    darks.mkdir()
     rng = np.random.default_rng(0)
-    for i in range(5):
-        np.save(science / f"{i}.npy", rng.normal(50, 8, (48, 48)))
-    np.save(science / "0_mask.npy", rng.random((48, 48)) < 0.25)
+    for i in range(2):
+        image = rng.normal(25, 4, (160, 64)).astype(np.float32)
+        fits.writeto(science / f"{i}.fits", image, fits.Header({"BUNIT": "adu"}))
     dark = rng.normal(0, 3, (64, 64))
     dark[8::8, 8::8] += 900
     dark[8::8, 9::8] += 400
-    np.save(darks / "d.npy", dark)
-    command = ["train", str(science), "--hits", str(darks), "-o", str(out), *SHORT]
-    assert main([*command, "--log", "csv", "--examples"]) == 0
-    names = ["card.md", "config.json", "examples", "history.ecsv", "log", "weights.safetensors"]
-    assert sorted(path.name for path in out.iterdir()) == names
+    np.save(tmp_path / "d.npy", dark)
+    cosmic_ray_footprints(50, seed=1).save(tmp_path / "h.npz")
+    for path in pairs.glob("*.npy"):
+        if "mask" not in path.name:
+            image = np.load(path).astype(np.float32)
+            fits.writeto(path.with_suffix(".fits"), image, fits.Header({"BUNIT": "ELECTRONS"}))
+            path.unlink()
+    hits = ["--hits", str(tmp_path / "d.npy"), "--hits", str(tmp_path / "h.npz")]
+    command = ["train", str(pairs), "--science", str(science), *hits, "-o", str(out), *TOY]
+    assert main([*command, "--gain", "2", "--log", "csv", "--examples"]) == 0
+    names = ["card.md", "comparison.ecsv", "config.json", "examples", "history.ecsv", "log"]
+    assert sorted(path.name for path in out.iterdir()) == [*names, "weights.safetensors"]
     assert len(list((out / "examples").iterdir())) == 2
-    assert "exposures with hits of" in (out / "card.md").read_text()
-    capsys.readouterr()
-    short = ["-o", str(tmp_path / "other"), "--hidden", "2", "--epochs", "1"]
-    assert main(["train", str(science), "--hits", str(darks), *short]) == 1
-    assert "--hits needs --readnoise" in capsys.readouterr().err
-    simulated = ["--hits", "simulated", "--patch-size", "32", "--overwrite", "--readnoise", "3"]
-    assert main(["train", str(science), *short, *simulated]) == 0
+    assert "8 exposures with hits of" in (out / "card.md").read_text()
+    simulated = ["--hits", "simulated", "--overwrite", "--gain", "2"]
+    assert main(["train", "--science", str(science), "-o", str(out), *TOY, *simulated]) == 0
 
 
 def test_interrupted_it_goes_on(pairs, tmp_path, capsys, monkeypatch):
@@ -102,25 +154,19 @@ def test_interrupted_it_goes_on(pairs, tmp_path, capsys, monkeypatch):
 
     out, original = tmp_path / "mine", batches_module.make_batch
     monkeypatch.setattr(batches_module, "make_batch", interrupt)
-    command = ["train", str(pairs), "-o", str(out), *SHORT]
+    command = ["train", str(pairs), "-o", str(out), *TOY]
     assert main(command) == 130
     assert capsys.readouterr().err.endswith("cosmiq-astro: interrupted\n")
     monkeypatch.undo()
     assert main(command) == 0
+    assert (
+        f"goes on from {out / 'training.ckpt'}: 1 of 2 epochs are done" in capsys.readouterr().out
+    )
     assert not (out / "training.ckpt").exists()
     assert len(Table.read(out / "history.ecsv")) == 2
 
 
-def test_too_few_visits_and_bad_directories(pairs, tmp_path, capsys):
-    visit = pairs / "visit"
-    visit.mkdir()
-    for path in sorted(pairs.glob("*.npy")):
-        path.rename(visit / path.name)
-    command = ["train", str(pairs), "-o", str(tmp_path / "mine"), *SHORT]
-    assert main(command) == 1
-    assert "pairs holds 1 visits; three are needed" in capsys.readouterr().err
-    assert main([*command, "--validation", str(pairs)]) == 1
-    assert "holds one visit; two are needed for validation" in capsys.readouterr().err
-    assert main(["train", str(tmp_path), "-o", str(tmp_path / "mine")]) == 1
+def test_bad_directories(tmp_path, capsys):
+    assert main(["train", str(tmp_path), "-o", str(tmp_path / "mine"), *TOY]) == 1
     assert "holds no exposures" in capsys.readouterr().err
     assert not (tmp_path / "mine").exists()

@@ -7,7 +7,7 @@ from torch import nn
 
 import cosmiq_astro as ca
 from cosmiq_astro.models.model import load_deepcr
-from cosmiq_astro.training import PairedDataset, train
+from cosmiq_astro.training import PairedDataset, TrainingRun, TrainingSettings, train
 
 
 def block(n_in, n_out, normalisation):
@@ -127,9 +127,10 @@ def test_works_like_any_model(tmp_path, frame):
 def test_is_a_warm_start(tmp_path, frame, bayesian):
     checkpoint(tmp_path / "mask.pth")
     dataset = PairedDataset([frame] * 2, [frame > 500] * 2)
-    settings = {"epochs": 1, "patch_size": 32, "batch_size": 2, "seed": 0, "device": "cpu"}
+    settings = TrainingSettings(patch_size=32, batch_size=2, learning_rate=1e-9)
+    given = {"epochs": 1, "seed": 0, "settings": settings, "run": TrainingRun(device="cpu")}
     model = load_deepcr(tmp_path / "mask.pth", scale=1000)
-    result = train(dataset, bayesian, init=model, learning_rate=1e-9, **settings)
+    result = train(dataset, bayesian, init=model, **given)
     for name, tensor in model.network.state_dict().items():
         trained = result.model.network.state_dict()[name]
         torch.testing.assert_close(trained, tensor, rtol=1e-4, atol=1e-6)

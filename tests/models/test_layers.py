@@ -25,6 +25,31 @@ def test_kl_agrees_with_torch_distributions():
     torch.testing.assert_close(gaussian_kl(mu, sigma, 0.7), expected)
 
 
+def test_kl_from_a_prior_that_is_not_centred_on_zero():
+    generator = torch.Generator().manual_seed(1)
+    mu, prior_mu = torch.randn(2, 1000, generator=generator)
+    sigma, prior_sigma = torch.rand(2, 1000, generator=generator) + 0.01
+    expected = oracle(Normal(mu, sigma), Normal(prior_mu, prior_sigma)).sum()
+    torch.testing.assert_close(gaussian_kl(mu, sigma, prior_sigma, prior_mu), expected)
+
+
+@pytest.mark.parametrize("kind", [VariationalConv2d, VariationalConvTranspose2d])
+def test_another_posterior_as_the_prior(kind):
+    """It is moved with the layer, is in no file of weights, and costs nothing to begin with."""
+    layer = kind(2, 3, 2)
+    before = set(layer.state_dict())
+    means = {"weight": layer.weight, "bias": layer.bias}
+    layer.set_prior(means, layer.posterior_sigma())
+    assert set(layer.state_dict()) == before
+    with torch.no_grad():
+        assert float(layer.kl_divergence()) == pytest.approx(0, abs=1e-4)
+        layer.weight += 2 * layer.posterior_sigma()["weight"]
+        # Two standard deviations of the prior cost 2 nats each.
+        expected = 2 * layer.weight.numel()
+        assert float(layer.kl_divergence()) == pytest.approx(expected, rel=1e-3)
+    assert layer.double().weight_prior_mean.dtype == torch.float64
+
+
 def test_kl_is_zero_where_posterior_is_prior():
     assert gaussian_kl(torch.zeros(5), torch.full((5,), 0.3), 0.3) == 0
 

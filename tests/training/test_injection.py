@@ -157,3 +157,27 @@ def test_bad_settings(settings, message):
     given = {"images": science(), "cosmic_rays": single_pixels(900.0), "readnoise": READNOISE}
     with pytest.raises(ValueError, match=message):
         InjectionDataset(**(given | settings))
+
+
+def test_validation_frames_of_their_own_get_other_hits():
+    library = cosmic_ray_footprints(50, seed=1)
+    training, validation = (InjectionDataset(science(), library, readnoise=5) for _ in range(2))
+    training.part_hits(validation, 0.2, seed=0)
+    charges = [set(part._library.total_charge) for part in (training, validation)]
+    assert [len(c) for c in charges] == [40, 10]
+    assert not charges[0] & charges[1]
+
+
+def test_the_rim_of_a_cut_hit_is_ignored():
+    library = single_pixels(5000.0)
+    given = {"readnoise": READNOISE, "density": (0.005, 0.005), "charge_scale": (1, 1)}
+    known, cut = (
+        InjectionDataset(science(1), library, rim=rim, **given).patch(0, 64, rng)
+        for rim, rng in ((0, np.random.default_rng(0)), (1, np.random.default_rng(0)))
+    )
+    np.testing.assert_array_equal(known.label, cut.label)
+    n_hits = known.label.sum()
+    assert 5 * n_hits < (known.valid & ~cut.valid).sum() <= 8 * n_hits
+    assert cut.valid[cut.label].all()
+    with pytest.raises(ValueError, match="rim must be 0 or a positive integer, got -1"):
+        InjectionDataset(science(1), library, readnoise=5, rim=-1)

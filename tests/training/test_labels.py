@@ -1,5 +1,8 @@
+import re
+
 import numpy as np
 import pytest
+import simulated_camera
 from astropy import units as u
 from astropy.nddata import CCDData
 from astropy.wcs import WCS
@@ -7,8 +10,8 @@ from scipy import ndimage
 
 from cosmiq_astro.simulate import cosmic_ray_footprints
 from cosmiq_astro.training import PairedDataset, label_exposures
-from cosmiq_astro.training._align import measure_offsets
-from cosmiq_astro.training._psf_match import match_image
+from cosmiq_astro.training._align import match_image, measure_offsets
+from cosmiq_astro.training._shapes import find_bleeds, find_trails
 
 SKY, READNOISE, SIZE = 150.0, 5.0, 128
 OFFSETS = np.array([[0, 0], [3, -2], [-1.4, 2.3], [0.5, 0.25]])
@@ -157,6 +160,95 @@ def test_match_image_finds_the_kernel():
     assert match_image(flat, soft, good, SKY, READNOISE)[0] is flat
 
 
+CAMERA = simulated_camera.small(simulated_camera.SCORED_ON, 192)
+ALONE = (None, "satellite", "faint satellite", "dark row", "bleed")
+
+
+def label_visit(trap, n=4, **given):
+    exposures, truths = CAMERA.visit(CAMERA.field(3), 8, n, trap=trap, dither=2.0)
+    given = {"offsets": "measure"} | given
+    labels = label_exposures(
+        exposures,
+        readnoise=CAMERA.readnoise,
+        gain=CAMERA.gain,
+        satlevel=CAMERA.satlevel,
+        **given,
+    )
+    return labels, truths
+
+
+@pytest.mark.parametrize("trap", ALONE)
+def test_what_one_exposure_shows_and_is_no_hit_gets_no_label(trap):
+    labels, truths = label_visit(trap)
+    assert labels.left_out == []
+    for i, mask, ignore in zip(labels.used, labels.masks, labels.ignore, strict=True):
+        hit, undecided = truths[i]["label"], truths[i]["ignore"]
+        assert (mask & ~hit & ~undecided).sum() <= 4
+        assert mask[hit & ~ignore].mean() > 0.85
+    n_not_hits = labels.report["n_not_hits"][2]
+    assert n_not_hits > 0 if trap in ("satellite", "bleed") else n_not_hits < 3
+
+
+@pytest.mark.parametrize(
+    ("trap", "reason"),
+    [
+        ("drift", r"its stars are elongated \(\d.\d\d"),
+        ("seeing", "pixels wide, the others'"),
+        ("other field", "its stars are not where its offset says"),
+    ],
+)
+def test_an_exposure_unlike_the_others_is_named_and_left_out(trap, reason, caplog):
+    labels, truths = label_visit(trap, names=["a", "b", "c", "d"])
+    assert labels.left_out == [2]
+    assert re.search(f"exposure c is left out: .*{reason}", caplog.text)
+    assert re.search(reason, labels.report["note"][2])
+    assert len(labels.images) == len(labels.masks) == len(labels.ignore) == 3
+    for i, mask in zip(labels.used, labels.masks, strict=True):
+        assert (mask & ~truths[i]["label"] & ~truths[i]["ignore"]).sum() <= 4
+    kept, _ = label_visit(trap, keep_unlike=True)
+    assert kept.left_out == []
+    assert "is unlike the others but used" in caplog.text
+
+
+def test_offsets_forgotten_are_no_labels():
+    exposures, _ = CAMERA.visit(CAMERA.field(3), 8, 4, dither=4.0)
+    with pytest.raises(ValueError, match=r"no two exposures can be compared .*give offsets="):
+        label_exposures(exposures, readnoise=CAMERA.readnoise, gain=CAMERA.gain)
+
+
+def test_bad_pixels_of_the_detector_are_ignored():
+    mask = np.zeros(CAMERA.shape, bool)
+    mask[40:60, 100:120] = True
+    labels, _ = label_visit(None, mask=mask)
+    assert all(ignore[mask].all() for ignore in labels.ignore)
+
+
+def test_a_long_track_is_no_trail_and_a_broken_trail_is_one():
+    rng = np.random.default_rng(0)
+    stands_out = rng.random((256, 256)) < 0.002
+    track = np.arange(40)
+    stands_out[60 + track, 90 + track // 2] = True
+    assert find_trails(stands_out).n == 0
+    along = np.flatnonzero(rng.random(240) < 0.5)
+    stands_out[10 + along, 5 + along // 3] = True
+    found = find_trails(stands_out)
+    assert found.n == 1
+    assert found.pixels[10 + along, 5 + along // 3].all()
+    assert found.pixels.mean() < 0.05
+
+
+def test_a_bleed_needs_a_star_or_length():
+    stands_out, bright = np.zeros((2, 128, 128), bool)
+    stands_out[30:45, 40] = True
+    assert find_bleeds(stands_out, bright).n == 0
+    bright[60:64, 39:42] = True
+    found = find_bleeds(stands_out, bright)
+    assert found.n == 1
+    assert found.pixels[20:55, 39:42].all()
+    stands_out[100, 20:80:2] = stands_out[100, 21:80:3] = True
+    assert find_bleeds(stands_out, np.zeros_like(bright)).n == 1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -169,6 +261,7 @@ def test_match_image_finds_the_kernel():
         ({"offsets": [0, 1]}, r"shape \(2, 2\), got \(2,\)"),
         ({"significance": 3}, "significance must be above 3, got 3"),
         ({"readnoise": np.nan}, "readnoise must be one finite"),
+        ({"mask": np.zeros((9, 9))}, r"mask has shape \(9, 9\), the exposures have \(16, 16\)"),
     ],
 )
 def test_bad_settings(change, message):

@@ -1,4 +1,4 @@
-"""After training: temperature, threshold, known hits and stars, from validation frames."""
+"""After training: temperature, threshold, known hits and stars, and the card that says so."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ from cosmiq_astro.models.last_block import drawn_early
 from cosmiq_astro.preprocess import normalize, subtract_sky
 from cosmiq_astro.training.datasets import make_batch
 
-__all__ = ["calibrate"]
+__all__ = ["calibrate", "halves", "model_card"]
 
 _BATCH = 8
 
@@ -49,7 +49,7 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
     model : `~cosmiq_astro.models.model.Model`
         A trained model; its network is used where it is, on CPU or GPU.
     validation : dataset
-        Two frames or more that the model was not trained on.
+        Frames that the model was not trained on.
     T : int, optional
         Weight draws for a variational model.
     n_patches, patch_size : int, optional
@@ -70,14 +70,11 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
     Raises
     ------
     ValueError
-        If there is only one validation frame.
+        If the validation frames cannot be parted.
     """
-    if validation.n_frames < 2:
-        raise ValueError(
-            "validation has 1 frame; temperature and threshold are fitted on some frames and "
-            "scored on others: give two frames or more"
-        )
-    to_fit, to_score = validation.split(0.5, seed=seed)
+    to_fit, to_score = halves(validation, seed=seed)
+    grid = model.network.grid
+    patch_size = min(part.cut_patch_size(patch_size, grid) for part in (to_fit, to_score))
     sampling = "antithetic" if model.method == "vi" else "mean"
     networks = [
         network_of(model.network, weights, view=view)
@@ -85,15 +82,17 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
         for view in range(model.network.config.views)
     ]
     channels = model.network.config.channels
-    patches = {"n_patches": n_patches, "patch_size": patch_size, "margin": model.network.grid}
+    patches = {"n_patches": n_patches, "patch_size": patch_size, "margin": grid}
     with computing(model.network.head.weight.device, "float32"):
         logits, labels = _logits(networks, channels, to_fit, **patches, seed=(seed, 0))
         temperature = float(fit_temperature(logits, labels, from_logits=True))
         threshold = float(choose_threshold(_mean(logits, temperature), labels, f_beta=0.5))
         logits, labels = _logits(networks, channels, to_score, **patches, seed=(seed, 1))
         patches["n_patches"] *= 4
-        hits, stars = _look(networks[0], channels, to_fit, **patches, seed=(seed, 2))
-        other_hits, other_stars = _look(networks[0], channels, to_score, **patches, seed=(seed, 3))
+        hits, stars = _describe(networks[0], channels, to_fit, **patches, seed=(seed, 2))
+        other_hits, other_stars = _describe(
+            networks[0], channels, to_score, **patches, seed=(seed, 3)
+        )
     fitted = replace(
         model,
         temperature=temperature,
@@ -102,6 +101,38 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
         known_stars=fit_known_stars(stars + other_stars),
     )
     return fitted, _scores(_mean(logits, temperature), labels, threshold)
+
+
+def halves(validation, *, seed):
+    """
+    Part validation frames into those to fit on and those to score on.
+
+    Parameters
+    ----------
+    validation : dataset
+        Frames that the model was not trained on.
+    seed : int
+        Seed of the choice.
+
+    Returns
+    -------
+    to_fit, to_score : dataset
+        Half of the visits each; the two sides of each frame where there is one
+        visit only.
+
+    Raises
+    ------
+    ValueError
+        If they cannot be parted.
+    """
+    if validation.n_visits > 1:
+        return validation.split(0.5, seed=seed)
+    if not hasattr(validation, "split_within"):
+        raise ValueError(
+            "validation has 1 visit; temperature and threshold are fitted on some frames and "
+            "scored on others: give two or more"
+        )
+    return validation.split_within(0.5, axis=1)
 
 
 def _mean(logits, temperature):
@@ -117,8 +148,8 @@ def _scores(probability, labels, threshold):
         "ece": expected_calibration_error(probability, labels),
         "tpr_at_0.0005": tpr_at_fpr(probability, labels, fpr=5e-4),
         "tpr_at_0.005": tpr_at_fpr(probability, labels, fpr=5e-3),
-        "precision": labels[at_threshold].mean(),
-        "recall": at_threshold[labels > 0].mean(),
+        "precision": labels[at_threshold].mean() if at_threshold.any() else np.nan,
+        "recall": at_threshold[labels > 0].mean() if labels.any() else np.nan,
         "n_pixels": labels.size,
         "hit_fraction": labels.mean(),
     }
@@ -126,7 +157,7 @@ def _scores(probability, labels, threshold):
 
 
 @torch.inference_mode()
-def _look(network, channels, frames, *, n_patches, patch_size, margin, seed):
+def _describe(network, channels, frames, *, n_patches, patch_size, margin, seed):
     """Return of each patch what the last block sees at its hits, and the shape of its stars."""
     hits, stars = [], []
     inside = slice(margin, margin + patch_size)
@@ -159,3 +190,105 @@ def _logits(networks, channels, frames, *, n_patches, patch_size, margin, seed):
 def _on_device_of(network, inputs):
     inputs = torch.from_numpy(inputs).to(network.head.weight.device)
     return inputs.contiguous(memory_format=torch.channels_last)
+
+
+_CARD = """# {name}
+
+{kind} for cosmic rays in single exposures of {instrument}.
+
+## Label
+
+A pixel is a cosmic ray where the charge that a hit left in it exceeds three standard deviations of
+the local noise without the hit (source, sky and read noise). Pixels with a smaller charge, or whose
+label could not be decided, are ignored, in the loss and in every score. The probability is the
+probability of this label.
+
+## Network and input
+
+U-Net with {maps} feature maps at each level, {parameters:,}
+parameters{variational}.
+Input channels of the image in electrons: {channels}.
+
+## Training
+
+{data}
+
+{n_epochs} epochs, the best one by validation loss taken. Settings: {settings}.
+
+## Scores
+
+On validation frames that neither temperature nor threshold was fitted on: {n_pixels:.3g} pixels,
+{hit_fraction:.2f} % of them hit.
+
+| | |
+|---|---|
+{scores}
+| threshold (largest F0.5) | {threshold:.3f} |
+| temperature | {temperature:.3f} |
+
+## Limits
+
+{limits}
+"""
+
+_SCORES = {
+    "nll": "negative log-likelihood, nats per pixel",
+    "ece": "expected calibration error",
+    "tpr_at_0.0005": "detection rate at a false-positive rate of 0.05 %",
+    "tpr_at_0.005": "detection rate at a false-positive rate of 0.5 %",
+    "precision": "precision at the threshold",
+    "recall": "recall at the threshold",
+}
+_LIMITS = (
+    "Exposures unlike those of the training (other instruments, filters, exposure times, seeing, "
+    "crowding) lie outside what was learned; there the probability need not be calibrated."
+)
+
+
+def model_card(model, history, scores, *, data, limits=_LIMITS):
+    """
+    Write the card of a trained and calibrated model.
+
+    Parameters
+    ----------
+    model : `~cosmiq_astro.models.model.Model`
+        From `~cosmiq_astro.training.calibrate`.
+    history : `~astropy.table.Table`
+        Of the `~cosmiq_astro.training.TrainingResult`.
+    scores : `~astropy.table.QTable`
+        From `~cosmiq_astro.training.calibrate`.
+    data : str
+        What it was trained and validated on: names, numbers, dates, how the
+        labels were made, and the command.
+    limits : str, optional
+        Where it should not be trusted.
+
+    Returns
+    -------
+    card : str
+        Markdown, for `~cosmiq_astro.models.model.save_model`.
+    """
+    config, row = model.network.config, scores[0]
+    is_vi = model.method == "vi"
+    return _CARD.format(
+        name=model.name,
+        kind="A variational (Bayesian) U-Net" if is_vi else "A deterministic U-Net",
+        instrument=model.instrument or "an unnamed instrument",
+        maps=", ".join(map(str, config.maps)),
+        parameters=sum(p.numel() for p in model.network.parameters()),
+        variational=(
+            f", Gaussian posteriors over the layers {', '.join(config.variational)}"
+            if is_vi
+            else ""
+        ),
+        channels=", ".join(config.channels),
+        data=data.strip(),
+        n_epochs=len(history),
+        settings=", ".join(f"{key}={value}" for key, value in history.meta.items()),
+        n_pixels=row["n_pixels"],
+        hit_fraction=100 * row["hit_fraction"],
+        scores="\n".join(f"| {text} | {row[name]:.5g} |" for name, text in _SCORES.items()),
+        threshold=model.threshold,
+        temperature=model.temperature,
+        limits=limits.strip(),
+    )

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional
 
 from cosmiq_astro.models.layers import kl_divergence, sample_weights
-from cosmiq_astro.training.losses import ElboNetwork, masked_cross_entropy
+from cosmiq_astro.training.network import ElboNetwork, masked_cross_entropy
 
 
 def test_only_valid_pixels_count():

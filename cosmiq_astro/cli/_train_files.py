@@ -1,0 +1,197 @@
+"""What ``cosmiq-astro train`` does once its arguments are known to be right."""
+
+import sys
+
+import torch
+
+import cosmiq_astro
+from cosmiq_astro.cli._terminal import print_error, print_warning
+from cosmiq_astro.cli.train import settings_from
+from cosmiq_astro.models.model import save_model
+from cosmiq_astro.simulate import cosmic_ray_footprints
+from cosmiq_astro.training import (
+    InjectionDataset,
+    PairedDataset,
+    TrainingRun,
+    TrainingSettings,
+    calibrate,
+    compare_models,
+    model_card,
+    train,
+)
+from cosmiq_astro.training._calibrate import halves
+from cosmiq_astro.training._checkpoint import read_checkpoint
+from cosmiq_astro.training.compare import check_labels, find_causes
+from cosmiq_astro.training.settings import VALIDATION_FRACTION
+
+__all__ = ["train_files"]
+
+_CHECKPOINT = "training.ckpt"
+_N_SIMULATED = 20_000
+_DEFAULT = {False: "ccd-unet", True: "ccd-vi"}
+# With fewer, a fifth of them is no visit to fit on and another to score on.
+_ENOUGH_VISITS = 8
+
+
+def train_files(args):
+    """
+    Train, calibrate, compare and write the model.
+
+    Parameters
+    ----------
+    args : `argparse.Namespace`
+        Parsed arguments.
+
+    Returns
+    -------
+    code : int
+        1 if the model is worse than the one it began from, else 0.
+    """
+    default = _DEFAULT[args.bayesian]
+    init = {None: default, "none": None}.get(args.init, args.init)
+    start = cosmiq_astro.load_model(init or default)
+    # Unlike in a library, in a command of its own this may be set: subnormal numbers slow
+    # convolutions down several times.
+    torch.set_flush_denormal(True)
+    training, validation, how = _datasets(args)
+    if not args.quiet:
+        for name, side in (("training", training), ("validation", validation)):
+            print(f"{name}: {_sum_up(side)}{how if side is validation else ''}", flush=True)
+    doubts = check_labels(training)
+    for doubt in doubts:
+        print_warning(doubt)
+    checkpoint = args.output / _CHECKPOINT
+    if checkpoint.exists() and not args.quiet:
+        done = read_checkpoint(checkpoint)["epoch"]
+        print(f"goes on from {checkpoint}: {done} of {args.epochs} epochs are done", flush=True)
+    on_terminal = sys.stderr.isatty() and not args.quiet
+    result = train(
+        training,
+        args.bayesian,
+        validation=validation,
+        init=start if init else None,
+        hidden=args.hidden,
+        kl_beta=args.kl_beta,
+        epochs=args.epochs,
+        seed=args.seed,
+        settings=settings_from(TrainingSettings, args),
+        run=settings_from(
+            TrainingRun,
+            args,
+            checkpoint=checkpoint,
+            logger=_logger(args),
+            examples=args.output / "examples" if args.examples else None,
+            progress_bar=on_terminal,
+            on_epoch=None if on_terminal or args.quiet else lambda row: _tell(row, args.epochs),
+            name=args.output.name,
+            instrument=args.instrument,
+        ),
+    )
+    if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
+        # Of several devices, one writes the model.
+        return 0
+    model, scores = calibrate(result.model, validation, patch_size=args.patch_size, seed=args.seed)
+    unseen = halves(validation, seed=args.seed)[1]
+    compared = {args.output.name: model, f"{start.name}, as it was": start}
+    comparison = compare_models(compared, unseen, patch_size=args.patch_size, seed=args.seed)
+    causes = find_causes(training, validation, result.history, args.kl_beta * args.bayesian)
+    is_refused = bool(comparison.worse) and not args.force
+    card = model_card(model, result.history, scores, data=_describe(args, training, validation))
+    folder = args.output.with_name(f"{args.output.name}-refused") if is_refused else args.output
+    save_model(model, folder, card=card, overwrite=args.overwrite or is_refused)
+    result.history.write(folder / "history.ecsv", overwrite=True)
+    comparison.table.write(folder / "comparison.ecsv", overwrite=True)
+    checkpoint.unlink()
+    if is_refused:
+        _remove_if_empty(args.output)
+    if not args.quiet:
+        print(
+            f"\non {comparison.n_hit_pixels} hit pixels of frames that nothing was fitted on "
+            f"(90 % intervals):\n{comparison}"
+        )
+    for cause in causes:
+        if cause not in doubts or comparison.worse:
+            print_warning(cause)
+    if comparison.worse:
+        text = f"the model is worse than {start.name}: {'; '.join(comparison.worse)}"
+        if is_refused:
+            print_error(f"{text}; it is kept as {folder}, --force would take it all the same")
+            return 1
+        print_warning(text)
+    if not args.quiet:
+        print(f"threshold {model.threshold:.3f}, temperature {model.temperature:.3f} -> {folder}")
+    return 0
+
+
+def _remove_if_empty(folder):
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _tell(row, epochs):
+    kl = f", KL {row['kl']:.5f}" if row["kl"] else ""
+    print(
+        f"epoch {row['epoch']} of {epochs}: training loss {row['train_loss']:.5f}, validation "
+        f"{row['val_loss']:.5f}{kl}, {row['seconds']:.0f} s",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _sum_up(dataset):
+    n_pixels = f"{dataset.n_valid_pixels / 1e6:.2f} million pixels"
+    return f"{dataset.n_frames} frames of {dataset.n_visits} fields or visits, {n_pixels}"
+
+
+def _describe(args, training, validation):
+    where = " and ".join(f"`{path}`" for path in (args.directory, args.science) if path is not None)
+    kind = f"exposures with hits of {', '.join(args.hits)}" if args.hits else "labelled exposures"
+    return (
+        f"{training.n_frames} {kind} ({training.n_valid_pixels:,} pixels) in {where}, validated on "
+        f"{validation.n_valid_pixels:,} pixels of {validation.n_frames} others, or of other parts "
+        f"of them{f', in `{args.validation}`' if args.validation else ''}; begun from "
+        f"{args.init or _DEFAULT[args.bayesian]}. Trained with `cosmiq-astro train`."
+    )
+
+
+def _logger(args):
+    """Return what writes each epoch, None if nothing was asked for."""
+    if args.log is None:
+        return None
+    from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
+
+    kind = {"csv": CSVLogger, "tensorboard": TensorBoardLogger}[args.log]
+    return kind(args.output, name="log", version="")
+
+
+def _datasets(args):
+    """Return training and validation frames, and what is to be said of the split."""
+    training = _open(args, [path for path in (args.directory, args.science) if path is not None])
+    if args.validation is not None:
+        validation = _open(args, [args.validation])
+        if args.hits is not None:
+            training.part_hits(validation, VALIDATION_FRACTION, seed=args.seed)
+        return training, validation, ""
+    n = training.n_visits
+    if n >= _ENOUGH_VISITS:
+        # Threshold and temperature are fitted on one part of them, and scored on the other.
+        return *training.split(max(VALIDATION_FRACTION, 2 / n), seed=args.seed), ""
+    fewer = "one field or visit is" if n == 1 else f"{n} fields or visits are"
+    how = f" (the upper fifth of each frame: {fewer} too few to put whole ones aside)"
+    return *training.split_within(VALIDATION_FRACTION), how
+
+
+def _open(args, directories):
+    """Return the frames of directories: pairs, or science frames that get hits."""
+    camera = {"readnoise": args.readnoise, "gain": args.gain, "visits": args.visits}
+    for name in ("exposure_scale", "extra_sky", "density"):
+        if getattr(args, name) is not None:
+            camera[name] = getattr(args, name)
+    if args.hits is None:
+        return PairedDataset.from_directory(directories, **camera)
+    hits = args.hits
+    if hits == ["simulated"]:
+        hits = cosmic_ray_footprints(_N_SIMULATED, seed=args.seed)
+    return InjectionDataset.from_directory(
+        directories, hits, satlevel=args.satlevel, finder=_DEFAULT[False], **camera
+    )

@@ -1,0 +1,241 @@
+"""One exposure compared with others of its field: what stands out, and of what noise."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from cosmiq_astro.preprocess import estimate_statistics
+from cosmiq_astro.training._align import HALF_WIDTH, align, match_image
+from cosmiq_astro.training._pixels import read_pixels
+
+__all__ = ["Comparison", "Scene", "read_scene"]
+
+_EIGHT = np.ones((3, 3), dtype=bool)
+_FIRST_PASS = 5.0
+_BRIGHT = 20.0
+_LEAST_MISMATCH = 0.01
+_MAD_TO_SIGMA = 1.4826
+_ENOUGH = 100
+# More exposures than this hardly lower the noise of their mean.
+_MOST_OTHERS = 6
+
+
+class Comparison(NamedTuple):
+    """
+    An exposure against what is expected of it.
+
+    Attributes
+    ----------
+    residual, noise, total, expected : ndarray
+        Difference, noise of the exposure, noise of both, and what is expected;
+        electron.
+    mismatch : float
+        Share of the local range that ``total`` holds for seeing and interpolation.
+    """
+
+    residual: np.ndarray
+    noise: np.ndarray
+    total: np.ndarray
+    expected: np.ndarray
+    mismatch: float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """
+    The exposures of a field in electrons, finite, and how they lie to each other.
+
+    Attributes
+    ----------
+    images, usable, full : list of ndarray
+        Pixels, which of them may be used, and which are saturated.
+    statistics : list of `~cosmiq_astro.preprocess.ImageStatistics`
+        Sky and noise of each.
+    readnoise : float
+        Electron.
+    offsets : ndarray of shape (n, 2) or None
+        Of the exposures from the first, pixels.
+    wcs : list or None
+        Instead of offsets.
+    """
+
+    images: list
+    usable: list
+    full: list
+    statistics: list
+    readnoise: float
+    offsets: np.ndarray | None = None
+    wcs: list | None = None
+
+    def take(self, chosen):
+        """Return the scene as some of the exposures see it."""
+        lists = ("images", "usable", "full", "statistics", "wcs")
+        changed = {
+            name: [getattr(self, name)[i] for i in chosen]
+            for name in lists
+            if getattr(self, name) is not None
+        }
+        offsets = None if self.offsets is None else self.offsets[chosen]
+        return replace(self, offsets=offsets, **changed)
+
+    @property
+    def inside(self):
+        """Pixels that no matched image is wrong in because its kernel reaches over the border."""
+        inside = np.zeros(self.images[0].shape, dtype=bool)
+        inside[HALF_WIDTH:-HALF_WIDTH, HALF_WIDTH:-HALF_WIDTH] = True
+        return inside
+
+    def place(self, i, j):
+        """Return what brings exposure ``j`` onto ``i``, as `align` takes it."""
+        if self.wcs is not None:
+            return {"wcs": (self.wcs[j], self.wcs[i])}
+        return {"shift": self.offsets[i] - self.offsets[j]}
+
+    def onto(self, i, j, image, hidden):
+        """Return exposure ``j`` on the grid, at the sky and in the light of ``i``."""
+        if j == i:
+            return image, hidden, 1.0
+        aligned, hidden = align(image, hidden, **self.place(i, j))
+        own, other = self.statistics[i], self.statistics[j]
+        light, own_light = aligned - other.sky, self.images[i] - own.sky
+        bright = ~hidden & self.usable[i]
+        bright &= (light > _BRIGHT * other.noise) & (own_light > _BRIGHT * own.noise)
+        # With too little light the two cannot be told apart.
+        enough = bright.sum() >= _ENOUGH
+        scale = float(np.median(own_light[bright] / light[bright])) if enough else 1.0
+        return light * scale + own.sky, hidden, scale
+
+    def first_pass(self, i):
+        """Return what stands out of the median of all, what sinks below it, and all without it."""
+        own = self.images[i]
+        planes = []
+        for j, (image, usable) in enumerate(zip(self.images, self.usable, strict=True)):
+            aligned, hidden, _ = self.onto(i, j, image, ~usable)
+            planes.append(np.where(hidden, own, aligned))
+        # The median of two is their mean, which a hit in either would spoil.
+        expected = np.median(planes, axis=0) if len(planes) > 2 else np.min(planes, axis=0)
+        expected = np.where(self.usable[i], expected, own)
+        compared = self._residual(i, expected, self.usable[i], len(planes))
+        high = self.usable[i] & (compared.residual > _FIRST_PASS * compared.total)
+        low = self.usable[i] & (compared.residual < -_FIRST_PASS * compared.total)
+        # A spline through a hit would ring over its surroundings.
+        hidden = ndimage.binary_dilation(high | low, _EIGHT)
+        return high, low, np.where(hidden, own - compared.residual, own)
+
+    def second_pass(self, i, images, hidden):
+        """Compare an exposure with the mean of others, each made to look like it."""
+        total, n_covering, scale = 0.0, np.zeros(images[i].shape), 1.0
+        weight = np.zeros(images[i].shape)
+        others = [j for j in range(len(images)) if j != i]
+        for j in sorted(others, key=lambda j: (j != 0, (j - i) % len(images)))[:_MOST_OTHERS]:
+            aligned, out, to_own = self.onto(i, j, images[j], hidden[j])
+            good = ~out & self.usable[i] & ~hidden[i]
+            matched, amplification = match_image(
+                aligned, self.images[i], good, self.statistics[i].sky, self.readnoise
+            )
+            total = total + np.where(out, 0, matched)
+            n_covering += ~out
+            weight += np.where(out, 0, amplification)
+            scale = to_own if j == 0 else scale
+        covered = n_covering > 0
+        n_covering = np.maximum(n_covering, 1)
+        expected = np.where(covered, total / n_covering, self.images[i])
+        # Each of the others was smoothed by its kernel: that much noise is left in their mean.
+        n_alone = n_covering**2 / np.maximum(weight, 1e-3)
+        compared = self._residual(i, expected, covered & self.usable[i], n_alone)
+        return compared, covered, scale
+
+    def _residual(self, i, expected, good, n_covering):
+        """Compare an exposure with what is expected; ``total`` is the noise of both."""
+        own = self.images[i]
+        expected, amplification = match_image(
+            expected, own, good, self.statistics[i].sky, self.readnoise
+        )
+        residual = own - expected
+        variance = np.maximum(expected, 0) + self.readnoise**2
+        comparison = variance * (1 + amplification / n_covering)
+        highest, lowest = (f(expected, 5) for f in (ndimage.maximum_filter, ndimage.minimum_filter))
+        # Unlike a gradient, the range over 5 x 5 pixels is not zero at the top of a star.
+        local_range = highest - lowest
+        steep = good & (local_range**2 > _BRIGHT**2 * comparison)
+        tops = steep & ndimage.binary_dilation(expected == highest, _EIGHT)
+        mismatch = _LEAST_MISMATCH
+        # Under better seeing than that of the others, the tops differ by more than the flanks do.
+        for pixels in (steep, tops):
+            if pixels.sum() >= _ENOUGH:
+                share = _MAD_TO_SIGMA * np.median(np.abs(residual[pixels]) / local_range[pixels])
+                by_noise = np.median(comparison[pixels] / local_range[pixels] ** 2)
+                mismatch = max(mismatch, float(np.sqrt(max(share**2 - by_noise, 0))))
+        total = np.sqrt(comparison + (mismatch * local_range) ** 2)
+        return Comparison(residual, np.sqrt(variance), total, expected, mismatch)
+
+
+def read_scene(exposures, readnoise, gain, satlevel, mask):
+    """
+    Read exposures in electrons, every pixel finite.
+
+    Parameters
+    ----------
+    exposures, readnoise, gain, satlevel, mask : object
+        As in `~cosmiq_astro.training.label_exposures`; the levels in electrons.
+
+    Returns
+    -------
+    scene : `Scene`
+        Without geometry.
+
+    Raises
+    ------
+    ValueError
+        If they are fewer than two, differ in shape, or have no usable pixel.
+    """
+    pixels, masks = read_pixels("exposures", exposures, gain)
+    if len(pixels) < 2:
+        raise ValueError("exposures holds 1 frame; give two or more of one field")
+    if mask is not None and np.shape(mask) != pixels[0].shape:
+        raise ValueError(f"mask has shape {np.shape(mask)}, the exposures have {pixels[0].shape}")
+    images, usable, full, statistics = [], [], [], []
+    for i, (image, own_mask) in enumerate(zip(pixels, masks, strict=True)):
+        if image.shape != pixels[0].shape:
+            raise ValueError(
+                f"exposures[{i}] has shape {image.shape}, exposures[0] has {pixels[0].shape}"
+            )
+        image = image[:, :]
+        good = np.isfinite(image)
+        full.append(np.zeros(image.shape, bool) if satlevel is None else image >= satlevel)
+        good &= ~_spilt(full[i])
+        for bad in (own_mask, mask):
+            if bad is not None:
+                good &= ~np.asarray(bad, dtype=bool)
+        if not good.any():
+            raise ValueError(f"exposures[{i}] has no pixel that may be used")
+        images.append(np.where(np.isfinite(image), image, np.median(image[good])))
+        usable.append(good)
+        statistics.append(estimate_statistics(images[i], good, readnoise=readnoise))
+    return Scene(images, usable, full, statistics, readnoise)
+
+
+def _spilt(full):
+    """
+    Return saturated pixels, what a kernel mixes with them, and where their charge may have run.
+
+    It ends elsewhere in each exposure, further the longer the run is.
+    """
+    # A spline rings over two more.
+    spilt = ndimage.binary_dilation(full, np.ones((2 * (HALF_WIDTH + 2) + 1,) * 2, dtype=bool))
+    groups, _ = ndimage.label(full, _EIGHT)
+    for box in ndimage.find_objects(groups):
+        sides = [part.stop - part.start for part in box]
+        axis = int(np.argmax(sides))
+        if sides[axis] >= 2 * sides[1 - axis]:
+            reach = [HALF_WIDTH, HALF_WIDTH]
+            reach[axis] += sides[axis] // 4
+            wider = tuple(
+                slice(max(part.start - r, 0), part.stop + r)
+                for part, r in zip(box, reach, strict=True)
+            )
+            # The box of a run is little wider than the run.
+            spilt[wider] = True
+    return spilt

@@ -1,0 +1,192 @@
+"""Exposures that are unlike the others of their field: worse seeing, drift, other stars."""
+
+import math
+
+import numpy as np
+from scipy import ndimage
+
+from cosmiq_astro.familiarity.stars import measure_stars
+from cosmiq_astro.training._align import align
+
+__all__ = ["check_places", "compress", "describe_stars", "why_unlike", "why_unlike_stars"]
+
+# The bounds of this module were chosen on a simulated camera with one bad exposure in each visit,
+# and held on another (benchmarks/own_camera.py).
+_LEAST_AGREEMENT, _SHARE_OF_AGREEMENT, _MISPLACED = 0.3, 0.6, 1.0
+_FWHM, _ELONGATION = 1.45, 1.25
+_MISMATCH, _LEAST_MISMATCH, _SHARE_OF_MISMATCH = 0.25, 0.03, 2.5
+_HITS, _HIT_SIGMA = 1.7, 5.0
+_ENOUGH = 100
+_MOST_SIBLINGS = 6
+
+
+def compress(image, sky, noise):
+    """
+    Return an image in which a star does not count by its brightest pixel.
+
+    Parameters
+    ----------
+    image : ndarray
+        Electron, finite.
+    sky, noise : float
+        Of the image.
+
+    Returns
+    -------
+    compressed : ndarray
+        0 where there is no star.
+    """
+    # Nor must a hit that is brighter yet.
+    return np.arcsinh(np.maximum((image - sky) / noise - 2, 0) / 10)
+
+
+def describe_stars(image, statistics):
+    """
+    Measure how sharp and how round the stars of an exposure are.
+
+    Parameters
+    ----------
+    image : ndarray
+        Electron, finite.
+    statistics : `~cosmiq_astro.preprocess.ImageStatistics`
+        Sky and noise.
+
+    Returns
+    -------
+    stars : dict
+        ``fwhm`` (pixels) and ``elongation``; NaN where there are too few.
+    """
+    pixels = image - statistics.sky
+    stars = measure_stars(pixels, np.zeros(pixels.shape), statistics.noise)
+    return {"fwhm": stars.fwhm, "elongation": stars.elongation}
+
+
+def check_places(compressed, usable, place):
+    """
+    Check whether the stars of each exposure are where they are said to be.
+
+    Parameters
+    ----------
+    compressed : list of ndarray
+        From `compress`.
+    usable : list of ndarray of bool
+        Pixels that may be used.
+    place : callable
+        ``place(i, j)`` returns what `align` takes to bring ``j`` onto ``i``.
+
+    Returns
+    -------
+    rows : list of dict
+        Medians over the other exposures: ``agreement``, the correlation of the
+        two, 1 at best, and ``misplaced``, by how many pixels the stars lie
+        elsewhere; NaN where there are too few stars to tell.
+    """
+    from skimage.registration import phase_cross_correlation
+
+    n = len(compressed)
+    # Seeing must not count, nor a hit.
+    soft = [ndimage.gaussian_filter(np.minimum(image, 3), 2.0) for image in compressed]
+    # A few bright pixels may all be hits.
+    enough = [(image > 0.5).sum() >= 2 * _ENOUGH for image in compressed]
+    rows = []
+    for i in range(n):
+        found = {"agreement": [], "misplaced": []}
+        for j in [(i + k) % n for k in range(1, n)][:_MOST_SIBLINGS]:
+            if not (enough[i] and enough[j]):
+                continue
+            aligned, hidden = align(soft[j], ~usable[j], **place(i, j))
+            both = ~hidden & usable[i]
+            found["agreement"].append(
+                _correlation(soft[i][both], aligned[both]) if both.sum() > _ENOUGH else 0.0
+            )
+            own, other = (np.where(both, image, 0) for image in (soft[i], aligned))
+            shift = phase_cross_correlation(own, other, upsample_factor=5, normalization=None)[0]
+            found["misplaced"].append(float(np.hypot(*shift)))
+        rows.append({k: float(np.median(v)) if v else math.nan for k, v in found.items()})
+    return rows
+
+
+def _correlation(one, two):
+    one, two = one - one.mean(), two - two.mean()
+    norm = math.sqrt(float((one**2).sum() * (two**2).sum()))
+    return float((one * two).sum()) / norm if norm else 0.0
+
+
+def why_unlike_stars(rows):
+    """
+    Say which exposures show other stars, or other images of them, than their siblings.
+
+    Parameters
+    ----------
+    rows : list of dict
+        ``agreement``, ``misplaced``, ``fwhm`` and ``elongation`` of each exposure.
+
+    Returns
+    -------
+    reasons : list of str
+        Empty for an exposure like the others.
+    """
+    reasons = [[] for _ in rows]
+    usual = _medians(rows, ("agreement", "fwhm", "elongation"))
+    for row, why in zip(rows, reasons, strict=True):
+        if row["agreement"] < max(_LEAST_AGREEMENT, _SHARE_OF_AGREEMENT * usual["agreement"]):
+            why.append(
+                f"its stars are not where its offset says (agreement {row['agreement']:.2f}, the "
+                f"others {usual['agreement']:.2f})"
+            )
+        if row["misplaced"] > _MISPLACED:
+            why.append(f"its stars lie {row['misplaced']:.1f} pixels from where its offset says")
+        if row["fwhm"] > _FWHM * usual["fwhm"]:
+            why.append(
+                f"its stars are {row['fwhm']:.1f} pixels wide, the others' {usual['fwhm']:.1f}"
+            )
+        if row["elongation"] > _ELONGATION * usual["elongation"]:
+            why.append(
+                f"its stars are elongated ({row['elongation']:.2f}, the others' "
+                f"{usual['elongation']:.2f})"
+            )
+    return ["; ".join(why) for why in reasons]
+
+
+def why_unlike(rows):
+    """
+    Say which exposures differ from their siblings in what was found in them.
+
+    Parameters
+    ----------
+    rows : list of dict
+        ``mismatch`` and ``n_hits`` of each exposure.
+
+    Returns
+    -------
+    reasons : list of str
+        Empty for an exposure like the others.
+    """
+    reasons = [[] for _ in rows]
+    for i, (row, why) in enumerate(zip(rows, reasons, strict=True)):
+        others = rows[:i] + rows[i + 1 :]
+        usual = _medians(others, ("mismatch", "n_hits"))
+        bound = _MISMATCH
+        # Of two others, each may be the odd one.
+        if len(others) > 2:
+            relative = max(_LEAST_MISMATCH, _SHARE_OF_MISMATCH * usual["mismatch"])
+            bound = min(bound, relative)
+        if row["mismatch"] > bound:
+            why.append(
+                f"its stars differ by {100 * row['mismatch']:.1f} % from the others' (they by "
+                f"{100 * usual['mismatch']:.1f} %)"
+            )
+        n = usual["n_hits"]
+        if len(rows) > 2 and row["n_hits"] > max(_HITS * n, n + _HIT_SIGMA * math.sqrt(n + 1)):
+            why.append(f"it has {row['n_hits']} hits, the others {n:g}")
+    return ["; ".join(why) for why in reasons]
+
+
+def _medians(rows, names):
+    with np.errstate(all="ignore"):
+        found = {}
+        for name in names:
+            values = np.array([row[name] for row in rows], dtype=float)
+            values = values[np.isfinite(values)]
+            found[name] = float(np.median(values)) if values.size else math.nan
+        return found

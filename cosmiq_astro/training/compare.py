@@ -1,0 +1,272 @@
+"""Is the new model better than the one it began from? Both on frames that neither has seen."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Table
+from scipy import ndimage
+
+from cosmiq_astro.detector import CosmicRayDetector
+
+__all__ = ["ModelComparison", "check_labels", "compare_models", "find_causes"]
+
+_FPR = 5e-4
+# Of log-odds: enough to read a rate of 0.05 % off the counts.
+_EDGES = np.concatenate([[-np.inf], np.linspace(-18, 18, 721), [np.inf]])
+_LEAST, _MOST = 1e-7, 1 - 1e-7
+_N_RESAMPLES, _INTERVAL = 500, (0.05, 0.95)
+_LACOSMIC = "L.A.Cosmic"
+# What is said to be the cause where a model is worse than the one it began from.
+_ONE_GROUP, _UNLIKE, _RICHER = 0.2, 2.0, 3.0
+
+
+@dataclass(frozen=True)
+class ModelComparison:
+    """
+    What `~cosmiq_astro.training.compare_models` returns.
+
+    Attributes
+    ----------
+    table : `~astropy.table.Table`
+        One row per model: ``model``, ``recall`` and ``precision`` at the
+        model's threshold, ``tpr`` (detection rate at a false-positive rate of
+        0.05 %) and ``nll`` (nats per pixel), each with ``_low`` and ``_high``,
+        the ends of 90 % intervals from a bootstrap over patches.
+    n_patches, n_hit_pixels : int
+        What they were scored on.
+    worse : list of str
+        In what the first model is worse than the second, beyond chance.
+    """
+
+    table: Table
+    n_patches: int
+    n_hit_pixels: int
+    worse: list
+
+    def __str__(self):
+        names = ("recall", "precision", "tpr", "nll")
+        lines = [["model", "recall", "precision", "TPR at FPR 0.05 %", "NLL"]]
+        for row in self.table:
+            cells = [row["model"]]
+            for name in names:
+                value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+                form = ".5f" if name == "nll" else ".3f"
+                text = f"{value:{form}} [{low:{form}}, {high:{form}}]"
+                cells.append("-" if math.isnan(value) else text)
+            lines.append(cells)
+        widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
+        return "\n".join(
+            "  ".join(cell.ljust(n) for cell, n in zip(line, widths, strict=True)).rstrip()
+            for line in lines
+        )
+
+
+def compare_models(models, dataset, *, n_patches=64, patch_size=128, T=8, seed=0):
+    """
+    Score models, and L.A.Cosmic with its defaults, on the same patches.
+
+    Parameters
+    ----------
+    models : dict
+        `~cosmiq_astro.models.model.Model` by name: the new one first, then the
+        one that it began from.
+    dataset : dataset
+        Frames that none of them was trained, fitted or chosen on.
+    n_patches, patch_size : int, optional
+        How many, at most two per area of the frames.
+    T : int, optional
+        Weight draws of a variational model.
+    seed : int, optional
+        Seed of patches, draws and intervals.
+
+    Returns
+    -------
+    comparison : `~cosmiq_astro.training.ModelComparison`
+        A table, and in what the first is worse than the second.
+    """
+    size = dataset.cut_patch_size(patch_size, 4)
+    n_patches = int(np.clip(round(2 * dataset.n_pixels / size**2), 8, n_patches))
+    patches = []
+    for i in range(n_patches):
+        rng = np.random.default_rng([seed, 7, i])
+        patches.append(dataset.patch(int(rng.integers(dataset.n_frames)), size, rng))
+    readnoise = getattr(dataset, "readnoise", None)
+    counts = {name: _count(model, patches, T, seed) for name, model in models.items()}
+    if readnoise is not None:
+        counts[_LACOSMIC] = _count_lacosmic(patches, readnoise)
+    rng = np.random.default_rng(seed)
+    draws = rng.multinomial(n_patches, np.full(n_patches, 1 / n_patches), _N_RESAMPLES)
+    once = np.ones((1, n_patches))
+    rows, resampled = [], {}
+    for name, count in counts.items():
+        resampled[name] = _scores(count, draws)
+        row = {"model": name}
+        for key, value in _scores(count, once).items():
+            drawn = resampled[name][key]
+            drawn = drawn[np.isfinite(drawn)]
+            low, high = np.quantile(drawn, _INTERVAL) if drawn.size else (np.nan, np.nan)
+            row |= {key: float(value[0]), f"{key}_low": float(low), f"{key}_high": float(high)}
+        rows.append(row)
+    n_hit = int(sum((patch.label & patch.valid).sum() for patch in patches))
+    worse = _worse(*list(resampled.values())[:2]) if len(models) > 1 else []
+    return ModelComparison(Table(rows=rows), n_patches, n_hit, worse)
+
+
+def _count(model, patches, T, seed):
+    """Return of each patch what all scores are made of."""
+    detector = CosmicRayDetector(model, device="cpu")
+    sampling = "antithetic" if model.method == "vi" else "mean"
+    networks = detector.draw(T, sampling=sampling, seed=seed)
+    rows = []
+    for patch in patches:
+        planes = detector.find(
+            np.nan_to_num(patch.image), patch.usable, networks, patch.statistics, sampling=sampling
+        )
+        good = patch.valid & patch.usable
+        p, y = planes["probability"][good].astype(float), patch.label[good]
+        p = np.clip(p, _LEAST, _MOST)
+        flagged = p >= model.threshold
+        logit = np.log(p) - np.log1p(-p)
+        rows.append(
+            {
+                "n": np.array([y.size, y.sum(), flagged.sum(), (flagged & y).sum()], float),
+                "loss": -np.where(y, np.log(p), np.log1p(-p)).sum(),
+                "hit": np.histogram(logit[y], _EDGES)[0],
+                "clean": np.histogram(logit[~y], _EDGES)[0],
+            }
+        )
+    return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+
+
+def _count_lacosmic(patches, readnoise):
+    from ccdproc import cosmicray_lacosmic
+
+    rows = []
+    for patch in patches:
+        good = patch.valid & patch.usable
+        image = np.where(patch.usable, patch.image, patch.statistics.sky).astype(np.float32)
+        flagged = cosmicray_lacosmic(image, readnoise=readnoise)[1][good].astype(bool)
+        y = patch.label[good]
+        rows.append([y.size, y.sum(), flagged.sum(), (flagged & y).sum()])
+    return {"n": np.array(rows, float)}
+
+
+def _scores(count, draws):
+    """Return the scores of each resample of the patches, a row of ``draws`` each."""
+    n, hit, flagged, found = (draws @ count["n"]).T
+    with np.errstate(all="ignore"):
+        scores = {"recall": found / hit, "precision": found / flagged}
+        if "loss" not in count:
+            return scores | dict.fromkeys(("tpr", "nll"), np.full(len(draws), np.nan))
+        scores["nll"] = draws @ count["loss"] / n
+        # From the most probable down.
+        clean, hits = (
+            np.cumsum((draws @ count[kind])[:, ::-1], axis=1) for kind in ("clean", "hit")
+        )
+        allowed = _FPR * clean[:, -1]
+        scores["tpr"] = np.array(
+            [np.interp(a, c, h) for a, c, h in zip(allowed, clean, hits, strict=True)]
+        )
+        scores["tpr"] /= hit
+    return scores
+
+
+def _worse(new, start):
+    """Say in what a model is worse, where the interval of the difference leaves no doubt."""
+    worse = []
+    low, high = _INTERVAL
+    for key, name, sign in (("nll", "NLL", 1), ("tpr", "TPR at FPR 0.05 %", -1)):
+        difference = sign * (new[key] - start[key])
+        difference = difference[np.isfinite(difference)]
+        if difference.size and np.quantile(difference, low) > 0:
+            ends = np.quantile(sign * difference, (low, high))
+            worse.append(f"its {name} differs by {ends[0]:+.2g} to {ends[1]:+.2g}")
+    return worse
+
+
+def check_labels(dataset):
+    """
+    Look for labels that are hardly those of cosmic rays.
+
+    Parameters
+    ----------
+    dataset : dataset
+        To train on.
+
+    Returns
+    -------
+    warnings : list of str
+        Sentences; none where nothing was found.
+    """
+    share = _largest_share(dataset)
+    if share <= _ONE_GROUP:
+        return []
+    return [
+        f"one group of pixels holds {100 * share:.0f} % of all labelled pixels: a trail or a "
+        "bleed? Look at the labels"
+    ]
+
+
+def find_causes(training, validation, history, kl_beta):
+    """
+    Look for what may have spoilt a training.
+
+    Parameters
+    ----------
+    training, validation : dataset
+        As trained and validated on.
+    history : `~astropy.table.Table`
+        Of the run.
+    kl_beta : float
+        Weight of the KL term.
+
+    Returns
+    -------
+    causes : list of str
+        Sentences; none where nothing was found.
+    """
+    causes = check_labels(training)
+    best = int(np.argmin(history["val_loss"]))
+    loss, val_loss = history["train_loss"][best], history["val_loss"][best]
+    if val_loss > _UNLIKE * loss:
+        causes.append(
+            f"the validation loss ({val_loss:.3g}) is {val_loss / loss:.1f} times the training "
+            "loss: the frames differ, or are too few; give more, or freeze layers"
+        )
+    rates = [_hit_rate(frames) for frames in (training, validation)]
+    if min(rates) > 0 and max(rates) > _RICHER * min(rates):
+        causes.append(
+            f"{100 * rates[0]:.2g} % of the pixels are hit in training, {100 * rates[1]:.2g} % in "
+            "validation"
+        )
+    kl = kl_beta * history["kl"][-1]
+    if kl > history["train_loss"][-1]:
+        causes.append(
+            f"the KL term ({kl:.3g}) exceeds the data term ({history['train_loss'][-1]:.3g}): "
+            "begin from a variational model, or lower kl_beta"
+        )
+    return causes
+
+
+def _hit_rate(dataset, n=32):
+    rng = np.random.default_rng(0)
+    size = dataset.cut_patch_size(128, 4)
+    patches = [dataset.patch(int(rng.integers(dataset.n_frames)), size, rng) for _ in range(n)]
+    n_valid = sum(patch.valid.sum() for patch in patches)
+    return sum((patch.label & patch.valid).sum() for patch in patches) / max(n_valid, 1)
+
+
+def _largest_share(dataset):
+    """Return the share of all labelled pixels that the largest group of them has."""
+    masks = getattr(dataset, "_masks", None)
+    if masks is None:
+        return 0.0
+    total = largest = 0
+    for mask in masks:
+        groups, n = ndimage.label(np.asarray(mask[:, :], dtype=bool), np.ones((3, 3)))
+        sizes = np.bincount(groups.ravel(), minlength=n + 1)[1:]
+        total += int(sizes.sum())
+        largest = max(largest, int(sizes.max(initial=0)))
+    # Of few pixels, one hit may be a fifth.
+    return largest / total if total and largest > 100 else 0.0

@@ -1,0 +1,70 @@
+"""The guide to training followed on a simulated camera: each of its commands, in its order."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+import simulated_camera
+from astropy.table import Table
+
+import cosmiq_astro as ca
+from cosmiq_astro.cli.main import main
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "training.rst"
+CAMERA = simulated_camera.small(simulated_camera.SCORED_ON, 128)
+# The guide's camera is not this one, and a test has seconds.
+QUICK = "--epochs 1 --patch-size 32 --batch-size 8 --device cpu --force --overwrite"
+
+
+def commands():
+    """Return the commands of the section that has all of them."""
+    if not GUIDE.exists():
+        pytest.skip("the guide is not here")
+    text = GUIDE.read_text(encoding="utf-8")
+    section = text.split("All of it in three commands")[1].split("An example:")[0]
+    lines = [line.strip() for line in section.splitlines()]
+    return [line.removeprefix("$ ") for line in lines if line.startswith("$ cosmiq-astro")]
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """What the user of the guide has: two nights, darks, and science frames."""
+    for name in ("night1", "night2", "darks", "science"):
+        (tmp_path / name).mkdir()
+    for night in (1, 2):
+        exposures, _ = CAMERA.visit(CAMERA.field(night), night, 3, dither=2.0)
+        for i, image in enumerate(exposures):
+            simulated_camera.write(tmp_path / f"night{night}" / f"f{night}{i}.fits", image)
+    for i in range(6):
+        simulated_camera.write(tmp_path / "darks" / f"d{i}.fits", CAMERA.dark_frame(i))
+    for i in range(3):
+        image, _ = CAMERA.expose(CAMERA.field(10 + i), 10 + i)
+        simulated_camera.write(tmp_path / "science" / f"s{i}.fits", image)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_command_of_the_guide(work, capsys):
+    given = {"--gain": CAMERA.gain, "--readnoise": CAMERA.readnoise, "--satlevel": CAMERA.satlevel}
+    seen = []
+    for command in commands():
+        name, *words = shlex.split(command)[1:]
+        arguments = []
+        for word in words:
+            found = sorted(map(str, Path().glob(word))) if "*" in word else [word]
+            arguments += found
+        for option, value in given.items():
+            if option in arguments:
+                arguments[arguments.index(option) + 1] = str(value)
+        if name == "label":
+            arguments += ["--satlevel", str(CAMERA.satlevel)]
+        quick = QUICK.split() if name == "train" else []
+        assert main([name, *arguments, *quick]) == 0, command
+        seen.append(name)
+    assert seen == ["label", "label", "hits", "train", "train", "train"]
+    assert (work / "pairs" / "night1" / "labels.png").exists()
+    model = ca.load_model(work / "mycam-unet")
+    assert model.name == "mycam-unet"
+    table = Table.read(work / "mycam-unet" / "comparison.ecsv")
+    assert list(table["model"]) == ["mycam-unet", "ccd-unet, as it was", "L.A.Cosmic"]
+    assert "2 fields or visits are too few to put whole ones aside" in capsys.readouterr().out
