@@ -91,7 +91,8 @@ def detect_file(
         8192. None leaves DQ as it is. AstroDrizzle wipes 4096 unless it is
         run with ``resetbits=0``.
     dq_ignore : int, optional
-        Data-quality bits, summed, that shall not mask a pixel.
+        Data-quality bits, summed, that shall not mask a pixel. Give those of hot
+        and warm pixels to have these flagged as well where they stand alone.
     planes : collection of {'prob', 'std', 'ent', 'mi'}, optional
         The planes to write beside the mask.
     gain, readnoise, satlevel, exposure_time : float, optional

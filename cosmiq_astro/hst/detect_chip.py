@@ -10,6 +10,8 @@ from astropy.utils.exceptions import AstropyUserWarning
 from cosmiq_astro._detection import Request, find_cosmic_rays
 from cosmiq_astro._result import dress
 from cosmiq_astro.hst.chips import read_chip
+from cosmiq_astro.hst.hot_pixels import without_hot_pixels
+from cosmiq_astro.hst.instruments import identify
 from cosmiq_astro.hst.output import ChipDetection
 from cosmiq_astro.hst.results import ChipResult
 from cosmiq_astro.nddata import PLANES
@@ -61,6 +63,9 @@ def detect_chip(file, chip_plan, settings, *, seed):
     found = find_cosmic_rays(
         ccd, settings.model, request, method=method, hardware=settings.hardware(), call=call
     )
+    if chip_plan.chip.is_hst:
+        hot = identify(ccd.meta).hot_bits & ~(settings.dq_ignore or 0)
+        found = without_hot_pixels(found, ccd.flags, hot)
     out = dress(ccd, found, clean=settings.clean, add_keyword=False)
     n_pixels = int(found.maps.usable.sum())
     rate = _hit_rate(found.n_hits, n_pixels, chip_plan)

@@ -35,6 +35,8 @@ class Instrument:
         Bits that may be set on the pixels found here.
     default_bit : int or None
         The bit set if no other is asked for.
+    hot_bits : int
+        Bits that mark hot and warm pixels, which are no hits where they stand alone.
     pixel_size : `~astropy.units.Quantity` or None
         Side of an unbinned pixel, µm.
     full_well : float
@@ -51,6 +53,7 @@ class Instrument:
     cosmic_ray_bits: int = _CR_BITS
     settable_bits: tuple = (4096, 8192, 16384)
     default_bit: int | None = 16384
+    hot_bits: int = 16 | 64
     pixel_size: u.Quantity | None = None
     full_well: float = math.inf
     largest_count: float = 65535
@@ -107,6 +110,7 @@ INSTRUMENTS = {
         Instrument(
             "WFPC2",
             1 | 2 | 4 | 16 | 32 | 2048,
+            hot_bits=512 | 1024,  # warm, and warm but repaired
             pixel_size=15 * u.um,
             full_well=90000,
             largest_count=4095,
@@ -115,6 +119,7 @@ INSTRUMENTS = {
         Instrument(
             "STIS/CCD",
             1 | 2 | 4 | 8 | 128 | 512,
+            hot_bits=16,
             pixel_size=21 * u.um,
             full_well=128000,
             largest_count=33000,
@@ -125,7 +130,7 @@ INSTRUMENTS = {
 """The cameras known here, by name."""
 
 # Every bit but those that mark cosmic rays hides a pixel; none is set without being asked for.
-_UNKNOWN = Instrument("unknown", 0x7FFF & ~_CR_BITS, default_bit=None)
+_UNKNOWN = Instrument("unknown", 0x7FFF & ~_CR_BITS, default_bit=None, hot_bits=0)
 
 # Gain (electron/DN) and read noise (electron) by chip and ATODGAIN (WFPC2 Instrument Handbook,
 # table 4.2): the headers hold the nominal gain only.
