@@ -79,18 +79,20 @@ class Maker:
 
     Parameters
     ----------
-    data : `~pathlib.Path`
-        Folder of the real data.
+    data, work : `~pathlib.Path`
+        Folders of the real data, and of what is kept.
     seed : int
         Same seed and number, same draws, whatever the conditions.
     """
 
-    def __init__(self, data, *, seed=0):
+    def __init__(self, data, work, *, seed=0):
         self.seed = seed
         rng = np.random.default_rng(seed)
         self._psf = optics.space("tinytim", None, data, rng, filters=("f606w",))
         self._galaxies = scenes.Galaxies(data)
-        stis = hits.stis(data / "stis_ccd_1999.fits", single=True)
+        stis = hits.kept(
+            work / "stis.npz", lambda: hits.stis(data / "stis_ccd_1999.fits", single=True)
+        )
         uvis = hits.uvis(data / "wfc3_uvis_dark_hits.fits", rng, single=True)
         self._hits = hits.mixed(uvis, stis.sample(len(uvis) // 2, rng))
 

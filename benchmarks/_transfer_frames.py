@@ -108,9 +108,23 @@ class Frames:
     @cached_property
     def _libraries(self):
         """Hits by kind of frame; small and faint ones only where it says so."""
+        names = ("faint", "ground", "other")
+        made = {}
+
+        def make(name):
+            if not made:
+                made.update(self._new_libraries())
+            return made[name]
+
+        return {n: hits.kept(self.work / f"hits_{n}.npz", lambda n=n: make(n)) for n in names}
+
+    def _new_libraries(self):
         rng = np.random.default_rng(self.seed)
         shapes = self.data / "wfc3_uvis_dark_hits.fits"
-        stis = hits.stis(self.data / "stis_ccd_1999.fits", single=True)
+        stis = hits.kept(
+            self.work.parent / "stis.npz",
+            lambda: hits.stis(self.data / "stis_ccd_1999.fits", single=True),
+        )
         itl = hits.itl(self.data / "itl_cosmic_rays_2017.fits.gz")
         faint = hits.uvis(shapes, rng, single=True, scale=0.6)
         solid = hits.uvis(shapes, rng, single=False)

@@ -7,7 +7,7 @@ from astropy.io import fits
 from astropy.table import Table
 from scipy.ndimage import binary_dilation, find_objects, label
 
-__all__ = ["Hits", "itl", "mixed", "stis", "uvis"]
+__all__ = ["Hits", "itl", "kept", "mixed", "stis", "uvis"]
 
 _SQUARE = np.ones((3, 3), bool)
 _LARGEST = 150  # pixels: larger groups in crowded frames are several hits
@@ -173,3 +173,22 @@ def itl(path):
 def mixed(*parts):
     """Return several libraries as one."""
     return Hits(*([v for p in parts for v in getattr(p, n)] for n in ("offsets", "charges")))
+
+
+def kept(path, make):
+    """Return the library in ``path`` (.npz), or the one that ``make`` returns, then kept there."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = make()
+        part = path.with_suffix(".part.npz")
+        sizes = [c.size for c in new.charges]
+        np.savez(
+            part,
+            offsets=np.concatenate(new.offsets).astype(np.int16),
+            charges=np.concatenate(new.charges).astype(np.float32),
+            sizes=sizes,
+        )
+        part.replace(path)
+    with np.load(path) as file:
+        ends = np.cumsum(file["sizes"])[:-1]
+        return Hits(np.split(file["offsets"].astype(int), ends), np.split(file["charges"], ends))
