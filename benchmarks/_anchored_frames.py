@@ -1,16 +1,19 @@
 """Tiles like those of deepCR's test set: scenes, hits, and labels from repeated exposures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 
 import _transfer_hits as hits
 import _transfer_optics as optics
 import _transfer_scenes as scenes
 import numpy as np
-from scipy.ndimage import binary_dilation
+from _transfer_frames import CLEAN, HIT, IGNORED
+from scipy.ndimage import binary_dilation, label
 
-__all__ = ["SIZE", "Conditions", "Maker", "Tile", "drizzle_label"]
+__all__ = ["Conditions", "Maker", "Tile", "drizzle_label", "label_shapes"]
 
-SIZE = 256  # pixels to a side, as in deepCR's test set
+_SIZE = 256  # pixels to a side, as in deepCR's test set
+_SHAPE = (_SIZE, _SIZE)
 _SQUARE = np.ones((3, 3), bool)
 _READNOISE = 5.0
 _FULL_WELL = 84_700
@@ -18,13 +21,19 @@ _FULL_WELL = 84_700
 
 @dataclass(frozen=True)
 class Tile:
-    """An exposure (electron) with the label that a stack gives, and what is ignored."""
+    """
+    An exposure (electron) with the label that a stack gives.
+
+    ``truth`` and the stars, of which there are none, are what
+    `_transfer_scores.count` asks for.
+    """
 
     name: str
     image: np.ndarray
-    label: np.ndarray
-    ignore: np.ndarray
+    truth: np.ndarray
     readnoise: float = _READNOISE
+    y: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    x: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,7 @@ class Maker:
 
     def __init__(self, data, work, *, seed=0):
         self.seed = seed
+        self._light = cache(self._new_light)
         rng = np.random.default_rng(seed)
         self._psf = optics.space("tinytim", None, data, rng, filters=("f606w",))
         self._galaxies = scenes.Galaxies(data)
@@ -100,33 +110,46 @@ class Maker:
         """Return one tile."""
         c = conditions
         rng = np.random.default_rng([self.seed, number, *field.encode()])
-        shape = (SIZE, SIZE)
-        low, high = np.log(c.seconds)
-        seconds = float(np.exp(rng.uniform(low, high)))
+        seconds = rng.uniform(*c.seconds)
         sky = rng.uniform(0.06, 0.15)
         fraction = rng.uniform(*c.fraction)
-        light = self._light(field, shape, c, rng) * c.brightness
-        rng = np.random.default_rng([self.seed, number, *field.encode(), 1])
+        light = self._light(field, number, c.density) * c.brightness
         expected = (light + sky) * seconds
         noise = np.sqrt(expected + _READNOISE**2)
-        charge, _ = self._hits.paste(shape, fraction, noise, rng, scale=c.charge)
+        charge, _ = self._hits.paste(_SHAPE, fraction, noise, rng, scale=c.charge)
         image = self._expose(expected, rng) + charge
         stack = [
             self._expose(expected * (1 + c.breathing * rng.normal() * light / (light + sky)), rng)
             for _ in range(c.others)
         ]
-        label = drizzle_label(image, np.median(stack, axis=0), _READNOISE)
-        full = binary_dilation(image > _FULL_WELL, _SQUARE, 2)
+        hit = drizzle_label(image, np.median(stack, axis=0), _READNOISE)
+        truth = np.where(hit, HIT, CLEAN)
+        truth[binary_dilation(image > _FULL_WELL, _SQUARE, 2)] = IGNORED
         image = np.minimum(image, _FULL_WELL).astype(np.float32)
-        return Tile(f"{field}_{number}", image, label & ~full, full)
+        return Tile(f"{field}_{number}", image, truth)
 
-    def _light(self, field, shape, c, rng):
+    def _new_light(self, field, number, density):
         """Return the stars and galaxies, electron per second."""
+        rng = np.random.default_rng([self.seed, number, *field.encode(), 1])
+        options = {"density": density}
         if field == "EX":
-            return scenes.empty_field(shape, self._psf, self._galaxies, rng, density=c.density)[0]
+            return scenes.empty_field(_SHAPE, self._psf, self._galaxies, rng, **options)[0]
         make = {"GC": scenes.globular, "GAL": scenes.disc}[field]
-        return make(shape, self._psf, rng, density=c.density)[0]
+        return make(_SHAPE, self._psf, rng, **options)[0]
 
     @staticmethod
     def _expose(expected, rng):
         return rng.poisson(expected) + rng.normal(0, _READNOISE, expected.shape)
+
+
+def label_shapes(tiles):
+    """Return share of pixels, hits per Mpix, and quantiles and shares of pixels per hit."""
+    sizes = []
+    for tile in tiles:
+        groups, _ = label(tile.truth == HIT, _SQUARE)
+        sizes.append(np.bincount(groups.ravel())[1:])
+    sizes = np.concatenate(sizes)
+    pixels = len(tiles) * _SIZE**2
+    row = {"pixels_hit": sizes.sum() / pixels, "hits_per_mpix": 1e6 * sizes.size / pixels}
+    row |= {f"q{q}": float(np.percentile(sizes, q)) for q in (25, 50, 75, 95)}
+    return row | {f"share_{n}": float(np.mean(sizes == n)) for n in range(1, 7)}

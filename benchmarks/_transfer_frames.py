@@ -19,7 +19,11 @@ FIELDS = ("EX", "GC", "GAL")
 CLEAN, HIT, IGNORED, SPIKE = range(4)
 _PEAK = {"realistic": 0.21, "sharp": 0.30, "coarse": 0.30, "soft": 0.14, "faint": 0.27}
 # A narrow core on wide wings (no charge diffusion), or a sharp one on large pixels.
-_ONLY = {"sharp": ("tinytim",), "coarse": ("optical", "cosmos")}
+_ONLY = {
+    "sharp": ("tinytim",),
+    "coarse": ("optical", "cosmos"),
+    "faint": ("tinytim", "optical", "tinytim"),
+}
 _FWHM = (2.0, 3.0, 4.5, 6.0)
 _SQUARE = np.ones((3, 3), bool)
 _FULL_WELL = 84_700
@@ -154,7 +158,8 @@ class Frames:
         places = rng.integers(0, shape, (rng.poisson(_SPIKES * image.size), 2))
         spikes[tuple(places.T)] = True
         spikes &= ~binary_dilation(truth != CLEAN, _SQUARE, 2) & (noise < 2 * np.median(noise))
-        image[spikes] += np.exp(rng.uniform(np.log(8), np.log(100), spikes.sum())) * noise[spikes]
+        n = np.count_nonzero(spikes)
+        image[spikes] += np.maximum(rng.lognormal(np.log(700), 1.1, n), 8 * noise[spikes])
         truth[binary_dilation(spikes, _SQUARE) & (truth == CLEAN)] = IGNORED
         truth[spikes] = SPIKE
         image = np.minimum(image, base["limit"])

@@ -7,9 +7,6 @@ the peers' planes are kept in ``--work``.
 """
 
 import argparse
-import shlex
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from _peers import model_tool
 from _transfer_frames import FIELDS, GROUPS, Frames
 from _transfer_peers import peer
 from _transfer_scores import count, rows
+from _written import write
 from astropy.table import Table
 
 
@@ -46,19 +44,18 @@ def main():
             spent[name] += time.perf_counter() - start
             counts[name][spec] = count(probability, thresholds[name], frame)
     table = Table(list(rows(counts, options.resamples, seed=options.seed)))
-    table.meta = {
-        "title": "Scores on frames of independent making",
-        "command": "python benchmarks/transfer.py " + shlex.join(portable(sys.argv[1:])),
-        "commit": commit(),
-        "description": "Per optics (share of a star's light in its peak pixel: realistic .21, "
-        "sharp .30, soft .14, faint .27 with faint and one-pixel hits; ground FWHM 2-6 pixels) "
-        "and field: detection at two false-positive rates (tpr), misses over deepCR's (ratio), "
-        "both with 95 % intervals from frames drawn with replacement; recall, precision, spikes "
-        "of one pixel above 8 sigma, and star cores flagged (per 10,000) at the default "
-        "threshold; ignored pixels count nowhere. Truth: charge above 3 sigma of the noise.",
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    table.write(options.out, overwrite=True, format="ascii.ecsv")
+    write(
+        table,
+        options.out,
+        "Scores on frames of independent making",
+        "Per optics (share of a star's light in its peak pixel: realistic .21, sharp .30 without "
+        "charge diffusion, coarse .30 with it, soft .14, faint .27 with faint and one-pixel hits; "
+        "ground: FWHM of 2-6 pixels) and field: detection at two false-positive rates (tpr), "
+        "misses over deepCR's (ratio), both with 95 % intervals from frames drawn with "
+        "replacement; recall, precision, spikes of one pixel above 8 sigma, and star cores "
+        "flagged (per 10,000) at the default threshold; ignored pixels count nowhere. Truth: "
+        "charge above 3 sigma of the noise.",
+    )
     show(table)
     for name, seconds in spent.items():
         print(f"{name}: {seconds:.0f} s")
@@ -84,18 +81,6 @@ def arguments():
     parser.add_argument("--resamples", type=int, default=200)
     parser.add_argument("--out", type=Path, default=Path("transfer.ecsv"))
     return parser.parse_args()
-
-
-def portable(argv):
-    """Return the arguments with the names of this machine's folders left out."""
-    return [v if "/" not in v else v.rstrip("/").rsplit("/", 1)[-1] for v in argv]
-
-
-def commit():
-    """Return the short name of the code's commit, with a plus if it was changed since."""
-    here = Path(__file__).parent
-    name = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--exclude=*"]
-    return subprocess.run(name, capture_output=True, text=True, check=True).stdout.strip()
 
 
 COLUMNS = (
