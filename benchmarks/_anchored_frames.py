@@ -100,7 +100,7 @@ class Maker:
         rng = np.random.default_rng(seed)
         self._psf = optics.space("tinytim", None, data, rng, filters=("f606w",))
         self._galaxies = scenes.Galaxies(data)
-        stis = hits.kept(
+        stis = hits.library(
             work / "stis.npz", lambda: hits.stis(data / "stis_ccd_1999.fits", single=True)
         )
         uvis = hits.uvis(data / "wfc3_uvis_dark_hits.fits", rng, single=True)

@@ -10,14 +10,22 @@ import _transfer_optics as optics
 import _transfer_real as real
 import _transfer_scenes as scenes
 import numpy as np
+from _files import kept
 from scipy.ndimage import binary_dilation
 
 __all__ = ["CLEAN", "FIELDS", "GROUPS", "HIT", "IGNORED", "SPIKE", "Frame", "Frames"]
 
-GROUPS = ("realistic", "sharp", "coarse", "soft", "faint", "ground")
+GROUPS = ("realistic", "sharp", "coarse", "soft", "faint", "ground", "trailed")
 FIELDS = ("EX", "GC", "GAL")
 CLEAN, HIT, IGNORED, SPIKE = range(4)
-_PEAK = {"realistic": 0.21, "sharp": 0.30, "coarse": 0.30, "soft": 0.14, "faint": 0.27}
+_PEAK = {
+    "realistic": 0.21,
+    "sharp": 0.30,
+    "coarse": 0.30,
+    "soft": 0.14,
+    "faint": 0.27,
+    "trailed": 0.21,
+}
 # A narrow core on wide wings (no charge diffusion), or a sharp one on large pixels.
 _ONLY = {
     "sharp": ("tinytim",),
@@ -92,16 +100,11 @@ class Frames:
     def __call__(self, group, field, index):
         """Return one frame."""
         name = f"{group}_{field}_{index}"
-        path = self.work / f"{name}.npz"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            key = hashlib.sha256(f"{self.seed} {name}".encode()).digest()
-            arrays = self._make(group, field, index, np.random.default_rng(list(key)))
-            part = path.with_suffix(".part.npz")
-            np.savez_compressed(part, **arrays)
-            part.replace(path)
-        with np.load(path) as file:
-            arrays = dict(file)
+        key = list(hashlib.sha256(f"{self.seed} {name}".encode()).digest())
+        arrays = kept(
+            self.work / f"{name}.npz",
+            lambda: self._make(group, field, index, np.random.default_rng(key)),
+        )
         numbers = {k: float(arrays.pop(k)) for k in ("peak", "seconds", "readnoise")}
         return Frame(name, **arrays, **numbers)
 
@@ -120,12 +123,12 @@ class Frames:
                 made.update(self._new_libraries())
             return made[name]
 
-        return {n: hits.kept(self.work / f"hits_{n}.npz", lambda n=n: make(n)) for n in names}
+        return {n: hits.library(self.work / f"hits_{n}.npz", lambda n=n: make(n)) for n in names}
 
     def _new_libraries(self):
         rng = np.random.default_rng(self.seed)
         shapes = self.data / "wfc3_uvis_dark_hits.fits"
-        stis = hits.kept(
+        stis = hits.library(
             self.work.parent / "stis.npz",
             lambda: hits.stis(self.data / "stis_ccd_1999.fits", single=True),
         )
@@ -218,6 +221,7 @@ class Frames:
             families = _ONLY.get(group, optics.FAMILIES)
             family = families[(index + FIELDS.index(field)) % len(families)]
             psf = optics.space(family, _PEAK[group] * rng.uniform(0.95, 1.05), self.data, rng)
+            psf = optics.trailed(psf, rng) if group == "trailed" else psf
         if field == "EX":
             light, stars = scenes.empty_field(shape, psf, self._galaxies, rng)
         else:

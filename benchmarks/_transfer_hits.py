@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+from _files import kept
 from astropy.io import fits
 from astropy.table import Table
 from scipy.ndimage import binary_dilation, find_objects, label
 
-__all__ = ["Hits", "itl", "kept", "mixed", "stis", "uvis"]
+__all__ = ["Hits", "itl", "library", "mixed", "stis", "uvis"]
 
 _SQUARE = np.ones((3, 3), bool)
 _LARGEST = 150  # pixels: larger groups in crowded frames are several hits
@@ -175,20 +176,17 @@ def mixed(*parts):
     return Hits(*([v for p in parts for v in getattr(p, n)] for n in ("offsets", "charges")))
 
 
-def kept(path, make):
-    """Return the library in ``path`` (.npz), or the one that ``make`` returns, then kept there."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = make()
-        part = path.with_suffix(".part.npz")
-        sizes = [c.size for c in new.charges]
-        np.savez(
-            part,
-            offsets=np.concatenate(new.offsets).astype(np.int16),
-            charges=np.concatenate(new.charges).astype(np.float32),
-            sizes=sizes,
-        )
-        part.replace(path)
-    with np.load(path) as file:
-        ends = np.cumsum(file["sizes"])[:-1]
-        return Hits(np.split(file["offsets"].astype(int), ends), np.split(file["charges"], ends))
+def library(path, make):
+    """Return the hits in ``path`` (.npz), or those that ``make`` returns, then kept there."""
+
+    def new():
+        hits = make()
+        return {
+            "offsets": np.concatenate(hits.offsets).astype(np.int16),
+            "charges": np.concatenate(hits.charges).astype(np.float32),
+            "sizes": np.array([c.size for c in hits.charges]),
+        }
+
+    arrays = kept(path, new)
+    ends = np.cumsum(arrays["sizes"])[:-1]
+    return Hits(np.split(arrays["offsets"].astype(int), ends), np.split(arrays["charges"], ends))

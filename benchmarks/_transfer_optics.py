@@ -8,7 +8,7 @@ from astropy.io import fits
 from scipy.optimize import brentq
 from scipy.signal import fftconvolve
 
-__all__ = ["FAMILIES", "FINE", "Optics", "ground", "space"]
+__all__ = ["FAMILIES", "FINE", "Optics", "ground", "space", "trailed"]
 
 FINE = 5  # samples per pixel, odd: a star on a pixel's centre has a sample there
 _HALF = 60  # pixels to each side
@@ -140,3 +140,10 @@ def ground(fwhm, rng):
         seeing = galsim.Moffat(beta=float(rng.uniform(2.5, 4.5)), fwhm=fwhm, trunc=12 * fwhm)
     seeing = seeing.shear(g=float(rng.uniform(0, 0.06)), beta=rng.uniform(0, 180) * galsim.degrees)
     return _optics(galsim.Convolve(seeing, galsim.Pixel(1.0)))
+
+
+def trailed(optics, rng):
+    """Return optics that drifted by 3 to 10 pixels while guiding was lost."""
+    drift = galsim.Box(float(rng.uniform(3, 10)), 0.2)
+    drift = drift.rotate(float(rng.uniform(0, 180)) * galsim.degrees)
+    return _optics(galsim.Convolve(optics.profile, drift))

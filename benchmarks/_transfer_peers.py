@@ -2,6 +2,7 @@
 
 import numpy as np
 from _crnet import crnet
+from _files import kept
 from _peers import deepcr
 from _transfer_scores import FPR, count, rate
 
@@ -41,13 +42,12 @@ def _kept(name, make, work):
     loaded = []
 
     def planes(frame):
-        path = work / name / f"{frame.name}.npy"
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
+        def new():
             if not loaded:
                 loaded.append(make())
-            np.save(path, np.asarray(loaded[0](frame), np.float32))
-        return np.load(path)
+            return {"probability": np.asarray(loaded[0](frame), np.float32)}
+
+        return kept(work / name / f"{frame.name}.npz", new)["probability"]
 
     return planes
 

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from _anchored_frames import Conditions, Maker, label_shapes
 from _crnet import crnet
+from _files import write
 from _peers import deepcr, model_tool
 from _transfer_scores import FPR, count, rate
-from _written import write
 from astropy.table import Table
 from scipy.special import logit
 

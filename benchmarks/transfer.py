@@ -10,11 +10,11 @@ import argparse
 import time
 from pathlib import Path
 
+from _files import write
 from _peers import model_tool
 from _transfer_frames import FIELDS, GROUPS, Frames
 from _transfer_peers import peer
 from _transfer_scores import count, rows
-from _written import write
 from astropy.table import Table
 
 

@@ -1,11 +1,13 @@
-"""How tables are written: with the command and commit that made them."""
+"""Files of the benchmarks: tables with the command and commit that made them; kept arrays."""
 
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["write"]
+import numpy as np
+
+__all__ = ["kept", "write"]
 
 
 def write(table, path, title, description):
@@ -33,3 +35,15 @@ def _commit():
     here = str(Path(__file__).parent)
     name = ["git", "-C", here, "describe", "--always", "--dirty=+", "--exclude=*"]
     return subprocess.run(name, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def kept(path, make):
+    """Return the arrays in ``path`` (.npz), or those that ``make`` returns, then kept there."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # An interrupted run must not leave half a file.
+        part = path.with_suffix(".part.npz")
+        np.savez_compressed(part, **make())
+        part.replace(path)
+    with np.load(path) as file:
+        return dict(file)
