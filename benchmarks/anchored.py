@@ -31,8 +31,8 @@ PUBLISHED = {
 _ANCHOR = "deepCR F606W"
 _OBJLIM = {"EX": 2.0, "GC": 3.5, "GAL": 5.0}  # as deepCR's paper tuned it by field
 _SIGCLIP = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.5, 6.0, 8.0, 12.0, 20.0, 40.0)
-_FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
-_CHARGES = (0.7, 1.0, 1.5, 2.2)
+_FACTORS = (0.3, 1.0, 3.0)
+_CHARGES = (1.0, 1.5, 2.2)
 _TEST = 1000  # number of the first tile that nothing was fitted on
 
 
@@ -180,7 +180,7 @@ def fit(maker, anchor, n):
         k = int(np.argmin(gaps))
         return gaps[k], grid[k]
 
-    coarse = {q: {f: best(f, q, _FACTORS[1:4], _FACTORS[1:4]) for f in FIELDS} for q in _CHARGES}
+    coarse = {q: {f: best(f, q, _FACTORS, _FACTORS) for f in FIELDS} for q in _CHARGES}
     charge = min(coarse, key=lambda q: sum(gap for gap, _ in coarse[q].values()))
     fine = {}
     for field, (_, c) in coarse[charge].items():
