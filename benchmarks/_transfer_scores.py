@@ -113,6 +113,20 @@ def _ratios(one, other):
         }
 
 
+def _ratios_of_frames(pair, times):
+    """
+    Return the ratios from the mean misses of frames, each at a threshold of its own.
+
+    One threshold for all lets the frame with the most false positives decide.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = {}
+        for name, fpr in FPR.items():
+            misses = [times @ np.array([1 - rate(c, fpr) for c in p]) for p in pair]
+            ratios[f"ratio_own@{name}"] = np.divide(*misses)
+        return ratios
+
+
 def rows(counts, n_resamples, *, seed, against="deepCR"):
     """
     Yield a row for each tool, group and field, with intervals.
@@ -138,6 +152,7 @@ def rows(counts, n_resamples, *, seed, against="deepCR"):
                 one, other = (sum(p[1:], p[0]) for p in pair)
                 row = {"tool": tool, "group": group, "field": field, "n_frames": len(some)}
                 row |= scores(one) | _ratios(one, other)
+                row |= _ratios_of_frames(pair, np.ones(len(some)))
                 drawn = []
                 rng = np.random.default_rng(seed)
                 for _ in range(n_resamples):
@@ -147,7 +162,7 @@ def rows(counts, n_resamples, *, seed, against="deepCR"):
                         for p in pair
                     ]
                     rates = {f"tpr@{n}": rate(sums[0], fpr) for n, fpr in FPR.items()}
-                    drawn.append(rates | _ratios(*sums))
+                    drawn.append(rates | _ratios(*sums) | _ratios_of_frames(pair, times))
                 for name in drawn[0] if drawn else ():
                     ends = np.nanquantile([d[name] for d in drawn], (0.025, 0.975))
                     row |= {
