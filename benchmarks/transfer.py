@@ -51,10 +51,10 @@ def main():
         "Per optics (share of a star's light in its peak pixel: realistic .21, sharp .30 without "
         "charge diffusion, coarse .30 with it, soft .14, faint .27 with faint and one-pixel hits; "
         "ground: FWHM of 2-6 pixels) and field: detection at two false-positive rates (tpr), "
-        "misses over deepCR's (ratio; ratio_own: each frame at a threshold of its own), with 95 % intervals from frames drawn with "
-        "replacement; recall, precision, spikes of one pixel above 8 sigma, and star cores "
-        "flagged (per 10,000) at the default threshold; ignored pixels count nowhere. Truth: "
-        "charge above 3 sigma of the noise.",
+        "misses over deepCR's (ratio; ratio_own: each frame at a threshold of its own), with 95 % "
+        "intervals from frames drawn with replacement; recall, precision, "
+        "spikes of one pixel above 8 sigma, and star cores flagged (per 10,000) at the default "
+        "threshold; ignored pixels count nowhere. Truth: charge above 3 sigma of the noise.",
     )
     show(table)
     for name, seconds in spent.items():
