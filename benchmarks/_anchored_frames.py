@@ -51,6 +51,8 @@ class Conditions:
         Factor on the charge of hits.
     fraction : tuple of float
         Lowest and highest share of pixels under hits.
+    rim : float
+        Standard deviations above the median from which a neighbour of a hit counts.
     others : int
         Exposures that the median is of, besides.
     breathing : float
@@ -62,6 +64,7 @@ class Conditions:
     seconds: tuple = (400.0, 1200.0)
     charge: float = 1.0
     fraction: tuple = (0.022, 0.04)
+    rim: float = 3.0
     others: int = 3
     breathing: float = 0.03
 
@@ -103,7 +106,12 @@ class Maker:
         stis = hits.library(
             work / "stis.npz", lambda: hits.stis(data / "stis_ccd_1999.fits", single=True)
         )
-        uvis = hits.uvis(data / "wfc3_uvis_dark_hits.fits", rng, single=True)
+        uvis = hits.library(
+            work / f"uvis_{seed}.npz",
+            lambda: hits.uvis(
+                data / "wfc3_uvis_dark_hits.fits", np.random.default_rng(seed), single=True
+            ),
+        )
         self._hits = hits.mixed(uvis, stis.sample(len(uvis) // 2, rng))
 
     def __call__(self, field, number, conditions):
@@ -122,7 +130,7 @@ class Maker:
             self._expose(expected * (1 + c.breathing * rng.normal() * light / (light + sky)), rng)
             for _ in range(c.others)
         ]
-        hit = drizzle_label(image, np.median(stack, axis=0), _READNOISE)
+        hit = drizzle_label(image, np.median(stack, axis=0), _READNOISE, snr=(3.5, c.rim))
         truth = np.where(hit, HIT, CLEAN)
         truth[binary_dilation(image > _FULL_WELL, _SQUARE, 2)] = IGNORED
         image = np.minimum(image, _FULL_WELL).astype(np.float32)

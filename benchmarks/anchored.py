@@ -7,6 +7,7 @@ predicted, untouched, on other tiles, and shown beside their published rates.
 
 import argparse
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,6 @@ from _files import write
 from _peers import deepcr, model_tool
 from _transfer_scores import FPR, count, rate
 from astropy.table import Table
-from scipy.special import logit
 
 FIELDS = ("EX", "GC", "GAL")
 # Zhang & Bloom 2020; CRNet's from its own ROC curves; all of F606W.
@@ -31,8 +31,7 @@ PUBLISHED = {
 _ANCHOR = "deepCR F606W"
 _OBJLIM = {"EX": 2.0, "GC": 3.5, "GAL": 5.0}  # as deepCR's paper tuned it by field
 _SIGCLIP = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.5, 6.0, 8.0, 12.0, 20.0, 40.0)
-_FACTORS = (0.3, 1.0, 3.0)
-_CHARGES = (1.0, 1.5, 2.2)
+_STEPS = (3.0, 1.7)  # factors between the points of the grids, one after the other
 _TEST = 1000  # number of the first tile that nothing was fitted on
 
 
@@ -57,7 +56,7 @@ def main():
         numbers = range(_TEST, _TEST + options.tiles)
         tiles = [maker(field, k, conditions[field]) for k in numbers]
         c = conditions[field]
-        fitted = {"density": c.density, "brightness": c.brightness, "charge": c.charge}
+        fitted = {n: getattr(c, n) for n in ("density", "brightness", "charge", "rim")}
         scenes.append({"field": field} | fitted | label_shapes(tiles))
         for name, run in tools.items():
             counts = [count(run(tile), thresholds[name], tile) for tile in tiles]
@@ -81,7 +80,8 @@ def main():
         short,
         options.out.with_name(f"{options.out.stem}_scenes.ecsv"),
         "What was fitted, and the shapes of the labels that result",
-        "Factors on the number of stars, on their light, and on the charge of hits; of the "
+        "Factors on the number of stars, on their light, and on the charge of hits, and "
+        "the standard deviations from which a hit's neighbour counts; of the "
         "labels: share of pixels, hits per Mpix, quantiles of pixels per hit, shares of hits "
         "with 1 to 6 pixels (real ones: .022-.040; 1,700-4,300; 2, 4, 7, 15; .192, .147, .085, "
         ".104, .097, .071).",
@@ -157,37 +157,36 @@ def fit(maker, anchor, n):
     """
     Return conditions by field under which the anchor has its published rates.
 
-    The charge of hits is one for all fields; density and brightness of the
-    stars are of each field; on a grid, then on one half as coarse around its best.
+    Charge and rim of the hits are those of one camera and one way to label:
+    the same for all fields. Density and brightness of the stars are of each
+    field. Each pair in turn, on a grid about the best so far.
     """
 
-    def off(field, conditions):
+    def gap(field, conditions):
         tiles = [maker(field, k, conditions) for k in range(n)]
-        counts = sum(
-            (count(anchor(t), 0.5, t) for t in tiles[1:]), count(anchor(tiles[0]), 0.5, tiles[0])
-        )
-        rates = [rate(counts, fpr) for fpr in FPR.values()]
+        counts = [count(anchor(tile), 0.5, tile) for tile in tiles]
+        whole = sum(counts[1:], counts[0])
+        rates = [rate(whole, fpr) for fpr in FPR.values()]
         print(field, conditions, [round(r, 3) for r in rates], flush=True)
-        gap = logit(np.clip(rates, 0.01, 0.999)) - logit(published(_ANCHOR, field))
-        return float(np.sum(gap**2))
+        return float(np.sum((np.array(rates) - PUBLISHED[_ANCHOR][field]) ** 2))
 
-    def best(field, charge, densities, lights):
-        grid = [
-            Conditions(density=d, brightness=b, charge=charge)
-            for d, b in itertools.product(densities, lights)
+    best = dict.fromkeys(FIELDS, Conditions(charge=1.5, rim=2.0))
+    for step in _STEPS:
+        factors = (1 / step, 1.0, step)
+        for field, c in best.items():
+            grid = [
+                replace(c, density=c.density * a, brightness=c.brightness * b)
+                for a, b in itertools.product(factors, factors)
+            ]
+            best[field] = min(grid, key=lambda g, field=field: gap(field, g))
+        common = [
+            {"charge": c.charge * a, "rim": c.rim * b}
+            for a, b in itertools.product((1 / step**0.4, 1.0, step**0.4), repeat=2)
         ]
-        gaps = [off(field, c) for c in grid]
-        k = int(np.argmin(gaps))
-        return gaps[k], grid[k]
-
-    coarse = {q: {f: best(f, q, _FACTORS, _FACTORS) for f in FIELDS} for q in _CHARGES}
-    charge = min(coarse, key=lambda q: sum(gap for gap, _ in coarse[q].values()))
-    fine = {}
-    for field, (_, c) in coarse[charge].items():
-        steps = (10**-0.25, 1.0, 10**0.25)
-        around = [[v * s for s in steps] for v in (c.density, c.brightness)]
-        fine[field] = best(field, charge, *around)[1]
-    return fine
+        gaps = [sum(gap(f, replace(g, **pair)) for f, g in best.items()) for pair in common]
+        chosen = common[int(np.argmin(gaps))]
+        best = {field: replace(g, **chosen) for field, g in best.items()}
+    return best
 
 
 def scored(counts, n_resamples, seed):
