@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from _files import kept
 from astropy.io import fits
 from scipy.ndimage import distance_transform_edt
 
@@ -25,7 +26,7 @@ from cosmiq_astro.simulate import (
 sys.path.append(str(Path(__file__).parents[1] / "recipes"))
 import real_hits
 
-__all__ = ["FIELDS", "Frame", "Frames", "Spec", "kept", "specs_of"]
+__all__ = ["FIELDS", "Frame", "Frames", "Spec", "specs_of"]
 
 FIELDS = ("extragalactic", "globular", "galaxy")
 FILTERS = ("f435w", "f606w", "f814w")
@@ -200,18 +201,6 @@ class Frames:
         steps = bias_steps(shape, rng)
         frame = {"image": image + steps, "expected": expected + steps, "charge": charge}
         return frame | star_cores(scene.stars, psf, spec.exptime, frame["expected"])
-
-
-def kept(path, make):
-    """Return the arrays in ``path`` (.npz), or those that ``make`` returns, then kept there."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # An interrupted run must not leave half a file.
-        part = path.with_suffix(".part.npz")
-        np.savez_compressed(part, **make())
-        part.replace(path)
-    with np.load(path) as file:
-        return dict(file)
 
 
 def diffusion_of(header):

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from _frames import kept
+from _crnet import crnet
+from _files import kept
 from scipy.special import expit
 
 from cosmiq_astro.calibration import tpr_at_fpr
@@ -110,22 +111,27 @@ def _finder(detector, options, *, transposed):
     return find
 
 
-def make_peers(names, work, tuning):
+def make_peers(names, work, tuning, data):
     """
     Return the peers by name, their planes kept in ``work``.
 
     Parameters
     ----------
     names : list of str
-        Of 'deepcr', 'cosmic-conn', 'astroscrappy'.
+        Of 'deepcr', 'crnet', 'cosmic-conn', 'astroscrappy'.
     work : `~pathlib.Path`
         Folder of the planes.
     tuning : list of tuple
         Field and frame, to tune astroscrappy on.
+    data : `~pathlib.Path`
+        Folder of CRNet's weights, in ``peers``.
     """
     tools = []
     if "deepcr" in names:
         tools.append(Tool("deepCR", 0.5, _kept(work / "deepcr", deepcr())))
+    if "crnet" in names:
+        path = data / "peers" / "crnet_acs_wfc_GN-16.pth"
+        tools.append(Tool("CRNet", 0.5, _kept(work / "crnet", crnet(path))))
     if "cosmic-conn" in names:
         tools.append(Tool("Cosmic-CoNN", 0.5, _kept(work / "cosmic-conn", cosmic_conn())))
     if "astroscrappy" in names:

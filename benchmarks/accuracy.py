@@ -213,7 +213,7 @@ def parse():
     parser.add_argument("--sets", default="a,b,c,d,e")
     parser.add_argument("--models", default="acs-wfc-unet,acs-wfc-vi")
     parser.add_argument("--T", type=int, default=16, help="passes of variational models")
-    parser.add_argument("--peers", default="deepcr,astroscrappy")
+    parser.add_argument("--peers", default="deepcr,crnet,astroscrappy")
     parser.add_argument("--resamples", type=int, default=200)
     parser.add_argument("--work", type=Path, default=Path("accuracy_work"))
     parser.add_argument("--out", type=Path, default=Path("accuracy"))
@@ -232,7 +232,7 @@ def main():
     names = [model.name for model in models]
     if len(set(names)) < len(names):
         raise SystemExit(f"--models: folders need different names, got {names}")
-    others = make_peers(peers, options.work / "peers", middle)
+    others = make_peers(peers, options.work / "peers", middle, options.data)
     run = Run(frames, [reference(), *others, *models])
     platt = None
     for tool in others:
