@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cosmiq_astro._io import atomic_write, check_run
+from cosmiq_astro._io import atomic_write, refuse_existing
 from cosmiq_astro.models.registry import MODEL_FILES
 
 __all__ = ["add_parser", "run"]
@@ -151,9 +151,8 @@ def run(args):
         0.
     """
     history = args.output / "history.ecsv"
-    args.output.mkdir(parents=True, exist_ok=True)
-    files = [*(args.output / name for name in MODEL_FILES), history]
-    check_run(others=files, overwrite=args.overwrite)
+    for path in (*(args.output / name for name in MODEL_FILES), history):
+        refuse_existing(path, args.overwrite)
     import torch
 
     from cosmiq_astro.models.model import save_model

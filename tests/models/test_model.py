@@ -144,7 +144,7 @@ def test_incomplete_configuration_is_refused(folder):
 
 
 def test_nothing_is_overwritten_unasked(tiny_vi, folder):
-    with pytest.raises(FileExistsError, match="already holds a model; give overwrite=True"):
+    with pytest.raises(FileExistsError, match="exists already; set overwrite"):
         save_model(tiny_vi, folder, card="")
     save_model(tiny_vi, folder, card="# new\n", overwrite=True)
     assert (folder / "card.md").read_text() == "# new\n"
