@@ -166,7 +166,7 @@ def check_run(rows=(), others=(), *, overwrite=False, in_place=False):
                 )
             if key in inputs and key not in own:
                 raise ValueError(
-                    f"{path} is the input itself; set in_place to replace it"
+                    f"{path} is the input itself; name another file, or set in_place"
                     if inputs[key] in given
                     else f"{path} would replace {inputs[key]}, which is an input too: name another"
                 )

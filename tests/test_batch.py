@@ -309,7 +309,7 @@ class TestNothingIsLost:
         folder = str(files[0].parent)
         arguments = [*map(str, files[:2]), "-o", folder, "--overwrite", "--readnoise", "4"]
         assert main(["label", *arguments]) == 1
-        assert "which is an input too" in capsys.readouterr().err
+        assert "is the input itself" in capsys.readouterr().err
         assert contents(files[0].parent) == before
 
 

@@ -101,14 +101,15 @@ def run(args):
         args.usage_error("two of the files have the same name")
     from astropy import units as u
 
-    from cosmiq_astro._io import check_run
+    from cosmiq_astro._io import check_run, refuse_existing
     from cosmiq_astro.hst import read_chip
     from cosmiq_astro.training import label_exposures
 
     planned = [args.output / f"{n}{end}.fits" for n in names for end in ("", "_mask", "_ignore")]
     planned += [args.output / _REPORT, *([args.output / _PICTURE] if args.plot else [])]
-    args.output.mkdir(parents=True, exist_ok=True)
-    check_run([(args.files, [])], planned, overwrite=args.overwrite)
+    check_run([(args.files, planned)])
+    for path in planned:
+        refuse_existing(path, args.overwrite)
     labels = label_exposures(
         [read_chip(file, args.ext) for file in args.files],
         readnoise=args.readnoise,

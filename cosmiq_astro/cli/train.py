@@ -4,7 +4,7 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
-from cosmiq_astro._io import check_run
+from cosmiq_astro._io import refuse_existing
 from cosmiq_astro.models.registry import MODEL_FILES
 
 __all__ = ["add_parser", "run", "settings_from"]
@@ -207,9 +207,8 @@ def run(args):
         args.usage_error("--hits needs --readnoise, in electrons: labels are held against it")
     if "simulated" in (args.hits or ()) and len(args.hits) > 1:
         args.usage_error("--hits simulated cannot be mixed with others")
-    names = [*MODEL_FILES, "history.ecsv"]
-    args.output.mkdir(parents=True, exist_ok=True)
-    check_run(others=[args.output / name for name in names], overwrite=args.overwrite)
+    for name in (*MODEL_FILES, "history.ecsv"):
+        refuse_existing(args.output / name, args.overwrite)
     from cosmiq_astro.cli._train_files import train_files
 
     return train_files(args)

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from cosmiq_astro._io import atomic_write, check_run, read_bounded
+from cosmiq_astro._io import atomic_write, read_bounded, refuse_existing
 from cosmiq_astro.familiarity.hits import KnownHits
 from cosmiq_astro.familiarity.stars import KnownStars
 from cosmiq_astro.models._weights import LARGEST_FILE, check_weights
@@ -322,9 +322,10 @@ def save_model(model, folder, *, card, overwrite=False):
         False.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    check_run(others=[folder / name for name in MODEL_FILES], overwrite=overwrite)
     weights, card_file, config_file = (folder / name for name in MODEL_FILES)
+    for path in (weights, card_file, config_file):
+        refuse_existing(path, overwrite)
+    folder.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
     for name in _KNOWN:
         if (known := getattr(model, name)) is not None:
