@@ -15,7 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 def pytest_configure(config):
-    """Untrained models flag more than cosmic rays hit, and toy frames have no noise."""
+    """Untrained models flag much, and small things, and toy frames have no noise."""
+    config.addinivalue_line("filterwarnings", "ignore:.* things found are longer than")
     config.addinivalue_line("filterwarnings", "ignore:.* of the pixels were flagged, more than")
     config.addinivalue_line("filterwarnings", "ignore:.*the noise seems to be .* electrons")
 
