@@ -139,7 +139,7 @@ def test_interrupted_and_resumed_is_bit_identical(bayesian, tmp_path, monkeypatc
 )
 def test_workers_prepare_the_same_batches(tmp_path):
     """With as many as there are, and over an interruption."""
-    settings = SHORT | {"checkpoint": tmp_path / "run.ckpt", "patience": 1, "learning_rate": 1e-9}
+    settings = SHORT | {"checkpoint": tmp_path / "run.ckpt", "patience": 1, "learning_rate": 1e-12}
     stalled = train(make_pairs(), workers=2, **settings)
     assert len(stalled.history) < SHORT["epochs"]
     settings["patience"] = None
