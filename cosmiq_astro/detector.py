@@ -230,7 +230,12 @@ class CosmicRayDetector:
             temperature=self.model.temperature,
             precision=self.precision,
         )
-        statistics = estimate_statistics(image, usable, readnoise=readnoise)
+        statistics = estimate_statistics(
+            image,
+            usable,
+            readnoise=readnoise,
+            softness="softness" in self.model.network.config.channels,
+        )
         if statistics.sky >= LARGEST:
             warnings.warn(
                 f"most pixels of the image are above {LARGEST:g} electrons, no detector's values: "

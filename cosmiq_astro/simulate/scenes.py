@@ -14,7 +14,7 @@ from cosmiq_astro.simulate._fields import (
 )
 from cosmiq_astro.simulate._galaxies import draw_galaxies, field_galaxies, resolved_galaxy
 
-__all__ = ["FIELDS", "Scene", "simulate_scene"]
+__all__ = ["FIELDS", "Scene", "Sources", "draw_sources", "simulate_scene"]
 
 #: Names of the fields that `simulate_scene` knows.
 FIELDS = ("extragalactic", "globular", "galaxy", "nebula", "blend")
@@ -98,12 +98,108 @@ def simulate_scene(
     >>> scene.rate.shape, scene.stars.colnames
     ((64, 64), ['x', 'y', 'flux'])
     """
-    if field not in FIELDS:
-        raise ValueError(f"field must be one of {', '.join(FIELDS)}, got {field!r}")
     if psf is None:
         from cosmiq_astro.simulate.optics import hst_psf
 
         psf = hst_psf(606)
+    sources = draw_sources(
+        shape,
+        field,
+        seed=seed,
+        density=density,
+        brightness=brightness,
+        galaxies=galaxies,
+        n_trails=n_trails,
+        margin=min(24, psf.radius),
+    )
+    rate = psf.render(shape, sources.y, sources.x, sources.flux)
+    if sources.light.any():
+        rate += sources.canvas.observe(sources.light, psf)
+    rate += psf.render(shape, *sources.trails, cutoff=1e-4)
+    y, x, flux = sources.y, sources.x, sources.flux
+    keep = (y > -0.5) & (y < shape[0] - 0.5) & (x > -0.5) & (x < shape[1] - 0.5)
+    table = Table({"x": x[keep], "y": y[keep], "flux": flux[keep]})
+    for name, unit in (("x", "pix"), ("y", "pix"), ("flux", "electron / s")):
+        table[name].unit = unit
+    return Scene(rate, table)
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """
+    What the sky sends, before any optics.
+
+    Attributes
+    ----------
+    canvas : Canvas
+        The fine grid of ``light``.
+    light : ndarray of float32
+        Extended light: rate per pixel (electron / s) at each point of the canvas.
+    y, x, flux : ndarray
+        Stars: positions (pixels of the image, from 0) and rates (electron / s).
+    trails : tuple of ndarray
+        ``y, x, flux`` of the points that trails of satellites and asteroids are made of.
+    """
+
+    canvas: Canvas
+    light: np.ndarray
+    y: np.ndarray
+    x: np.ndarray
+    flux: np.ndarray
+    trails: tuple
+
+    def plane(self):
+        """
+        Return all of it on the canvas, ready to be convolved with a PSF.
+
+        Returns
+        -------
+        plane : ndarray of float32
+            Rate per pixel (electron / s) at each point, stars at the nearest points.
+        """
+        k, margin = self.canvas.oversampling, self.canvas.margin
+        plane = self.light.copy()
+        for y, x, flux in ((self.y, self.x, self.flux), self.trails):
+            row, column = (np.rint((v + margin) * k).astype(np.int64) for v in (y, x))
+            inside = (row >= 0) & (row < plane.shape[0]) & (column >= 0) & (column < plane.shape[1])
+            np.add.at(plane, (row[inside], column[inside]), k**2 * flux[inside])
+        return plane
+
+
+def draw_sources(
+    shape,
+    field="extragalactic",
+    *,
+    seed=None,
+    density=None,
+    brightness=None,
+    galaxies=None,
+    n_trails=0,
+    margin=24,
+):
+    """
+    Draw what a random scene is made of, before any optics.
+
+    Parameters
+    ----------
+    shape, field, seed, density, brightness, galaxies, n_trails : optional
+        As in `simulate_scene`.
+    margin : int, optional
+        Margin of the canvas around the image, in pixels: what lies there sheds light into the
+        image by the wings of the PSF.
+
+    Returns
+    -------
+    sources : Sources
+        Stars, extended light and trails.
+
+    Raises
+    ------
+    ValueError
+        If ``field`` is not one of `FIELDS`.
+    """
+    if field not in FIELDS:
+        raise ValueError(f"field must be one of {', '.join(FIELDS)}, got {field!r}")
     rng = np.random.default_rng(seed)
     if brightness is None:
         brightness = np.exp(rng.uniform(np.log(0.3), np.log(3)))
@@ -111,7 +207,7 @@ def simulate_scene(
     if field == "blend":
         parts = rng.choice(FIELDS[:-1], 2, replace=False)
         scales = np.exp(rng.uniform(np.log(0.2), 0, 2))
-    canvas = Canvas(tuple(shape), margin=min(24, psf.radius))
+    canvas = Canvas(tuple(shape), margin=margin)
     light = np.zeros(canvas.size, np.float32)
     stars = []
     for part, scale in zip(parts, scales, strict=True):
@@ -120,16 +216,8 @@ def simulate_scene(
         drawn = drawn if density is None else density
         stars.append(_PARTS[part](light, canvas, rng, drawn * scale, brightness, galaxies))
     y, x, flux = (np.concatenate(column) for column in zip(*stars, strict=True))
-    rate = psf.render(shape, y, x, flux)
-    if light.any():
-        rate += canvas.observe(light, psf)
-    for _ in range(n_trails):
-        rate += _trail(shape, psf, rng, brightness)
-    keep = (y > -0.5) & (y < shape[0] - 0.5) & (x > -0.5) & (x < shape[1] - 0.5)
-    table = Table({"x": x[keep], "y": y[keep], "flux": flux[keep]})
-    for name, unit in (("x", "pix"), ("y", "pix"), ("flux", "electron / s")):
-        table[name].unit = unit
-    return Scene(rate, table)
+    trails = [_trail(shape, rng, brightness) for _ in range(n_trails)] or [np.zeros((3, 0))]
+    return Sources(canvas, light, y, x, flux, tuple(np.concatenate(trails, axis=1)))
 
 
 def _field_stars(shape, rng, number, brightness):
@@ -170,8 +258,8 @@ _PARTS = {
 }
 
 
-def _trail(shape, psf, rng, brightness):
-    """One straight trail of a satellite (across the frame) or an asteroid (short)."""
+def _trail(shape, rng, brightness):
+    """Points ``(y, x, flux)`` of one straight trail: of a satellite or, short, an asteroid."""
     ny, nx = shape
     angle = rng.uniform(0, np.pi)
     satellite = rng.random() < 0.6
@@ -184,5 +272,4 @@ def _trail(shape, psf, rng, brightness):
     width = rng.exponential(1.5) if satellite else 0.0  # satellites are out of focus
     y, x = y + rng.normal(0, width, n), x + rng.normal(0, width, n)
     inside = (y > -12) & (y < ny + 12) & (x > -12) & (x < nx + 12)
-    flux = np.full(np.count_nonzero(inside), level)
-    return psf.render(shape, y[inside], x[inside], flux, cutoff=1e-4)
+    return np.stack([y, x, np.full(n, level)])[:, inside]

@@ -319,7 +319,9 @@ class ObservedFrames(Frames):
         known = self._statistics[frame]
         if readnoise not in known:
             image = self._images[frame][:, :]
-            known[readnoise] = estimate_statistics(image, np.isfinite(image), readnoise=readnoise)
+            known[readnoise] = estimate_statistics(
+                image, np.isfinite(image), readnoise=readnoise, softness=True
+            )
         return known[readnoise]
 
 

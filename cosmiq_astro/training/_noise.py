@@ -102,7 +102,8 @@ def observe_anew(image, level, statistics, readnoise, rng, *, exposure_scale, ex
     variance = factor**2 * statistics.noise**2 + sky
     if factor < 1:
         variance += _missing(max(statistics.sky, 0), factor, readnoise)
-    new = ImageStatistics(sky=factor * statistics.sky + sky, noise=math.sqrt(variance))
+    level_of_sky, noise_of_sky = factor * statistics.sky + sky, math.sqrt(variance)
+    new = ImageStatistics(level_of_sky, noise_of_sky, statistics.softness)
     return (factor * image + noise).astype(np.float32), factor * level + sky, new, factor
 
 

@@ -126,7 +126,7 @@ class SimulatedDataset(Frames):
         image, usable = _defects(image, rng)
         # The detector may or may not be told the read noise: the network sees both.
         known = readnoise if rng.random() < 0.5 else None
-        statistics = estimate_statistics(image, usable, readnoise=known)
+        statistics = estimate_statistics(image, usable, readnoise=known, softness=True)
         return Patch(image, label, ~ignore & usable, usable, statistics)
 
     def _saturated(self, together, expected, rng):
