@@ -241,7 +241,7 @@ def on_cluster(work, tasks, scheduler, security, *, insecure):
 def _submit(client, as_completed, work, tasks):
     shared = client.scatter(work, broadcast=True)
     pending = {client.submit(_call, shared, pickle.dumps(task), pure=False): task for task in tasks}
-    for future in as_completed(list(pending)):
+    for future in as_completed(list(pending), loop=client.loop):
         error = future.exception()
         answer = f"the worker died: {error}".splitlines()[0] if error else future.result()
         yield pending.pop(future), answer
