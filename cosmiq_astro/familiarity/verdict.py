@@ -13,8 +13,10 @@ _MANY_STARS = 50
 _TOO_NARROW, _TOO_WIDE = 0.95, 1.2
 # Novelty of hits: that of whole familiar frames was 0.6 to 1.0, that of flagged stars 1.1 to 6.
 _UNLIKE = 1.25
-# Of cosmic rays 4 to 8 % stretch over more than 5 pixels, of stars taken for them under 1 %.
-_LONG, _LEAST_LONG, _MANY_HITS = 5, 0.01, 100
+# Of cosmic rays 4 to 8 % stretch over more than 5 pixels, and a quarter has 3 pixels at most. Where
+# pixels are large none may be so long, and half have 4 pixels. Stars taken for hits are compact: 4
+# pixels or more, but for a quarter of them, and under 1 % long.
+_LONG, _LEAST_LONG, _MANY_HITS, _COMPACT = 5, 0.01, 100, 4
 # A busy frame of HST has 4 % of its pixels hit in half an hour.
 _MOST_FLAGGED = 0.1
 
@@ -82,10 +84,12 @@ def _hits(model, maps, labels):
     sides = [max(s.stop - s.start for s in box) for box in ndimage.find_objects(labels)]
     n_long = np.count_nonzero(np.array(sides) > _LONG)
     if len(sides) >= _MANY_HITS and n_long < _LEAST_LONG * len(sides):
-        yield (
-            f"{n_long} of {len(sides)} things found are longer than {_LONG} pixels, as every "
-            "twentieth cosmic ray is: they may be stars that are too sharp, or hot pixels"
-        )
+        areas = np.bincount(labels.ravel())[1:]
+        if np.quantile(areas, 0.25) >= _COMPACT:
+            yield (
+                f"{n_long} of {len(sides)} things found are longer than {_LONG} pixels, and few "
+                "are smaller than stars: they may be stars that are too sharp"
+            )
     share = np.count_nonzero(labels) / labels.size
     if share > _MOST_FLAGGED:
         yield (

@@ -76,11 +76,13 @@ def test_hits_none_of_which_is_long(n_long, n_doubts):
     for number in range(1, 151):
         y, x = divmod(number, 20)
         length = 6 if number <= n_long else 3
-        labels[20 * y, 20 * x : 20 * x + length] = number
+        labels[20 * y : 20 * y + 2, 20 * x : 20 * x + length] = number
     found = judge(labels=labels)
     assert len(found) == n_doubts
     assert all("of 150 things found are longer than 5 pixels" in doubt for doubt in found)
     assert judge(labels=np.where(labels < 60, labels, 0)) == ()
+    labels[1::20] = 0  # as small as hits are
+    assert judge(labels=labels) == ()
 
 
 def test_a_noise_that_cannot_be():
