@@ -1,5 +1,7 @@
 """`CosmicRayCCDData`: a CCDData that carries the cosmic-ray planes with it."""
 
+from pathlib import Path
+
 import numpy as np
 from astropy.io import fits, registry
 from astropy.nddata import CCDData, fits_ccddata_reader
@@ -114,6 +116,42 @@ class CosmicRayCCDData(CCDData):
                 plane = getattr(self, name, None)
                 init[name] = None if plane is None else plane.copy()
         return result, init
+
+    def review(self, path, *, name=None, model=None, overwrite=False):
+        """
+        Write a page on which a person looks at the detection and corrects it.
+
+        Parameters
+        ----------
+        path : path-like
+            Where to, as in ``page.html``: one file that needs no network.
+        name : str, optional
+            Of the exposure; that of ``path`` if None.
+        model, overwrite : optional
+            As for `cosmiq_astro.review.make_page` and its ``write``.
+        """
+        from cosmiq_astro.review import make_page
+
+        name = Path(path).stem if name is None else name
+        make_page(self, name=name, model=model).write(path, overwrite=overwrite)
+
+    def show(self, *, name="exposure", model=None):
+        """
+        Show the page of `review` in a notebook.
+
+        Parameters
+        ----------
+        name, model : optional
+            As for `cosmiq_astro.review.make_page`.
+
+        Returns
+        -------
+        page : `~cosmiq_astro.review.ReviewPage`
+            A notebook displays it.
+        """
+        from cosmiq_astro.review import make_page
+
+        return make_page(self, name=name, model=model)
 
     def to_hdu(self, *args, **kwargs):
         """

@@ -11,14 +11,14 @@ import pytest
 LAYERS = [
     [
         "_version", "_fits_sizes", "_io", "_windows", "units", "preprocess", "cleaning",
-        "nddata", "plots", "simulate", "familiarity.hits", "familiarity.stars",
+        "plots", "simulate", "familiarity.hits", "familiarity.stars",
         "inference.tiling", "inference.uncertainty", "calibration", "models.registry",
     ],
     ["models"],
     ["inference"],
     ["detector", "_inputs"],
     [
-        "training", "cosmicray", "_exposure", "_result", "familiarity", "hst", "catalog", "_hits",
+        "training", "cosmicray", "nddata", "review", "_exposure", "_result", "familiarity", "hst", "catalog", "_hits",
         "data",
     ],
     ["survey", "batch", "hit_rates"],

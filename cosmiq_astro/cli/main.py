@@ -7,7 +7,7 @@ import sys
 import warnings
 
 import cosmiq_astro
-from cosmiq_astro.cli import detect, evaluate, label, models, simulate, train
+from cosmiq_astro.cli import apply, detect, evaluate, label, models, review, simulate, train
 from cosmiq_astro.cli._config import apply_config, find_config
 from cosmiq_astro.cli._errors import describe
 from cosmiq_astro.cli._terminal import print_error, print_warning
@@ -24,6 +24,7 @@ _EPILOG = """\
 examples:
   cosmiq-astro detect --sample                try it on a bundled HST exposure
   cosmiq-astro detect j8bt06nyq_flt.fits      writes j8bt06nyq_flt_crvi.fits
+  cosmiq-astro review j8bt06nyq_flt_crvi.fits a page to look at it and correct it
   cosmiq-astro evaluate --simulate 6          are the probabilities right?
   cosmiq-astro train pairs/ -o mycam          a model for another camera
   cosmiq-astro simulate -o frames/            exposures whose cosmic rays are known
@@ -74,7 +75,7 @@ def build_parser(config=None):
         help="what makes bash, zsh, fish or tcsh complete this command",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (detect, evaluate, label, train, simulate, models):
+    for module in (detect, review, apply, evaluate, label, train, simulate, models):
         group = module.add_parser(commands).add_argument_group("messages")
         group.add_argument("--config", metavar="FILE", help="options from a TOML file")
         group.add_argument("-v", "--verbose", action="store_true", help="say more")

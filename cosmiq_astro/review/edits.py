@@ -148,7 +148,9 @@ def _plane(name, runs, shape):
         raise ValueError(f"{name} must hold [y, x, n], whole numbers")
     y, x, n = table.T
     if (table < 0).any() or (y >= shape[0]).any() or (x + n > shape[1]).any():
-        raise ValueError(f"{name} has pixels outside the image, {shape[1]} wide and {shape[0]} high")
+        raise ValueError(
+            f"{name} has pixels outside the image, {shape[1]} wide and {shape[0]} high"
+        )
     # A difference array: no loop over the runs.
     steps = np.zeros((shape[0], shape[1] + 1), dtype=np.int32)
     np.add.at(steps, (y, x), 1)

@@ -48,7 +48,7 @@ function goTo(app, number) {
   const box = el("hits"), top = app.current * ROW;
   if (top < box.scrollTop || top > box.scrollTop + box.clientHeight - ROW) box.scrollTop = top - box.clientHeight / 2;
   const k = app.current;
-  app.view.marker = { x: hits.x[k], y: hits.y[k], area: hits.area[k] };
+  app.view.marker = { x: hits.x[k], y: hits.y[k], area: hits.area[k], pixels: hitPixels(app, k) };
   app.view.centre(hits.x[k], hits.y[k], Math.max(app.view.scale, 12 * app.view.ratio));
   showList(app);
 }

@@ -200,6 +200,27 @@ class View {
       context.strokeStyle = colour;
       context.lineWidth = width * this.ratio;
       context.strokeRect(x - radius, y - radius, 2 * radius, 2 * radius);
+      if (this.scale >= 4) this.drawOutline(this.marker.pixels);
     }
+  }
+
+  // The sides of pixels whose neighbour is not one of them.
+  drawOutline(pixels) {
+    const { context, nx } = this;
+    const inside = new Set(pixels);
+    context.beginPath();
+    for (const i of pixels) {
+      const x = i % nx, y = (i - x) / nx;
+      const sides = [[-1, 0], [1, 0], [0, -1], [0, 1]];
+      for (const [dx, dy] of sides) {
+        const beyond = x + dx < 0 || x + dx >= nx || !inside.has(i + dx + dy * nx);
+        if (!beyond) continue;
+        const ends = dx ? [[dx / 2, -0.5], [dx / 2, 0.5]] : [[-0.5, dy / 2], [0.5, dy / 2]];
+        const [a, b] = ends.map(([u, v]) => this.toCanvas(x + u, y + v));
+        context.moveTo(...a);
+        context.lineTo(...b);
+      }
+    }
+    context.stroke();
   }
 }
