@@ -10,7 +10,7 @@ import pytest
 # Each layer may import from itself and from those above it. The longest matching name counts.
 LAYERS = [
     [
-        "_version", "_fits_sizes", "_io", "_windows", "units", "preprocess", "cleaning",
+        "_version", "_fits_sizes", "_io", "_operating_curve", "_windows", "units", "preprocess", "cleaning",
         "plots", "simulate", "familiarity.hits", "familiarity.stars",
         "inference.tiling", "inference.uncertainty", "calibration", "models.registry",
     ],
@@ -18,8 +18,8 @@ LAYERS = [
     ["inference"],
     ["detector", "_inputs"],
     [
-        "training", "cosmicray", "nddata", "review", "_exposure", "_result", "familiarity", "hst", "catalog", "_hits",
-        "data",
+        "training", "cosmicray", "_exposure", "_result", "familiarity", "hst", "catalog", "_hits",
+        "data", "nddata", "review",
     ],
     ["survey", "batch", "hit_rates"],
     ["cli"],

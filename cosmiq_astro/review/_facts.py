@@ -1,13 +1,14 @@
 """What the review page is told of a detection, beside its pixels."""
 
 import json
-import math
+import warnings
 
 import numpy as np
+from astropy.utils.exceptions import AstropyUserWarning
 from astropy.visualization import ZScaleInterval
 from scipy import ndimage
 
-from cosmiq_astro._hits import measure
+from cosmiq_astro.cleaning import clean_pixels, grow_mask
 from cosmiq_astro.models.registry import find_model
 from cosmiq_astro.review._planes import probability_levels
 from cosmiq_astro.review.edits import FORMAT, exposure_digest
@@ -90,33 +91,43 @@ def list_hits(image, pixels, out):
         was cut at 20,000.
     """
     labels, n_hits = ndimage.label(pixels, structure=np.ones((3, 3)))
-    names = ("seed", "x", "y", "area", "charge", "p", "entropy")
-    if not n_hits:
-        return {name: [] for name in names} | {"total": 0}
     invalid = ~np.isfinite(image)
     if out.mask is not None:
         invalid |= out.mask & ~out.cr_mask
-    entropy = out.cr_entropy
-    if entropy is None:
-        entropy = _entropy(out.cr_probability)
-    values = measure(
-        np.where(invalid, 0, image), labels, invalid, np.inf, [out.cr_probability, entropy]
-    )
     where = np.flatnonzero(labels)
-    _, first = np.unique(labels.ravel()[where], return_index=True)
-    charge = np.nan_to_num(values["charge"], nan=0.0)
-    mean_entropy = np.nan_to_num(values["mean_entropy"], nan=0.0)
+    owner = labels.ravel()[where] - 1
+    y, x = np.divmod(where, image.shape[1])
+    above = _above_background(image, pixels, invalid).ravel()[where]
+    entropy = out.cr_entropy if out.cr_entropy is not None else _entropy(out.cr_probability)
+
+    def total(values):
+        return np.bincount(owner, values, n_hits)
+
+    area = np.maximum(total(np.ones(where.size)), 1)
+    charge = total(above)
+    mean_entropy = total(np.nan_to_num(entropy.ravel()[where])) / area
     order = np.argsort(-mean_entropy * np.maximum(charge, 0), kind="stable")[:_MOST_HITS]
     columns = {
-        "seed": where[first],
-        "x": np.round(values["x"], 1),
-        "y": np.round(values["y"], 1),
-        "area": values["area"],
-        "charge": [_digits(value) for value in charge],
-        "p": np.round(values["mean_probability"], 3),
+        "seed": where[np.unique(owner, return_index=True)[1]],
+        "x": np.round(total(x) / area, 1),
+        "y": np.round(total(y) / area, 1),
+        "area": area.astype(int),
+        "charge": np.array([_digits(value) for value in charge]),
+        "p": np.round(total(out.cr_probability.ravel()[where]) / area, 3),
         "entropy": np.round(mean_entropy, 3),
     }
-    return {name: np.asarray(columns[name])[order].tolist() for name in names} | {"total": n_hits}
+    hits = {name: column[order].tolist() for name, column in columns.items()}
+    return hits | {"total": n_hits}
+
+
+def _above_background(image, pixels, invalid):
+    """Return the charge of the pixels above what is around them; 0 where nothing good is near."""
+    rim = grow_mask(pixels, 1.5, mask=invalid)
+    with warnings.catch_warnings():
+        # A hit without a good pixel near has no charge here, and stays in the list.
+        warnings.simplefilter("ignore", AstropyUserWarning)
+        background = clean_pixels(np.where(pixels, np.nan, image), rim, mask=invalid, size=7)
+    return np.nan_to_num(image - background, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _entropy(probability):
@@ -124,8 +135,8 @@ def _entropy(probability):
     return -p * np.log(p) - (1 - p) * np.log(1 - p)
 
 
-def _digits(value, n=4):
-    return float(f"{value:.{n}g}") if math.isfinite(value) else 0.0
+def _digits(value):
+    return float(f"{value:.4g}")
 
 
 def describe(out, *, name, extver, statistics, curvature, curve):

@@ -1,6 +1,6 @@
 """Hits for other programs: regions for DS9, a VOTable for TOPCAT and Aladin."""
 
-import numpy as np
+from astropy import units as u
 from astropy.table import Table
 
 from cosmiq_astro._io import written_whole
@@ -75,8 +75,10 @@ def write_votable(catalog, path, *, overwrite=False):
             table[name].unit = "deg"
             table[name].info.meta = {"ucd": ucd}
     for name in table.colnames:
-        # VOTable writers know no strings of numpy's newer kinds, and Aladin no float16.
-        if table[name].dtype == np.float16:
-            table[name] = table[name].astype(np.float32)
+        column = table[name]
+        if column.unit == u.electron:
+            # No unit of VOTable's older versions, which astropy holds all to.
+            column.unit = None
+            column.description = f"{column.description}, electron"
     with written_whole(path, overwrite=overwrite) as temporary:
         table.write(temporary, format="votable")

@@ -140,11 +140,16 @@ def test_other_exposures_masks_and_chips_are_refused_before_any_work(reviewed, t
     assert not (tmp_path / "out.fits").exists()
 
 
-def test_bad_pixels_are_never_flagged_by_edits(reviewed, tmp_path):
-    ccd = read_chip(reviewed)
-    y, x = np.argwhere(ccd.mask & ~ccd.cr_mask)[0].tolist()
-    edits = save(tmp_path / "e.json", ccd, added=[[y, x, 1]])
-    assert apply_edits(edits, reviewed, tmp_path / "out.fits")["n_added"] == 0
+def test_bad_pixels_are_never_flagged_by_edits(tmp_path, frame, tiny_unet):
+    bad = np.zeros(frame.shape, dtype=bool)
+    bad[5, 5:8] = True
+    ccd = ca.CosmicRayCCDData(frame, unit="electron", mask=bad)
+    out = ca.cosmicray_unet(ccd, model=tiny_unet, threshold=0.999)
+    out.write(tmp_path / "a.fits")
+    edits = save(tmp_path / "e.json", out, added=[[5, 4, 5]])
+    counts = apply_edits(edits, tmp_path / "a.fits", tmp_path / "b.fits")
+    assert counts["n_added"] == 2 - out.cr_mask[5, [4, 8]].sum()
+    assert not read_chip(tmp_path / "b.fits").cr_mask[bad].any()
 
 
 def test_corrections_become_labels(reviewed, tmp_path):

@@ -33,7 +33,7 @@ function showList(app) {
     row.style.top = `${k * ROW}px`;
     row.dataset.number = k;
     const mark = (flagged ? "●" : "○") + (note === CONFIRMED ? "✓" : note === UNSURE ? "?" : changed ? "✎" : "");
-    const cells = [mark, hits.x[k].toFixed(0), hits.y[k].toFixed(0), hits.area[k], compact(hits.charge[k]),
+    const cells = [mark, hits.x[k].toFixed(1), hits.y[k].toFixed(1), hits.area[k], compact(hits.charge[k]),
       hits.p[k].toFixed(2), hits.entropy[k].toFixed(3)];
     for (const text of cells) row.appendChild(document.createElement("span")).textContent = text;
     row.title = `${flagged ? "flagged" : "not flagged"}${note === CONFIRMED ? ", right" : note === UNSURE ? ", unsure" : ""}`;
@@ -83,7 +83,7 @@ function showCounts(app) {
   const text = (hits) => `${number(counts.pixels, "pixel")} flagged${hits}`;
   el("counts").textContent = text(", …");
   // Hits are counted when the slider rests.
-  app.counting = setTimeout(() => { el("counts").textContent = text(`, ${number(mask.groups().length, "hit")}`); }, 120);
+  app.counting = setTimeout(() => { el("counts").textContent = text(`, ${number(mask.countGroups(), "hit")}`); }, 120);
 }
 
 function refresh(app) {
@@ -306,10 +306,14 @@ async function start() {
   el("threshold").max = facts.edges.length;
   el("threshold").value = facts.level;
   const view = new View(el("canvas"), facts);
+  let shown = 0;
   const planes = await readPlanes(facts, (some, part) => {
     view.planes = some;
-    view.request();
     el("readout").textContent = `loading… ${Math.round(100 * part)} %`;
+    // To draw the whole image after every tile would take longer than to read it.
+    if (performance.now() - shown < 400 && part < 1) return;
+    shown = performance.now();
+    view.request();
   });
   const mask = new Mask(facts, planes);
   view.mask = mask;

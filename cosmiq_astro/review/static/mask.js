@@ -2,6 +2,7 @@
 
 const FREE = 0, ON = 1, OFF = 2; // forced
 const CONFIRMED = 1, UNSURE = 2; // notes
+const NOTHING = 0, KEPT = 1, TAKEN = 2, GIVEN = 3, OPEN_ON = 4, OPEN_OFF = 5; // codes
 const BAD = 1, FLAGGED = 2, PROTECTED = 4; // bits of the state plane
 
 class Mask {
@@ -13,6 +14,7 @@ class Mask {
     const size = this.ny * this.nx;
     this.base = new Uint8Array(size);
     this.forced = new Uint8Array(size);
+    this.code = new Uint8Array(size); // what is drawn, and whether the pixel is flagged
     this.note = new Uint8Array(size);
     this.seen = new Uint8Array(size);
     this.history = [];
@@ -23,15 +25,25 @@ class Mask {
   setLevel(level) {
     this.cut = level;
     const { state, base } = this;
+    const hidden = BAD | PROTECTED;
     if (level === this.facts.level) {
       for (let i = 0; i < base.length; i++) base[i] = (state[i] & FLAGGED) >> 1;
-      return;
+    } else {
+      const levels = this.level;
+      for (let i = 0; i < base.length; i++) {
+        base[i] = levels[i] >= level && !(state[i] & hidden) ? 1 : 0;
+      }
+      if (this.facts.growth > 0) this.grow(this.facts.growth, hidden);
     }
-    const hidden = BAD | PROTECTED;
-    for (let i = 0; i < base.length; i++) {
-      base[i] = this.level[i] >= level && !(state[i] & hidden) ? 1 : 0;
-    }
-    if (this.facts.growth > 0) this.grow(this.facts.growth, hidden);
+    for (let i = 0; i < base.length; i++) this.encode(i);
+  }
+
+  encode(i) {
+    const forced = this.forced[i];
+    const on = forced === FREE ? this.base[i] : forced === ON ? 1 : 0;
+    if (this.note[i] === UNSURE) this.code[i] = on ? OPEN_ON : OPEN_OFF;
+    else if (this.state[i] & FLAGGED) this.code[i] = on ? KEPT : TAKEN;
+    else this.code[i] = on ? GIVEN : NOTHING;
   }
 
   grow(radius, hidden) {
@@ -45,8 +57,8 @@ class Mask {
   }
 
   has(i) {
-    const forced = this.forced[i];
-    return forced === FREE ? this.base[i] === 1 : forced === ON;
+    const code = this.code[i];
+    return code === KEPT || code === GIVEN || code === OPEN_ON;
   }
 
   isCandidate(i) {
@@ -88,12 +100,38 @@ class Mask {
     const done = new Uint8Array(this.base.length);
     const found = [];
     for (let i = 0; i < done.length; i++) {
-      if (done[i] || !this.has(i)) continue;
+      if (this.code[i] === NOTHING || done[i] || !this.has(i)) continue;
       const pixels = this.group(i, (j) => this.has(j));
       for (const j of pixels) done[j] = 1;
       found.push(pixels);
     }
     return found;
+  }
+
+  // How many there are, row by row, without listing their pixels.
+  countGroups() {
+    const { nx, ny, code } = this;
+    const parent = [];
+    const root = (k) => { while (parent[k] !== k) k = parent[k] = parent[parent[k]]; return k; };
+    let above = new Int32Array(nx + 2).fill(-1), here = new Int32Array(nx + 2).fill(-1), count = 0;
+    for (let y = 0; y < ny; y++) {
+      for (let x = 0; x < nx; x++) {
+        const i = y * nx + x;
+        let label = -1;
+        if (code[i] !== NOTHING && this.has(i)) {
+          for (const next of [here[x], above[x], above[x + 1], above[x + 2]]) {
+            if (next < 0) continue;
+            const other = root(next);
+            if (label >= 0 && other !== label) { parent[other] = label; count--; }
+            if (label < 0) label = other;
+          }
+          if (label < 0) { label = parent.length; parent.push(label); count++; }
+        }
+        here[x + 1] = label;
+      }
+      [above, here] = [here, above];
+    }
+    return count;
   }
 
   begin() { this.stroke = new Map(); }
@@ -114,17 +152,26 @@ class Mask {
       this.remember(i);
       this.forced[i] = (this.base[i] === 1) === on ? FREE : on ? ON : OFF;
       this.note[i] = 0;
+      this.encode(i);
     }
   }
 
   mark(pixels, note) {
-    for (const i of pixels) { this.remember(i); this.note[i] = note; }
+    for (const i of pixels) {
+      this.remember(i);
+      this.note[i] = note;
+      this.encode(i);
+    }
   }
 
   undo() {
     const stroke = this.history.pop();
     if (!stroke) return false;
-    for (const [i, [forced, note]] of stroke) { this.forced[i] = forced; this.note[i] = note; }
+    for (const [i, [forced, note]] of stroke) {
+      this.forced[i] = forced;
+      this.note[i] = note;
+      this.encode(i);
+    }
     return true;
   }
 
@@ -134,7 +181,9 @@ class Mask {
 
   counts() {
     let pixels = 0, added = 0, removed = 0;
-    for (let i = 0; i < this.base.length; i++) {
+    const { code } = this;
+    for (let i = 0; i < code.length; i++) {
+      if (code[i] === NOTHING) continue;
       if (this.has(i)) {
         pixels++;
         if (!(this.state[i] & FLAGGED)) added++;
@@ -178,5 +227,6 @@ class Mask {
     }
     this.forEachOfRuns(edits.confirmed, (i) => { this.note[i] = CONFIRMED; });
     this.forEachOfRuns(edits.unsure, (i) => { this.note[i] = UNSURE; });
+    for (let i = 0; i < wanted.length; i++) this.encode(i);
   }
 }

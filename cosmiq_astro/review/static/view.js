@@ -1,6 +1,8 @@
 // The canvas: image, overlay, zoom.
 
-const COLOURS = { flagged: [230, 80, 0], added: [0, 165, 255], removed: [190, 40, 220], unsure: [225, 195, 0] };
+// Of the codes of the mask: nothing, flagged, removed, added, unsure.
+const MASK_COLOURS = Uint8Array.from([0, 0, 0, 230, 80, 0, 190, 40, 220, 0, 165, 255, 225, 195, 0, 225, 195, 0]);
+const MASK_RANKS = Uint8Array.from([0, 1, 2, 3, 4, 4]);
 const STOPS = [[31, 12, 72], [120, 28, 109], [187, 55, 84], [237, 105, 37], [251, 182, 26], [252, 255, 164]];
 
 function heat(fraction) {
@@ -46,12 +48,19 @@ class View {
     this.mask = null;
     this.setStretch("asinh", true);
     const levels = Array.from({ length: 256 }, (_, k) => levelProbability(facts, k));
+    // The lowest level is left as it is.
+    const scaled = (plane, fractions, largest) => ({
+      plane,
+      largest,
+      rank: Uint8Array.from(fractions, (f, k) => (k ? 1 + Math.round(254 * Math.min(f, 1)) : 0)),
+      colours: Uint8ClampedArray.from(fractions.flatMap(heat)),
+    });
     const root = Array.from({ length: 256 }, (_, k) => (k / 255) ** 2);
     this.scales = {
-      p: { plane: "level", fraction: levels, largest: 1 },
-      entropy: { plane: "level", fraction: levels.map((p) => entropyOf(p) / Math.LN2), largest: Math.LN2 },
-      std: { plane: "std", fraction: root, largest: facts.largest.std },
-      mi: { plane: "mi", fraction: root, largest: facts.largest.mi },
+      p: scaled("level", levels, 1),
+      entropy: scaled("level", levels.map((p) => entropyOf(p) / Math.LN2), Math.LN2),
+      std: scaled("std", root, facts.largest.std),
+      mi: scaled("mi", root, facts.largest.mi),
     };
     this.resize();
     this.fit();
@@ -143,53 +152,40 @@ class View {
   }
 
   paint(out, x0, y0, columns, rows, block) {
-    const colour = this.hidden || this.overlay === "none" ? null : this.overlay === "mask" ? this.maskColour() : this.heatColour();
+    const over = this.hidden ? null : this.overlaid();
     const { image } = this.planes;
     const { nx, ny, table, opacity } = this;
+    const plane = over && over.plane, rank = over && over.rank;
     for (let row = 0; row < rows; row++) {
       const yLow = y0 + (rows - 1 - row) * block;
       const yHigh = Math.min(yLow + block, ny);
       for (let column = 0; column < columns; column++) {
         const xLow = x0 + column * block;
         const xHigh = Math.min(xLow + block, nx);
-        let sum = 0, best = 0, over = null;
+        let sum = 0, best = 0, value = 0;
         for (let y = yLow; y < yHigh; y++) {
           for (let i = y * nx + xLow; i < y * nx + xHigh; i++) {
             sum += table[image[i]];
-            if (colour) {
-              const rank = colour.rank(i);
-              if (rank > best) { best = rank; over = i; }
-            }
+            if (plane !== null && rank[plane[i]] > best) { value = plane[i]; best = rank[value]; }
           }
         }
         const grey = sum / ((yHigh - yLow) * (xHigh - xLow));
         const at = 4 * (row * columns + column);
-        const rgb = best ? colour.rgb(over) : null;
-        for (let k = 0; k < 3; k++) out[at + k] = rgb ? grey + opacity * (rgb[k] - grey) : grey;
+        for (let k = 0; k < 3; k++) {
+          out[at + k] = best ? grey + opacity * (over.colours[3 * value + k] - grey) : grey;
+        }
         out[at + 3] = 255;
       }
     }
   }
 
-  maskColour() {
-    const { mask } = this;
-    if (!mask) return null;
-    const kind = (i) => {
-      if (mask.note[i] === UNSURE) return 4;
-      const on = mask.has(i), was = mask.state[i] & FLAGGED;
-      return on ? (was ? 1 : 3) : was ? 2 : 0;
-    };
-    const list = [null, COLOURS.flagged, COLOURS.removed, COLOURS.added, COLOURS.unsure];
-    return { rank: kind, rgb: (i) => list[kind(i)] };
-  }
-
-  heatColour() {
+  // A plane of bytes, the colour of each value, and which of a block's values is shown.
+  overlaid() {
+    if (this.overlay === "mask") {
+      return this.mask && { plane: this.mask.code, rank: MASK_RANKS, colours: MASK_COLOURS };
+    }
     const scale = this.scales[this.overlay];
-    const plane = this.planes[scale.plane];
-    const colours = scale.fraction.map(heat);
-    // The entropy is not largest where the level is.
-    const ranks = scale.fraction.map((fraction, k) => (k ? 1 + fraction : 0));
-    return { rank: (i) => ranks[plane[i]], rgb: (i) => colours[plane[i]] };
+    return scale ? { plane: this.planes[scale.plane], rank: scale.rank, colours: scale.colours } : null;
   }
 
   drawMarker() {
