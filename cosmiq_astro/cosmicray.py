@@ -1,16 +1,21 @@
 """`cosmicray_vi` and `cosmicray_unet`: cosmic rays found, in the manner of ccdproc."""
 
+import logging
 from numbers import Real
 
 import numpy as np
+from astropy.io import fits
 
 from cosmiq_astro._exposure import check_uncertainty, coerce, seconds_of
 from cosmiq_astro.cleaning import CLEAN_METHODS, clean_pixels, grow_mask
 from cosmiq_astro.detector import CosmicRayDetector
 from cosmiq_astro.familiarity.warn import warn_of_novelty, warn_of_ranges
+from cosmiq_astro.protect import read_protection, withhold
 from cosmiq_astro.units import electrons_per_unit, to_electrons
 
 __all__ = ["cosmicray_unet", "cosmicray_vi"]
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def cosmicray_vi(
@@ -32,6 +37,7 @@ def cosmicray_vi(
     precision="float32",
     progress_bar=False,
     add_keyword=True,
+    protect=None,
 ):
     r"""
     Find the cosmic rays of one exposure with a variational U-Net, and say how sure that is.
@@ -104,6 +110,11 @@ def cosmicray_vi(
     add_keyword : bool, optional
         Whether to write model, version, hash, draws, seed, threshold and
         counts to the header (``CRVI…`` cards).
+    protect : array-like, path-like or None, optional
+        Pixels that are seen but never flagged, by the mask's growth neither: a
+        boolean array, rows of ``(x, y, radius)``, or a region file of DS9 or
+        CASA (`~cosmiq_astro.protect.read_protection`). ``CRVINPRO`` in the
+        header counts those that would have been.
 
     Returns
     -------
@@ -150,6 +161,7 @@ def cosmicray_vi(
         tile_size=tile_size,
         precision=precision,
         add_keyword=add_keyword,
+        protect=protect,
     )
 
 
@@ -169,6 +181,7 @@ def cosmicray_unet(
     precision="float32",
     progress_bar=False,
     add_keyword=True,
+    protect=None,
 ):
     """
     Find the cosmic rays of one exposure with a deterministic U-Net, the baseline.
@@ -206,6 +219,8 @@ def cosmicray_unet(
         Whether to show one.
     add_keyword : bool, optional
         Whether to write ``CRVI…`` cards to the header.
+    protect : array-like, path-like or None, optional
+        Pixels that are never flagged, as for `cosmicray_vi`.
 
     Returns
     -------
@@ -242,6 +257,7 @@ def cosmicray_unet(
         tile_size=tile_size,
         precision=precision,
         add_keyword=add_keyword,
+        protect=protect,
     )
 
 
@@ -262,6 +278,7 @@ def _detect(
     tile_size,
     precision,
     add_keyword,
+    protect,
 ):
     """Check, convert, detect, and dress the result."""
     frame, is_ccd = coerce(ccd, gain)
@@ -277,6 +294,9 @@ def _detect(
         raise ValueError(f"clean must be None or one of {', '.join(CLEAN_METHODS)}, got {clean!r}")
     if clean is not None and is_ccd:
         check_uncertainty(frame)
+    protected = read_protection(protect)
+    if protected is not None:
+        protected = protected.on(frame.data.shape, getattr(frame, "wcs", None))
     settings = {"device": device, "tile_size": tile_size, "precision": precision}
     detector = CosmicRayDetector(model, **settings)
     if detector.model.method != method:
@@ -301,7 +321,11 @@ def _detect(
     threshold = detector.model.threshold if threshold is None else threshold
     # NaN compares False: pixels that were not finite are never flagged.
     cr_mask = (maps.probability >= threshold) & maps.usable
-    cr_mask = grow_mask(cr_mask, mask_growth, mask=~maps.usable)
+    cr_mask, n_withheld = withhold(cr_mask, protected)
+    if n_withheld:
+        _LOGGER.info("%d protected pixels would have been flagged", n_withheld)
+    fixed = ~maps.usable if protected is None else ~maps.usable | protected
+    cr_mask = grow_mask(cr_mask, mask_growth, mask=fixed)
     if not is_ccd:
         data = frame.data
         if clean is not None:
@@ -326,4 +350,8 @@ def _detect(
     result.mask = cr_mask.copy() if frame.mask is None else frame.mask.astype(bool) | cr_mask
     if add_keyword:
         write_cards(result, detector.model, maps, threshold)
+        if protected is not None:
+            result.meta["CRVINPRO"] = n_withheld
+            if isinstance(result.meta, fits.Header):
+                result.meta.comments["CRVINPRO"] = "protected pixels that would be flagged"
     return result

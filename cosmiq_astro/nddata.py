@@ -117,7 +117,7 @@ class CosmicRayCCDData(CCDData):
                 init[name] = None if plane is None else plane.copy()
         return result, init
 
-    def review(self, path, *, name=None, model=None, overwrite=False):
+    def review(self, path, *, name=None, model=None, protect=None, overwrite=False):
         """
         Write a page on which a person looks at the detection and corrects it.
 
@@ -127,21 +127,22 @@ class CosmicRayCCDData(CCDData):
             Where to, as in ``page.html``: one file that needs no network.
         name : str, optional
             Of the exposure; that of ``path`` if None.
-        model, overwrite : optional
+        model, protect, overwrite : optional
             As for `cosmiq_astro.review.make_page` and its ``write``.
         """
         from cosmiq_astro.review import make_page
 
         name = Path(path).stem if name is None else name
-        make_page(self, name=name, model=model).write(path, overwrite=overwrite)
+        page = make_page(self, name=name, model=model, protect=protect)
+        page.write(path, overwrite=overwrite)
 
-    def show(self, *, name="exposure", model=None):
+    def show(self, *, name="exposure", model=None, protect=None):
         """
         Show the page of `review` in a notebook.
 
         Parameters
         ----------
-        name, model : optional
+        name, model, protect : optional
             As for `cosmiq_astro.review.make_page`.
 
         Returns
@@ -151,7 +152,7 @@ class CosmicRayCCDData(CCDData):
         """
         from cosmiq_astro.review import make_page
 
-        return make_page(self, name=name, model=model)
+        return make_page(self, name=name, model=model, protect=protect)
 
     def to_hdu(self, *args, **kwargs):
         """

@@ -10,8 +10,8 @@ import pytest
 # Each layer may import from itself and from those above it. The longest matching name counts.
 LAYERS = [
     [
-        "_version", "_fits_sizes", "_io", "_operating_curve", "_windows", "units", "preprocess", "cleaning",
-        "plots", "simulate", "familiarity.hits", "familiarity.stars",
+        "_version", "_fits_sizes", "_io", "_operating_curve", "_windows", "units", "preprocess",
+        "cleaning", "protect", "plots", "simulate", "familiarity.hits", "familiarity.stars",
         "inference.tiling", "inference.uncertainty", "calibration", "models.registry",
     ],
     ["models"],

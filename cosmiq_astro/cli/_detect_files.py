@@ -157,6 +157,7 @@ def _detection_settings(args):
         "device": args.device,
         "tile_size": args.tile_size,
         "precision": args.precision,
+        "protect": args.protect,
     }
 
 

@@ -165,6 +165,12 @@ def _add_image(group):
         metavar="BITS",
         help="bits, as in 128,512, that shall not mask a pixel",
     )
+    group.add_argument(
+        "--protect",
+        type=Path,
+        metavar="REGIONS",
+        help="a region file of DS9 or CASA: pixels inside are never flagged",
+    )
     group.add_argument("--gain", type=float, metavar="G", help="electrons per adu")
     group.add_argument("--readnoise", type=float, metavar="R", help="electrons")
     group.add_argument("--satlevel", type=float, metavar="S", help="electrons")

@@ -46,6 +46,7 @@ def add_parser(commands):
     add("files", nargs="+", type=Path, metavar="FILE", help="FITS files with a detection")
     add("-o", "--output", type=Path, metavar="DIR", help="made if missing (default: beside FILE)")
     add("--model", metavar="NAME", help="or a folder, for the expected precision and recall")
+    add("--protect", type=Path, metavar="REGIONS", help="pixels that cannot be flagged there")
     add("--regions", action="store_true", help="write the hits as DS9 regions too")
     add("--votable", action="store_true", help="write the hits as a VOTable too")
     add("--gain", type=float, metavar="G", help="electrons per adu, for the VOTable's charges")
@@ -104,7 +105,7 @@ def _review(args, file):
                 f"chip {extver} holds no detection: run 'cosmiq-astro detect {file}' first"
             )
         name = stem if len(chips) == 1 else f"{stem}_{extver}"
-        page = make_page(ccd, name=name, extver=extver, model=args.model)
+        page = make_page(ccd, name=name, extver=extver, model=args.model, protect=args.protect)
         path = folder / f"{name}_review.html"
         page.write(path, overwrite=args.overwrite)
         if not args.quiet:

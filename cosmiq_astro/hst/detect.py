@@ -15,6 +15,7 @@ from cosmiq_astro.hst.plan import PLAN_SETTINGS, plan_file
 from cosmiq_astro.hst.provenance import digest_file, digest_settings
 from cosmiq_astro.hst.results import FileResult
 from cosmiq_astro.hst.waivered import as_extensions
+from cosmiq_astro.protect import read_protection
 
 __all__ = ["PLANE_NAMES", "detect_file", "digest_of"]
 
@@ -56,6 +57,7 @@ def detect_file(
     precision="float32",
     overwrite=False,
     progress_bar=False,
+    protect=None,
 ):
     """
     Find the cosmic rays in a file, and write a copy that holds them.
@@ -114,6 +116,9 @@ def detect_file(
         from its pixels, whoever else had set it.
     progress_bar : bool, optional
         Whether to show one.
+    protect : array-like, path-like or None, optional
+        Pixels of every chip searched that are never flagged, as for
+        `~cosmiq_astro.cosmicray_vi`; regions on the sky find their chip.
 
     Returns
     -------
@@ -145,6 +150,7 @@ def detect_file(
     unknown = set(planes) - set(PLANE_NAMES)
     if unknown:
         raise ValueError(f"planes can be {', '.join(PLANE_NAMES)}; got {sorted(unknown)}")
+    given["protect"] = read_protection(protect)
     # As a user sees it: whether the output can be written is known before anything is unpacked.
     names = plan_file(file_in, file_out, **{name: given[name] for name in PLAN_SETTINGS})
     for note in names.notes:
@@ -210,6 +216,7 @@ def _detect(plan, given):
             "device",
             "tile_size",
             "precision",
+            "protect",
         )
     }
     settings["progress_bar"] = given["progress_bar"]
@@ -240,6 +247,7 @@ def digest_of(settings):
     """
     defaults = detect_file.__kwdefaults__
     known = {name: settings.get(name, value) for name, value in defaults.items()}
+    known["protect"] = read_protection(known["protect"])
     kept = {name: value for name, value in known.items() if name not in _INDIFFERENT}
     return digest_settings(settings["model"], kept)
 

@@ -14,6 +14,7 @@ from astropy import units as u
 
 from cosmiq_astro._io import written_whole
 from cosmiq_astro.preprocess import estimate_statistics
+from cosmiq_astro.protect import read_protection
 from cosmiq_astro.review import _facts, _planes
 from cosmiq_astro.units import electrons_per_unit
 
@@ -62,7 +63,7 @@ class ReviewPage:
         )
 
 
-def make_page(out, *, name="exposure", extver=1, model=None):
+def make_page(out, *, name="exposure", extver=1, model=None, protect=None):
     """
     Make the page on which a person reviews a detection.
 
@@ -88,6 +89,9 @@ def make_page(out, *, name="exposure", extver=1, model=None):
     model : str, path-like or `~cosmiq_astro.models.model.Model`, optional
         Where to find the curve of expected precision and recall, if the name
         in the header (``CRVIMODL``) does not tell.
+    protect : array-like, path-like or None, optional
+        Pixels that cannot be flagged on the page either, as for
+        `~cosmiq_astro.cosmicray_vi`.
 
     Returns
     -------
@@ -97,7 +101,8 @@ def make_page(out, *, name="exposure", extver=1, model=None):
     Raises
     ------
     ValueError
-        If ``out`` lacks the mask or the probability.
+        If ``out`` lacks the mask or the probability, or ``protect`` cannot be
+        used.
 
     Examples
     --------
@@ -113,6 +118,8 @@ def make_page(out, *, name="exposure", extver=1, model=None):
                 f"out has no {plane}: give the result of cosmicray_vi or cosmicray_unet"
             )
     image = np.asarray(out.data)
+    protection = read_protection(protect)
+    protected = None if protection is None else protection.on(image.shape, out.wcs)
     bad = ~np.isfinite(image) | ~np.isfinite(out.cr_probability)
     if out.mask is not None:
         bad |= out.mask & ~out.cr_mask
@@ -135,7 +142,10 @@ def make_page(out, *, name="exposure", extver=1, model=None):
     optional = {"std": (out.cr_uncertainty, 0.5), "mi": (out.cr_mutual_information, math.log(2))}
     kept = {key: pair for key, pair in optional.items() if pair[0] is not None and pair[0].any()}
     facts["largest"] = {key: largest for key, (_, largest) in kept.items()}
-    planes = [stored, levels, bad.astype(np.uint8) + 2 * out.cr_mask.astype(np.uint8)]
+    state = bad.astype(np.uint8) + 2 * out.cr_mask.astype(np.uint8)
+    if protected is not None:
+        state += 4 * protected.astype(np.uint8)
+    planes = [stored, levels, state]
     planes += [_planes.quantise_root(*pair) for pair in kept.values()]
     facts["hits"] = _facts.list_hits(image, pixels, out)
     facts["tile"] = _planes.TILE

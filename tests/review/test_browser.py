@@ -223,8 +223,9 @@ def test_list_overlays_and_regions(page, reviewed):
         control = page.find_element("id", select)
         for option in control.find_elements("tag name", "option"):
             option.click()
-            time.sleep(0.1)
-            seen.add(page.execute_script("return document.getElementById('canvas').toDataURL()"))
+            seen.add(
+                page.execute_script("review.view.draw(); return review.view.canvas.toDataURL()")
+            )
     assert len(seen) == 9
     lines = saved(page, "regions", "sample_crvi.reg").read_text().splitlines()
     assert lines[1] == "image"
