@@ -15,6 +15,7 @@ from cosmiq_astro.hst import detect_file
 from cosmiq_astro.hst.detect import digest_of
 from cosmiq_astro.hst.provenance import digest_file, find_finished
 from cosmiq_astro.survey.urls import is_url, local_files, name_output
+from cosmiq_astro.verdict import verdict_line
 
 __all__ = ["Outcome", "detect_files", "find_outcome", "outcomes_table", "run_survey"]
 
@@ -45,6 +46,8 @@ class Outcome:
         cm⁻² s⁻¹; NaN if it is unknown.
     seconds : float
         Time taken.
+    verdict : str
+        Whether to trust the masks, why not, and what would be better.
     """
 
     file_in: str
@@ -58,6 +61,7 @@ class Outcome:
     n_hits: int = 0
     hit_rate: float = float("nan")
     seconds: float = 0.0
+    verdict: str = ""
 
 
 def detect_files(files, folder=None, *, table=None, **options):
@@ -124,11 +128,11 @@ def outcomes_table(outcomes):
     -------
     table : `~astropy.table.QTable`
         Columns ``file_in``, ``status``, ``file_out``, ``n_pixels_flagged``,
-        ``n_hits``, ``hit_rate`` (cm⁻² s⁻¹), ``seconds``, ``error``; sorted by
+        ``n_hits``, ``hit_rate`` (cm⁻² s⁻¹), ``seconds``, ``verdict``, ``error``; sorted by
         ``file_in``.
     """
     names = {"file_in": str, "status": str, "file_out": str, "n_pixels_flagged": int}
-    names |= {"n_hits": int, "hit_rate": float, "seconds": float, "error": str}
+    names |= {"n_hits": int, "hit_rate": float, "seconds": float, "verdict": str, "error": str}
     ordered = sorted(outcomes, key=lambda outcome: outcome.file_in)
     columns = {name: [getattr(o, name) for o in ordered] for name in names}
     table = QTable(list(columns.values()), names=list(columns), dtype=list(names.values()))
@@ -296,6 +300,7 @@ def _detect_one(pair, *, resume, settings):
         n_hits=result.n_hits,
         hit_rate=float("nan") if rate is None else rate.to_value(_RATE),
         seconds=result.seconds,
+        verdict=result.verdict,
     )
 
 
@@ -336,4 +341,5 @@ def find_outcome(pair, settings):
         n_pixels_flagged=sum(header["CRVINPIX"] for header in headers),
         n_hits=sum(header["CRVINHIT"] for header in headers),
         hit_rate=sum(rates) / len(rates) if rates else float("nan"),
+        verdict="; ".join(dict.fromkeys(verdict_line(header) for header in headers)),
     )

@@ -1,6 +1,7 @@
 """`cosmicray_vi` and `cosmicray_unet`: cosmic rays found, in the manner of ccdproc."""
 
 import logging
+from dataclasses import replace
 from numbers import Real
 
 import numpy as np
@@ -10,8 +11,11 @@ from cosmiq_astro._exposure import check_uncertainty, coerce, seconds_of
 from cosmiq_astro.cleaning import CLEAN_METHODS, clean_pixels, grow_mask
 from cosmiq_astro.detector import CosmicRayDetector
 from cosmiq_astro.familiarity.warn import warn_of_novelty, warn_of_ranges
+from cosmiq_astro.own_sky import OwnSky
+from cosmiq_astro.preprocess import estimate_statistics
 from cosmiq_astro.protect import read_protection, withhold
 from cosmiq_astro.units import electrons_per_unit, to_electrons
+from cosmiq_astro.verdict import judge, measure_exposure, note_verdict
 
 __all__ = ["cosmicray_unet", "cosmicray_vi"]
 
@@ -38,6 +42,10 @@ def cosmicray_vi(
     progress_bar=False,
     add_keyword=True,
     protect=None,
+    background=None,
+    uncertainty=None,
+    spectrum=None,
+    negative=False,
 ):
     r"""
     Find the cosmic rays of one exposure with a variational U-Net, and say how sure that is.
@@ -115,6 +123,22 @@ def cosmicray_vi(
         boolean array, rows of ``(x, y, radius)``, or a region file of DS9 or
         CASA (`~cosmiq_astro.protect.read_protection`). ``CRVINPRO`` in the
         header counts those that would have been.
+    background : array-like, `~photutils.background.Background2D` or None, optional
+        What is in the pixels beside sources and cosmic rays, in the unit of
+        ``ccd``: subtracted in place of the sky that is estimated otherwise. For
+        frames whose sky was subtracted give 0, with ``uncertainty``.
+    uncertainty : array-like, `~astropy.nddata.NDUncertainty`, True or None, optional
+        Noise of each pixel, used in place of the estimate: an array holds
+        standard deviations, in the unit of ``ccd``; True takes
+        ``ccd.uncertainty``. Give it where the noise varies over the frame.
+    spectrum : {'x', 'y'} or None, optional
+        The axis along which the wavelength of a two-dimensional spectrum
+        changes. What is smooth along it or across it is then modelled,
+        subtracted, and its noise allowed for
+        (`~cosmiq_astro.spectra.spectrum_model`).
+    negative : bool, optional
+        Whether to look for hits of a frame that was subtracted too, where
+        pixels are too low. ``CRVINNEG`` in the header counts their pixels.
 
     Returns
     -------
@@ -162,6 +186,7 @@ def cosmicray_vi(
         precision=precision,
         add_keyword=add_keyword,
         protect=protect,
+        own=OwnSky(background, uncertainty, spectrum, negative),
     )
 
 
@@ -182,6 +207,10 @@ def cosmicray_unet(
     progress_bar=False,
     add_keyword=True,
     protect=None,
+    background=None,
+    uncertainty=None,
+    spectrum=None,
+    negative=False,
 ):
     """
     Find the cosmic rays of one exposure with a deterministic U-Net, the baseline.
@@ -221,6 +250,8 @@ def cosmicray_unet(
         Whether to write ``CRVI…`` cards to the header.
     protect : array-like, path-like or None, optional
         Pixels that are never flagged, as for `cosmicray_vi`.
+    background, uncertainty, spectrum, negative : optional
+        As for `cosmicray_vi`.
 
     Returns
     -------
@@ -258,6 +289,7 @@ def cosmicray_unet(
         precision=precision,
         add_keyword=add_keyword,
         protect=protect,
+        own=OwnSky(background, uncertainty, spectrum, negative),
     )
 
 
@@ -279,6 +311,7 @@ def _detect(
     precision,
     add_keyword,
     protect,
+    own,
 ):
     """Check, convert, detect, and dress the result."""
     frame, is_ccd = coerce(ccd, gain)
@@ -297,6 +330,7 @@ def _detect(
     protected = read_protection(protect)
     if protected is not None:
         protected = protected.on(frame.data.shape, getattr(frame, "wcs", None))
+    own.check(frame, readnoise)
     settings = {"device": device, "tile_size": tile_size, "precision": precision}
     detector = CosmicRayDetector(model, **settings)
     if detector.model.method != method:
@@ -310,13 +344,11 @@ def _detect(
         exposure_time=seconds_of(exposure_time),
         readnoise=to_electrons("readnoise", readnoise, gain=gain),
     )
-    maps = detector(
-        frame.data if factor == 1 else frame.data * factor,
-        frame.mask,
-        readnoise=to_electrons("readnoise", readnoise, gain=gain),
-        satlevel=to_electrons("satlevel", satlevel, gain=gain),
-        **call,
-    )
+    levels = {
+        "readnoise": to_electrons("readnoise", readnoise, gain=gain),
+        "satlevel": to_electrons("satlevel", satlevel, gain=gain),
+    }
+    maps, is_negative = own.detect(detector, frame, factor, **levels, call=call)
     warn_of_novelty(detector.model, maps)
     threshold = detector.model.threshold if threshold is None else threshold
     # NaN compares False: pixels that were not finite are never flagged.
@@ -350,8 +382,31 @@ def _detect(
     result.mask = cr_mask.copy() if frame.mask is None else frame.mask.astype(bool) | cr_mask
     if add_keyword:
         write_cards(result, detector.model, maps, threshold)
+        note_verdict(result.meta, _verdict(frame, factor, maps, cr_mask, detector.model, levels))
+        if own.negative:
+            result.meta["CRVINNEG"] = int((cr_mask & is_negative).sum())
         if protected is not None:
             result.meta["CRVINPRO"] = n_withheld
             if isinstance(result.meta, fits.Header):
                 result.meta.comments["CRVINPRO"] = "protected pixels that would be flagged"
     return result
+
+
+def _verdict(frame, factor, maps, cr_mask, model, levels):
+    """Return whether to trust the mask."""
+    image = frame.data * factor
+    readnoise = levels["readnoise"]
+    found = estimate_statistics(image, maps.usable)
+    known = None
+    if readnoise is not None:
+        known = estimate_statistics(image, maps.usable, readnoise=readnoise)
+    measured = measure_exposure(
+        image,
+        maps,
+        cr_mask,
+        scatter=found.noise,
+        expected=float("nan") if known is None else known.noise,
+        satlevel=levels["satlevel"],
+    )
+    # The level that gain and read noise are judged by is that of the pixels as they came.
+    return judge(replace(measured, sky=found.sky), model=model.name)

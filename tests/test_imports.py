@@ -11,7 +11,8 @@ import pytest
 LAYERS = [
     [
         "_version", "_fits_sizes", "_io", "_operating_curve", "_windows", "units", "preprocess",
-        "cleaning", "protect", "plots", "simulate", "familiarity.hits", "familiarity.stars",
+        "cleaning", "protect", "flatten", "spectra", "own_sky", "verdict", "plots",
+        "simulate", "familiarity.hits", "familiarity.stars",
         "inference.tiling", "inference.uncertainty", "calibration", "models.registry",
     ],
     ["models"],

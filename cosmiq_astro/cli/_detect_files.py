@@ -158,6 +158,9 @@ def _detection_settings(args):
         "tile_size": args.tile_size,
         "precision": args.precision,
         "protect": args.protect,
+        "uncertainty": args.use_err or None,
+        "spectrum": args.spectrum,
+        "negative": args.negative,
     }
 
 

@@ -21,9 +21,12 @@ def result_text(result, *, chips=False):
     Returns
     -------
     text : str
-        Pixels flagged, hits, hit rate, time and output.
+        Pixels flagged, hits, hit rate, time and output; then whether to trust
+        them.
     """
     lines = [f"{result.file_in}: {_counts(result)} -> {result.file_out}"]
+    if result.verdict:
+        lines.append(f"  {result.verdict}")
     if chips:
         lines += [f"  chip {chip.extver}: {_counts(chip)}" for chip in result.chips]
         lines.append(
@@ -64,6 +67,7 @@ def result_facts(result):
         "seed": result.seed,
         "threshold": result.threshold,
         **_numbers(result),
+        "verdict": result.verdict,
         "chips": [
             {"extver": chip.extver, "n_pixels": chip.n_pixels, **_numbers(chip)}
             for chip in result.chips

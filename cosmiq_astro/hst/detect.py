@@ -58,6 +58,9 @@ def detect_file(
     overwrite=False,
     progress_bar=False,
     protect=None,
+    uncertainty=None,
+    spectrum=None,
+    negative=False,
 ):
     """
     Find the cosmic rays in a file, and write a copy that holds them.
@@ -119,6 +122,8 @@ def detect_file(
     protect : array-like, path-like or None, optional
         Pixels of every chip searched that are never flagged, as for
         `~cosmiq_astro.cosmicray_vi`; regions on the sky find their chip.
+    uncertainty, spectrum, negative : optional
+        As for `~cosmiq_astro.cosmicray_vi`; ``uncertainty=True`` takes ERR.
 
     Returns
     -------
@@ -217,6 +222,9 @@ def _detect(plan, given):
             "tile_size",
             "precision",
             "protect",
+            "uncertainty",
+            "spectrum",
+            "negative",
         )
     }
     settings["progress_bar"] = given["progress_bar"]

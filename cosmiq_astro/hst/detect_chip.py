@@ -15,6 +15,7 @@ from cosmiq_astro.hst.output import ChipDetection
 from cosmiq_astro.hst.results import ChipResult
 from cosmiq_astro.nddata import PLANES, CosmicRayCCDData
 from cosmiq_astro.preprocess import estimate_statistics
+from cosmiq_astro.verdict import verdict_line
 
 __all__ = ["detect_chip"]
 
@@ -89,6 +90,7 @@ def detect_chip(file, chip_plan, settings, *, dq_ignore, names):
         n_hits=cards["CRVINHIT"],
         hit_rate=rate,
         seconds=time.perf_counter() - start,
+        verdict=verdict_line(out.meta),
     )
 
 

@@ -28,6 +28,9 @@ class ChipResult:
         pixel size or the exposure time is unknown.
     seconds : float
         Time taken.
+    verdict : str
+        Whether to trust the mask, why not, and what would be better
+        (`cosmiq_astro.verdict`).
     """
 
     extver: int
@@ -36,6 +39,7 @@ class ChipResult:
     n_hits: int
     hit_rate: u.Quantity | None
     seconds: float
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,14 @@ class FileResult:
     def n_pixels_flagged(self):
         """Pixels flagged on all chips."""
         return sum(chip.n_pixels_flagged for chip in self.chips)
+
+    @property
+    def verdict(self):
+        """One line on whether to trust the masks, of the chips that differ."""
+        lines = {chip.verdict: chip.extver for chip in reversed(self.chips)}
+        if len(lines) < 2:
+            return next(iter(lines), "")
+        return "; ".join(f"chip {extver}: {line}" for line, extver in reversed(lines.items()))
 
     @property
     def n_hits(self):

@@ -218,6 +218,7 @@ def test_list_overlays_and_regions(page, reviewed):
     row = page.find_element("css selector", '.hit[aria-selected="true"]').text.split()
     assert row[1:4] == [f"{hits['x'][0]:.1f}", f"{hits['y'][0]:.1f}", str(hits["area"][0])]
     # Every overlay and stretch changes what is drawn.
+    press(page, "fit")
     seen = set()
     for select in ("overlay", "stretch"):
         control = page.find_element("id", select)
