@@ -394,7 +394,7 @@ def _detect(
 
 def _verdict(frame, factor, maps, cr_mask, model, levels):
     """Return whether to trust the mask."""
-    image = frame.data * factor
+    image = frame.data if factor == 1 else frame.data * factor
     readnoise = levels["readnoise"]
     found = estimate_statistics(image, maps.usable)
     known = None

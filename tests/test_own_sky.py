@@ -87,6 +87,7 @@ def test_hits_of_both_frames_of_a_difference(hits):
     assert vi.cr_mask[other > truth + 500].mean() > 0.9
 
 
+@pytest.mark.filterwarnings("ignore:the sharpest stars")
 def test_sky_lines_and_traces_are_no_hits_and_hits_on_them_are_found():
     rng = np.random.default_rng(8)
     y, x = np.mgrid[:160, :200].astype(float)
