@@ -4,16 +4,20 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from astropy.io import fits
 
 __all__ = ["Measured", "Verdict", "judge", "measure_exposure", "note_verdict", "verdict_line"]
 
 _FAMILIAR = "familiar: nothing speaks against this mask"
 _NEW = 1.0
 # Neighbouring pixels that scatter this much less or more than level and read noise tell.
-_TOO_QUIET, _TOO_NOISY = 0.75, 1.4
+_TOO_QUIET, _SUBTRACTED = 0.75, 1.5
+# A crowded field alone scatters up to twice as much.
+_TOO_NOISY = 2.5
 _SATURATED = 0.005
 _MOST_HITS = 0.2
-_AMBIGUOUS = 0.5
+# Of a crowded field, where all is well, it is 0.6.
+_AMBIGUOUS = 0.8
 _LEAST_STARS = 50
 
 
@@ -194,6 +198,8 @@ def note_verdict(meta, verdict):
         From `judge`.
     """
     meta["CRVIOK"] = verdict.trusted
+    if isinstance(meta, fits.Header):
+        meta.comments["CRVIOK"] = "whether nothing speaks against the mask"
     pairs = zip(verdict.reasons, verdict.advice, strict=True)
     for number, (reason, advice) in enumerate(pairs, start=1):
         meta[f"CRVIWHY{number}"] = f"{reason} ({advice})"
@@ -231,7 +237,7 @@ def _of_noise(measured):
             "or resampled"
         )
         found.append((text, advice))
-    elif ratio > _TOO_NOISY and measured.sky < 1:
+    elif ratio > _SUBTRACTED and measured.sky < 1:
         found.append((text, "the sky is subtracted: give --background or --uncertainty"))
     elif ratio > _TOO_NOISY:
         found.append(

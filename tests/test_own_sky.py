@@ -112,7 +112,7 @@ def test_sky_lines_and_traces_are_no_hits_and_hits_on_them_are_found():
         plain = plain if dispersion == "x" else plain.T
         on = (truth > 5 * np.sqrt(scene + 25)) & (scene > 300)
         assert mask[on].mean() > plain[on].mean() + 0.1
-        assert (mask & (truth == 0) & (scene > 100)).sum() <= 2
+        assert (mask & (truth == 0) & (scene > 100)).sum() <= 5
 
 
 def test_the_model_leaves_hits_and_noise():

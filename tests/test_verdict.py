@@ -19,12 +19,12 @@ MODEL = "acs-wfc-fast-unet"
         ({"star_novelty": 2.0, "n_stars": 80}, "stars are unlike those known", "--model ccd-vi"),
         ({"outside": ("readnoise",)}, "readnoise is outside", "--model ccd-vi"),
         ({"sky": 90, "scatter": 5, "expected": 10}, "0.50 of what", "too small by about 4.0"),
-        ({"sky": 90, "scatter": 20, "expected": 10}, "2.00 of what", "too large by about 4.0"),
+        ({"sky": 90, "scatter": 30, "expected": 10}, "3.00 of what", "too large by about 9.0"),
         ({"sky": 0.1, "scatter": 20, "expected": 10}, "2.00 of what", "the sky is subtracted"),
         ({"saturated": 0.02}, "2.0 % of the pixels are saturated", "mask the bleeds"),
         ({"flagged": 0.3}, "30 % of the pixels are flagged", "raise --threshold"),
         ({"flagged": 0.0}, "nothing is flagged", "cleaned or combined already"),
-        ({"ambiguous": 0.7}, "70 % of what may be hits is undecided", "cosmiq-astro review"),
+        ({"ambiguous": 0.9}, "90 % of what may be hits is undecided", "cosmiq-astro review"),
     ],
 )
 def test_each_reason_has_its_advice(numbers, reason, advice):
@@ -49,7 +49,7 @@ def test_unknown_numbers_say_nothing():
 
 
 @pytest.mark.parametrize(
-    ("gain", "said"), [(1.5, ""), (6.0, "too large by"), (0.4, "too small by")]
+    ("gain", "said"), [(1.5, ""), (15.0, "too large by"), (0.4, "too small by")]
 )
 def test_a_wrong_gain_is_told_by_its_factor(gain, said):
     rng = np.random.default_rng(5)
@@ -69,4 +69,5 @@ def test_files_carry_the_verdict(tmp_path):
     result = detect_file(ca.data.sample_path(), tmp_path / "a.fits", model=MODEL)
     header = fits.getheader(tmp_path / "a.fits", "SCI")
     assert verdict_line(header) == result.verdict == result.chips[0].verdict
-    assert result.verdict
+    # A crowded field is no reason for distrust.
+    assert result.verdict.startswith("familiar")

@@ -10,6 +10,7 @@ from cosmiq_astro.cleaning import CLEAN_METHODS
 from cosmiq_astro.cli import detect as command
 from cosmiq_astro.cli.main import build_parser, main
 from cosmiq_astro.models.model import save_model
+from cosmiq_astro.verdict import verdict_line
 
 
 @pytest.fixture(scope="session")
@@ -57,8 +58,9 @@ def test_summary_line(make_file, run, capsys):
         f"{file}: {header['CRVINPIX']} pixels flagged, {header['CRVINHIT']} hits, "
         f"{header['CRVIRATE']:.3g} hits/cm2/s, "
     )
-    assert text.endswith(f" s -> {out}\n")
-    assert text.count("\n") == 1
+    first, verdict = text.splitlines()
+    assert first.endswith(f" s -> {out}")
+    assert verdict == f"  {verdict_line(header)}"
     assert header["CRVITHR"] == 0.0179
     assert (header["CRVIT"], header["CRVISEED"]) == (2, 1)
 
