@@ -121,7 +121,7 @@ def test_json_has_all_numbers(make_file, run, capsys):
     row = json.loads(capsys.readouterr().out)
     assert set(row) == {
         *("file_in", "file_out", "status", "instrument", "model", "T", "seed", "threshold"),
-        *("n_pixels_flagged", "n_hits", "hit_rate", "seconds", "chips"),
+        *("n_pixels_flagged", "n_hits", "hit_rate", "seconds", "chips", "verdict"),
     }
     assert row["chips"][0]["n_pixels"] == 24 * 32
     assert row["chips"][0]["extver"] == 1
