@@ -11,15 +11,16 @@ import pytest
 # Each layer may import from itself and from those above it. The longest matching name counts.
 LAYERS = [
     [
-        "_version", "_fits_sizes", "_io", "_windows", "units", "preprocess", "cleaning", "nddata",
-        "simulate", "calibration", "familiarity", "plots",
+        "_version", "_fits_sizes", "_io", "_operating_curve", "_windows", "units", "preprocess",
+        "cleaning", "nddata", "protect", "flatten", "spectra", "own_sky", "simulate",
+        "calibration", "familiarity", "plots",
     ],
     ["models"],
     ["inference"],
     ["detector", "_inputs"],
     [
         "training", "cosmicray", "_detection", "_exposure", "_result", "_hits", "catalog", "hst",
-        "data",
+        "data", "review",
     ],
     ["_workers", "batch", "hit_rates"],
     ["cli"],
