@@ -193,7 +193,7 @@ class CosmicRayCCDData(CCDData):
         model, protect, overwrite : optional
             As for `cosmiq_astro.review.make_page` and its ``write``.
         """
-        from cosmiq_astro.review import make_page
+        from cosmiq_astro.review.page import make_page
 
         name = Path(path).stem if name is None else name
         page = make_page(self, name=name, model=model, protect=protect)
@@ -213,7 +213,7 @@ class CosmicRayCCDData(CCDData):
         page : `~cosmiq_astro.review.ReviewPage`
             A notebook displays it.
         """
-        from cosmiq_astro.review import make_page
+        from cosmiq_astro.review.page import make_page
 
         return make_page(self, name=name, model=model, protect=protect)
 

@@ -13,7 +13,8 @@ LAYERS = [
     [
         "_version", "_fits_sizes", "_io", "_operating_curve", "_windows", "units", "preprocess",
         "cleaning", "nddata", "protect", "flatten", "spectra", "own_sky", "simulate",
-        "calibration", "familiarity", "plots",
+        "calibration", "familiarity", "plots", "models.registry", "review.page", "review.edits",
+        "review._facts", "review._planes",
     ],
     ["models"],
     ["inference"],
@@ -26,7 +27,7 @@ LAYERS = [
     ["cli"],
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-NO_TORCH = [*LAYERS[0], "models.registry", "inference.tiling", "inference.uncertainty"]
+NO_TORCH = [*LAYERS[0], "inference.tiling", "inference.uncertainty"]
 ROOT = files("cosmiq_astro")
 
 

@@ -10,6 +10,8 @@ from cosmiq_astro.flatten import flatten, noise_variance
 from cosmiq_astro.spectra import spectrum_model
 
 MODEL = "acs-wfc-fast-unet"
+# Straight tracks of one brightness are no real hits.
+pytestmark = pytest.mark.filterwarnings("ignore:what was found is unlike the cosmic rays")
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """One line on which frames to distrust."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -14,6 +16,12 @@ from cosmiq_astro.hst import detect_file
 MODEL = "acs-wfc-fast-unet"
 
 
+@pytest.fixture(scope="module")
+def plain_model():
+    """One that judges neither hits nor stars, which are no real ones here."""
+    return replace(ca.load_model(MODEL), known_hits=None, known_stars=None)
+
+
 def in_adu(gain):
     rng = np.random.default_rng(5)
     electrons = rng.poisson(400, (256, 256)).astype(float)
@@ -21,17 +29,17 @@ def in_adu(gain):
     return CCDData((electrons + rng.normal(0, 4, electrons.shape)) / gain, unit="adu")
 
 
-def test_a_right_gain_is_familiar():
-    out = ca.cosmicray_unet(in_adu(1.5), gain=1.5, readnoise=4.0, model=MODEL)
+def test_a_right_gain_is_familiar(plain_model):
+    out = ca.cosmicray_unet(in_adu(1.5), gain=1.5, readnoise=4.0, model=plain_model)
     assert out.meta["CRVIFAM"] is True
     assert noted_doubts(out.meta) == ()
     assert verdict_line(()) == "familiar: nothing speaks against this mask"
 
 
 @pytest.mark.parametrize(("gain", "said"), [(15.0, "too large by"), (0.4, "too small by")])
-def test_a_wrong_gain_is_told_by_its_factor(gain, said):
+def test_a_wrong_gain_is_told_by_its_factor(gain, said, plain_model):
     with pytest.warns(AstropyUserWarning, match=f"of what sky and read noise give.*{said}"):
-        out = ca.cosmicray_unet(in_adu(1.5), gain=gain, readnoise=4.0, model=MODEL)
+        out = ca.cosmicray_unet(in_adu(1.5), gain=gain, readnoise=4.0, model=plain_model)
     (line,) = (doubt for doubt in noted_doubts(out.meta) if "read noise give" in doubt)
     factor = float(line.split(said + " about ")[1].split(",")[0])
     assert factor == pytest.approx(max(gain / 1.5, 1.5 / gain), rel=0.2)

@@ -3,6 +3,9 @@
 import argparse
 from pathlib import Path
 
+from cosmiq_astro._io import printable
+from cosmiq_astro.cli._terminal import print_output
+
 __all__ = ["add_parser", "run"]
 
 _EPILOG = """\
@@ -72,9 +75,10 @@ def run(args):
         args.edits, args.file, args.output, in_place=args.in_place, overwrite=args.overwrite
     )
     if not args.quiet:
-        print(
-            f"{args.file}: {counts['n_added']} pixels added, {counts['n_removed']} removed, "
+        print_output(
+            f"{printable(args.file)}: {counts['n_added']} pixels added, "
+            f"{counts['n_removed']} removed, "
             f"{counts['n_pixels_flagged']} flagged in {counts['n_hits']} hits "
-            f"-> {counts['file_out']}"
+            f"-> {printable(counts['file_out'])}"
         )
     return 0

@@ -2,7 +2,12 @@
 
 import argparse
 import re
+import traceback
 from pathlib import Path
+
+from cosmiq_astro._io import printable
+from cosmiq_astro.cli._errors import describe
+from cosmiq_astro.cli._terminal import print_error, print_output
 
 __all__ = ["add_parser", "run"]
 
@@ -69,11 +74,6 @@ def run(args):
     code : int
         1 if any file failed, else 0.
     """
-    import traceback
-
-    from cosmiq_astro.cli._errors import describe
-    from cosmiq_astro.cli._terminal import print_error
-
     n_failed = 0
     for file in args.files:
         try:
@@ -109,7 +109,8 @@ def _review(args, file):
         path = folder / f"{name}_review.html"
         page.write(path, overwrite=args.overwrite)
         if not args.quiet:
-            print(f"{file}: chip {extver}, {len(page.html) / 1e6:.1f} MB -> {path}")
+            size = f"{len(page.html) / 1e6:.1f} MB"
+            print_output(f"{printable(file)}: chip {extver}, {size} -> {printable(path)}")
         _export(args, ccd, folder / name)
 
 
@@ -129,4 +130,4 @@ def _export(args, ccd, stem):
             path = stem.with_name(stem.name + suffix)
             write(catalog, path, overwrite=args.overwrite)
             if not args.quiet:
-                print(f"  {len(catalog)} hits -> {path}")
+                print_output(f"  {len(catalog)} hits -> {printable(path)}")

@@ -107,8 +107,8 @@ def test_a_noise_that_gain_and_read_noise_do_not_give():
 
     assert judge(large, pixels=of(84, 10)) == ()
     (doubt,) = judge(large, pixels=of(84, 5))
-    assert "the noise is 0.50 of what" in doubt
-    assert "gain may be too small by about 4.0" in doubt
+    assert "the noise is 0.48 of what" in doubt
+    assert "gain may be too small by about 4.3" in doubt
     (doubt,) = judge(large, pixels=of(84, 30))
     assert "gain may be too large by about" in doubt
     (doubt,) = judge(large, pixels=of(0, 20))
