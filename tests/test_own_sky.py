@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 
 import cosmiq_astro as ca
@@ -11,7 +12,7 @@ from cosmiq_astro.spectra import spectrum_model
 
 MODEL = "acs-wfc-fast-unet"
 # Straight tracks of one brightness are no real hits.
-pytestmark = pytest.mark.filterwarnings("ignore:what was found is unlike the cosmic rays")
+pytestmark = pytest.mark.filterwarnings("ignore:.*what was found is unlike the cosmic rays")
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,33 @@ def test_a_constant_background_of_ones_own_changes_nothing(hits):
     )
     assert (own.cr_mask != plain.cr_mask).sum() <= 2
     np.testing.assert_allclose(own.cr_probability, plain.cr_probability, atol=0.05)
+    # The hits of an earlier detection, now in the mask, are found again.
+    again = ca.cosmicray_unet(own, model=MODEL, readnoise=5.0, background=60.0)
+    np.testing.assert_array_equal(again.cr_mask, own.cr_mask)
+
+
+def test_files_have_their_own_noise_and_sign(hits, tmp_path):
+    rng, truth = hits
+    image = observe(rng, 60.0, truth) - observe(rng, 60.0, np.roll(truth[::-1], 17, axis=1))
+    error = StdDevUncertainty(np.full(image.shape, 12.0))
+    CCDData(image, unit="electron", uncertainty=error).write(tmp_path / "a.fits")
+    keys = set()
+    for name, settings in (
+        ("b", {}),
+        ("c", {"uncertainty": True}),
+        ("d", {"negative": True, "uncertainty": True}),
+        ("e", {"spectrum": "x"}),
+    ):
+        out = tmp_path / f"{name}.fits"
+        result = ca.hst.detect_file(tmp_path / "a.fits", out, model=MODEL, **settings)
+        header = fits.getheader(out)
+        keys.add(header["CRVIKEY"])
+        assert ("CRVINNEG" in header) == ("negative" in settings)
+        assert result.n_pixels_flagged > 0
+    assert len(keys) == 4
+    assert fits.getheader(tmp_path / "d.fits")["CRVINNEG"] > 10
+    with pytest.raises(ValueError, match="uncertainty must be None, or True"):
+        ca.hst.detect_file(tmp_path / "a.fits", model=MODEL, uncertainty=error)
 
 
 def test_a_sky_subtracted_frame_with_its_uncertainty_is_as_good_as_the_original(hits):

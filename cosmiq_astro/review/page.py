@@ -15,7 +15,15 @@ from astropy import units as u
 from cosmiq_astro._io import atomic_write
 from cosmiq_astro.preprocess import estimate_statistics
 from cosmiq_astro.protect import read_protection
-from cosmiq_astro.review import _facts, _planes
+from cosmiq_astro.review._facts import candidates, describe, list_hits, read_curve
+from cosmiq_astro.review._planes import (
+    TILE,
+    encode_tiles,
+    probability_levels,
+    quantise_image,
+    quantise_levels,
+    quantise_root,
+)
 from cosmiq_astro.units import electrons_per_unit
 
 __all__ = ["ReviewPage", "make_page"]
@@ -124,21 +132,21 @@ def make_page(out, *, name="exposure", extver=1, model=None, protect=None):
     if out.mask is not None:
         bad |= out.mask & ~out.cr_mask
     statistics = estimate_statistics(image, ~bad)
-    stored, curvature = _planes.quantise_image(
+    stored, curvature = quantise_image(
         image, statistics.sky, statistics.noise, electrons_per_unit=_electrons(out)
     )
     model = out.meta.get("CRVIMODL", "") if model is None else model
-    facts = _facts.describe(
+    facts = describe(
         out,
         name=name,
         extver=extver,
         statistics=statistics,
         curvature=curvature,
-        curve=_facts.read_curve(model) if model else None,
+        curve=read_curve(model) if model else None,
     )
-    edges = _planes.probability_levels(facts["threshold"])
-    levels = _planes.quantise_levels(out.cr_probability, edges)
-    pixels, facts["floor"] = _facts.candidates(levels, edges, out.cr_mask, ~bad)
+    edges = probability_levels(facts["threshold"])
+    levels = quantise_levels(out.cr_probability, edges)
+    pixels, facts["floor"] = candidates(levels, edges, out.cr_mask, ~bad)
     optional = {"std": (out.cr_uncertainty, 0.5), "mi": (out.cr_mutual_information, math.log(2))}
     kept = {key: pair for key, pair in optional.items() if pair[0] is not None and pair[0].any()}
     facts["largest"] = {key: largest for key, (_, largest) in kept.items()}
@@ -146,10 +154,10 @@ def make_page(out, *, name="exposure", extver=1, model=None, protect=None):
     if protected is not None:
         state += 4 * protected.astype(np.uint8)
     planes = [stored, levels, state]
-    planes += [_planes.quantise_root(*pair) for pair in kept.values()]
-    facts["hits"] = _facts.list_hits(image, pixels, out)
-    facts["tile"] = _planes.TILE
-    return ReviewPage(_assemble(facts, _planes.encode_tiles(planes)))
+    planes += [quantise_root(*pair) for pair in kept.values()]
+    facts["hits"] = list_hits(image, pixels, out)
+    facts["tile"] = TILE
+    return ReviewPage(_assemble(facts, encode_tiles(planes)))
 
 
 def _electrons(out):
