@@ -118,7 +118,7 @@ def detect_file(
         Pixels of every chip searched that are never flagged, as for
         `~cosmiq_astro.cosmicray_vi`; regions on the sky find their chip.
     uncertainty : bool, optional
-        Whether to take the noise from ERR or UNCERT in place of an estimate.
+        Whether to take the noise from ERR in place of an estimate.
     spectrum, negative : optional
         As for `~cosmiq_astro.cosmicray_vi`.
 
