@@ -27,7 +27,7 @@ _LAZY = {
 }
 _MODULES = (
     *("batch", "calibration", "catalog", "cleaning", "data", "hit_rates", "hst", "plots"),
-    *("simulate", "training"),
+    *("review", "simulate", "training"),
 )
 
 __all__ = [*sorted(_LAZY), "__version__"]

@@ -8,6 +8,7 @@ from cosmiq_astro import data as data
 from cosmiq_astro import hit_rates as hit_rates
 from cosmiq_astro import hst as hst
 from cosmiq_astro import plots as plots
+from cosmiq_astro import review as review
 from cosmiq_astro import simulate as simulate
 from cosmiq_astro import training as training
 from cosmiq_astro.cosmicray import cosmicray_unet as cosmicray_unet

@@ -1,5 +1,6 @@
 """The detection that `cosmicray_vi`, `cosmicray_unet` and `hst.detect_file` have in common."""
 
+import logging
 from dataclasses import dataclass, field
 from numbers import Real
 
@@ -11,9 +12,13 @@ from cosmiq_astro.cleaning import CLEAN_METHODS, grow_mask
 from cosmiq_astro.detector import CosmicRayDetector, CosmicRayMaps
 from cosmiq_astro.familiarity.verdict import doubts
 from cosmiq_astro.models.model import Model
+from cosmiq_astro.own_sky import OwnSky
+from cosmiq_astro.protect import read_protection, withhold
 from cosmiq_astro.units import electrons_per_unit, to_electrons
 
 __all__ = ["Detection", "Request", "find_cosmic_rays"]
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,8 +28,10 @@ class Request:
 
     Attributes
     ----------
-    gain, readnoise, satlevel, exposure_time, threshold, mask_growth, clean
+    gain, readnoise, satlevel, exposure_time, threshold, mask_growth, clean, protect
         As for `~cosmiq_astro.cosmicray_vi`.
+    own : `~cosmiq_astro.own_sky.OwnSky`
+        Background, uncertainty, spectrum and sign.
     """
 
     gain: object = None
@@ -34,6 +41,8 @@ class Request:
     threshold: float | None = None
     mask_growth: int = 0
     clean: str | None = None
+    protect: object = None
+    own: OwnSky = field(default_factory=OwnSky)
 
     def __post_init__(self):
         if self.threshold is not None and not (
@@ -71,6 +80,10 @@ class Detection:
         Groups of flagged pixels that touch.
     doubts : tuple of str
         Why the probabilities need not be right, a sentence each.
+    n_withheld : int or None
+        Protected pixels that would have been flagged; None if none were protected.
+    n_negative : int or None
+        Pixels flagged for being too low; None if none were looked for.
     """
 
     cr_mask: np.ndarray = field(repr=False)
@@ -80,6 +93,8 @@ class Detection:
     threshold: float
     n_hits: int
     doubts: tuple
+    n_withheld: int | None = None
+    n_negative: int | None = None
 
 
 def find_cosmic_rays(frame, model, request, *, method, hardware, call):
@@ -111,6 +126,11 @@ def find_cosmic_rays(frame, model, request, *, method, hardware, call):
     ValueError
         If a unit or a setting cannot be used, or the model is of the other method.
     """
+    protected = read_protection(request.protect)
+    if protected is not None:
+        protected = protected.on(frame.data.shape, getattr(frame, "wcs", None))
+    own = request.own
+    own.check(frame, request.readnoise)
     time = request.exposure_time
     if time is None:
         time = frame.meta.get("EXPTIME")
@@ -125,13 +145,23 @@ def find_cosmic_rays(frame, model, request, *, method, hardware, call):
         other = {"vi": "cosmicray_unet", "unet": "cosmicray_vi"}[method]
         raise ValueError(f"model {model.name!r} is of method {model.method!r}; use {other} for it")
     mask = own_mask(frame)
-    maps = detector(frame.data if factor == 1 else frame.data * factor, mask, **levels, **call)
+    maps, is_negative = own.detect(detector, frame, factor, mask, **levels, call=call)
     threshold = model.threshold if request.threshold is None else request.threshold
     # NaN compares False: pixels that were not finite are never flagged.
     cr_mask = (maps.probability >= threshold) & maps.usable
-    cr_mask = grow_mask(cr_mask, request.mask_growth, mask=~maps.usable)
+    cr_mask, n_withheld = withhold(cr_mask, protected)
+    if n_withheld:
+        _LOGGER.info("%d protected pixels would have been flagged", n_withheld)
+    fixed = ~maps.usable if protected is None else ~maps.usable | protected
+    cr_mask = grow_mask(cr_mask, request.mask_growth, mask=fixed)
     labels, n_hits = scipy.ndimage.label(cr_mask, structure=np.ones((3, 3)))
-    known = {"exposure_time": seconds_of(time), "readnoise": levels["readnoise"]}
+    # What the detector saw in place of the pixels tells nothing of gain and noise.
+    pixels = frame.data if factor == 1 else frame.data * factor
+    known = {
+        "pixels": pixels if own.is_plain else None,
+        "exposure_time": seconds_of(time),
+        **levels,
+    }
     return Detection(
         cr_mask=cr_mask,
         mask=mask,
@@ -140,4 +170,6 @@ def find_cosmic_rays(frame, model, request, *, method, hardware, call):
         threshold=float(threshold),
         n_hits=int(n_hits),
         doubts=doubts(model, maps, labels, **known),
+        n_withheld=None if protected is None else n_withheld,
+        n_negative=None if is_negative is None else int((cr_mask & is_negative).sum()),
     )

@@ -94,6 +94,13 @@ def cards_of(found, *, clean=None):
         "CRVINHIT": (found.n_hits, "connected groups flagged"),
         "CRVIFAM": (not found.doubts, "whether it looks like what the model knows"),
     }
+    cards |= {
+        f"CRVIWHY{number}": (doubt, "") for number, doubt in enumerate(found.doubts[:9], start=1)
+    }
+    if found.n_withheld is not None:
+        cards["CRVINPRO"] = (found.n_withheld, "protected pixels that would be flagged")
+    if found.n_negative is not None:
+        cards["CRVINNEG"] = (found.n_negative, "pixels flagged as hits of what was subtracted")
     if clean is not None:
         cards["CRVICLN"] = (clean, "how flagged pixels were replaced")
     measured = {

@@ -15,11 +15,13 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from cosmiq_astro import _workers
 from cosmiq_astro._io import atomic_write, check_run, printable, remove_leftovers
+from cosmiq_astro.familiarity.verdict import noted_doubts, verdict_line
 from cosmiq_astro.hst.detect import detect_file, digest_of
 from cosmiq_astro.hst.plan import file_names, output_name
 from cosmiq_astro.hst.provenance import digest_file, find_finished, is_complete
 from cosmiq_astro.hst.settings import DetectSettings
 from cosmiq_astro.models.model import Model, load_model
+from cosmiq_astro.protect import read_protection
 
 __all__ = ["Outcome", "check_pairs", "detect_files", "find_outcome"]
 
@@ -34,6 +36,7 @@ _COLUMNS = {
     "hit_rate": float,
     "seconds": float,
     "error": str,
+    "verdict": str,
     "notes": str,
 }
 
@@ -62,6 +65,8 @@ class Outcome:
         cm⁻² s⁻¹; NaN if it is unknown.
     seconds : float
         Time taken.
+    verdict : str
+        Whether to trust the masks, and if not, why.
     """
 
     file_in: str
@@ -75,6 +80,7 @@ class Outcome:
     n_hits: int = 0
     hit_rate: float = float("nan")
     seconds: float = 0.0
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,9 @@ class _Work:
                 text = str(error) if expected else f"{type(error).__name__}: {error}"
                 outcome = Outcome(*task.shown, "failed", text, traceback.format_exc())
         notes = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning))
+        # The verdict says these.
+        doubts = () if outcome.result is None else outcome.result.doubts
+        notes = (note for note in notes if not note.endswith(doubts))
         return replace(outcome, notes=tuple(notes))
 
     def _detect(self, task):
@@ -128,6 +137,7 @@ class _Work:
             n_hits=result.n_hits,
             hit_rate=float("nan") if rate is None else rate.to_value(_RATE),
             seconds=result.seconds,
+            verdict=result.verdict,
         )
 
 
@@ -186,8 +196,9 @@ def detect_files(
     outcomes : `~astropy.table.QTable`
         One row per file, by ``file_in``: ``status`` (``'ok'``, ``'skipped'``
         or ``'failed'``), ``file_out``, ``n_pixels_flagged``, ``n_hits``,
-        ``hit_rate`` (cm⁻² s⁻¹), ``seconds``, ``error`` and ``notes``, what was
-        warned of. Control characters in names are written as escapes.
+        ``hit_rate`` (cm⁻² s⁻¹), ``seconds``, ``error``, ``verdict``,
+        whether to trust the masks, and ``notes``, what else was warned of.
+        Control characters in names are written as escapes.
 
     Raises
     ------
@@ -248,7 +259,7 @@ def detect_files(
         _save(table, found, earlier, overwrite=True)
     if report is None:
         for outcome in outcomes:
-            for note in outcome.notes if outcome.status != "failed" else ():
+            for note in (*_doubtful(outcome), *outcome.notes) if outcome.status != "failed" else ():
                 warnings.warn(f"{outcome.file_in}: {note}", AstropyUserWarning, stacklevel=2)
     return found
 
@@ -306,7 +317,13 @@ def find_outcome(file_in, file_out, settings):
         n_pixels_flagged=sum(header["CRVINPIX"] for header in headers),
         n_hits=sum(header["CRVINHIT"] for header in headers),
         hit_rate=sum(rates) / len(rates) if rates else float("nan"),
+        verdict="; ".join(dict.fromkeys(verdict_line(noted_doubts(h)) for h in headers)),
     )
+
+
+def _doubtful(outcome):
+    """Return the verdict where it is worth a warning."""
+    return [outcome.verdict] if outcome.result is not None and outcome.result.doubts else []
 
 
 def _checked(settings):
@@ -315,7 +332,8 @@ def _checked(settings):
     if unknown:
         raise ValueError(f"settings has {sorted(unknown)}, which detect_file does not know")
     model = settings.get("model", _DEFAULTS["model"])
-    return settings | {"model": model if isinstance(model, Model) else load_model(model)}
+    read = {"protect": read_protection(settings["protect"])} if "protect" in settings else {}
+    return settings | read | {"model": model if isinstance(model, Model) else load_model(model)}
 
 
 def _pair(files, outputs, in_place):

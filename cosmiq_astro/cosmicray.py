@@ -7,6 +7,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from cosmiq_astro._detection import Request, find_cosmic_rays
 from cosmiq_astro._exposure import check_uncertainty, coerce
 from cosmiq_astro.cleaning import clean_pixels
+from cosmiq_astro.own_sky import OwnSky
 
 __all__ = ["cosmicray_unet", "cosmicray_vi"]
 
@@ -31,6 +32,11 @@ def cosmicray_vi(
     precision="float32",
     progress_bar=False,
     add_keyword=True,
+    protect=None,
+    background=None,
+    uncertainty=None,
+    spectrum=None,
+    negative=False,
 ):
     r"""
     Find the cosmic rays of one exposure with a variational U-Net, and say how sure that is.
@@ -99,6 +105,27 @@ def cosmicray_vi(
     add_keyword : bool, optional
         Whether to write model, version, hash, draws, seed, threshold and
         counts to the header (``CRVI…`` cards).
+    protect : array-like, path-like or None, optional
+        Pixels that are seen but never flagged, by the mask's growth neither: a
+        boolean array, rows of ``(x, y, radius)``, or a region file of DS9 or
+        CASA (`~cosmiq_astro.protect.read_protection`). ``CRVINPRO`` in the
+        header counts those that would have been.
+    background : array-like, `~photutils.background.Background2D` or None, optional
+        What is in the pixels beside sources and cosmic rays, in the unit of
+        ``ccd``: subtracted in place of the sky that is estimated otherwise. For
+        frames whose sky was subtracted give 0, with ``uncertainty``.
+    uncertainty : array-like, `~astropy.nddata.NDUncertainty`, True or None, optional
+        Noise of each pixel, used in place of the estimate: an array holds
+        standard deviations, in the unit of ``ccd``; True takes
+        ``ccd.uncertainty``. Give it where the noise varies over the frame.
+    spectrum : {'x', 'y'} or None, optional
+        The axis along which the wavelength of a two-dimensional spectrum
+        changes. What is smooth along it or across it is then modelled,
+        subtracted, and its noise allowed for
+        (`~cosmiq_astro.spectra.spectrum_model`).
+    negative : bool, optional
+        Whether to look for hits of a frame that was subtracted too, where
+        pixels are too low. ``CRVINNEG`` in the header counts their pixels.
 
     Returns
     -------
@@ -136,6 +163,8 @@ def cosmicray_vi(
         threshold=threshold,
         mask_growth=mask_growth,
         clean=clean,
+        protect=protect,
+        own=OwnSky(background, uncertainty, spectrum, negative),
     )
     return _detect(
         ccd,
@@ -171,6 +200,11 @@ def cosmicray_unet(
     precision="float32",
     progress_bar=False,
     add_keyword=True,
+    protect=None,
+    background=None,
+    uncertainty=None,
+    spectrum=None,
+    negative=False,
 ):
     """
     Find the cosmic rays of one exposure with a deterministic U-Net, the baseline.
@@ -210,6 +244,10 @@ def cosmicray_unet(
         Whether to show one.
     add_keyword : bool, optional
         Whether to write ``CRVI…`` cards to the header.
+    protect : array-like, path-like or None, optional
+        Pixels that are never flagged, as for `cosmicray_vi`.
+    background, uncertainty, spectrum, negative : optional
+        As for `cosmicray_vi`.
 
     Returns
     -------
@@ -238,6 +276,8 @@ def cosmicray_unet(
         threshold=threshold,
         mask_growth=mask_growth,
         clean=clean,
+        protect=protect,
+        own=OwnSky(background, uncertainty, spectrum, negative),
     )
     return _detect(
         ccd,

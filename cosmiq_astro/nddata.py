@@ -3,6 +3,7 @@
 import copy
 import io
 import warnings
+from pathlib import Path
 
 import numpy as np
 from astropy.io import fits, registry
@@ -178,6 +179,43 @@ class CosmicRayCCDData(CCDData):
             AstropyUserWarning,
             stacklevel=3,
         )
+
+    def review(self, path, *, name=None, model=None, protect=None, overwrite=False):
+        """
+        Write a page on which a person looks at the detection and corrects it.
+
+        Parameters
+        ----------
+        path : path-like
+            Where to, as in ``page.html``: one file that needs no network.
+        name : str, optional
+            Of the exposure; that of ``path`` if None.
+        model, protect, overwrite : optional
+            As for `cosmiq_astro.review.make_page` and its ``write``.
+        """
+        from cosmiq_astro.review.page import make_page
+
+        name = Path(path).stem if name is None else name
+        page = make_page(self, name=name, model=model, protect=protect)
+        page.write(path, overwrite=overwrite)
+
+    def show(self, *, name="exposure", model=None, protect=None):
+        """
+        Show the page of `review` in a notebook.
+
+        Parameters
+        ----------
+        name, model, protect : optional
+            As for `cosmiq_astro.review.make_page`.
+
+        Returns
+        -------
+        page : `~cosmiq_astro.review.ReviewPage`
+            A notebook displays it.
+        """
+        from cosmiq_astro.review.page import make_page
+
+        return make_page(self, name=name, model=model, protect=protect)
 
     def to_hdu(self, *args, **kwargs):
         """

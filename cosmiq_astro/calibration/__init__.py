@@ -23,6 +23,7 @@ from .metrics import (
     rms_calibration_error,
 )
 from .montecarlo import draw_spread, draws_needed, monte_carlo_table
+from .operating import operating_curve
 from .plots import (
     plot_entropy_error,
     plot_precision_recall,
@@ -84,6 +85,7 @@ __all__ = [
     "maximum_calibration_error",
     "monte_carlo_table",
     "negative_log_likelihood",
+    "operating_curve",
     "plot_entropy_error",
     "plot_precision_recall",
     "plot_reliability",

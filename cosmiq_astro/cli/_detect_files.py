@@ -82,8 +82,10 @@ def _settings(args):
         "dq_ignore",
     )
     names += ("planes", "device", "tile_size", "precision", "in_place", "dq_bit", "gain")
-    names += ("readnoise", "satlevel", "exposure_time", "unit", "overwrite")
-    return {name: getattr(args, name) for name in names} | {"extver": args.ext}
+    names += ("readnoise", "satlevel", "exposure_time", "unit", "overwrite", "protect")
+    names += ("spectrum", "negative")
+    given = {name: getattr(args, name) for name in names}
+    return given | {"extver": args.ext, "uncertainty": args.use_err or None}
 
 
 def _plan(args, pairs):

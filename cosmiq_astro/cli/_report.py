@@ -9,7 +9,7 @@ _RATE = u.cm**-2 / u.s
 
 def result_text(result, *, chips=False):
     """
-    Sum up a detection in a line.
+    Sum up a detection.
 
     Parameters
     ----------
@@ -21,9 +21,10 @@ def result_text(result, *, chips=False):
     Returns
     -------
     text : str
-        Pixels flagged, hits, hit rate, time and output.
+        Pixels flagged, hits, hit rate, time and output; then whether to trust
+        the mask.
     """
-    lines = [f"{result.file_in}: {_counts(result)} -> {result.file_out}"]
+    lines = [f"{result.file_in}: {_counts(result)} -> {result.file_out}", f"  {result.verdict}"]
     if chips:
         lines += [f"  chip {chip.extver}: {_counts(chip)}" for chip in result.chips]
         lines.append(
@@ -64,6 +65,7 @@ def result_facts(result):
         "seed": result.seed,
         "threshold": result.threshold,
         "doubts": list(result.doubts),
+        "verdict": result.verdict,
         **_numbers(result),
         "chips": [
             {"extver": chip.extver, "n_pixels": chip.n_pixels, **_numbers(chip)}

@@ -1,12 +1,12 @@
 """What ``cosmiq-astro train`` does once its arguments are known to be right."""
 
 import sys
+from dataclasses import fields
 
 import torch
 
 import cosmiq_astro
 from cosmiq_astro.cli._terminal import print_error, print_warning
-from cosmiq_astro.cli.train import settings_from
 from cosmiq_astro.models.model import save_model
 from cosmiq_astro.simulate import cosmic_ray_footprints
 from cosmiq_astro.training import (
@@ -74,8 +74,8 @@ def train_files(args):
         kl_beta=args.kl_beta,
         epochs=args.epochs,
         seed=args.seed,
-        settings=settings_from(TrainingSettings, args),
-        run=settings_from(
+        settings=_settings_from(TrainingSettings, args),
+        run=_settings_from(
             TrainingRun,
             args,
             checkpoint=checkpoint,
@@ -195,3 +195,31 @@ def _open(args, directories):
     return InjectionDataset.from_directory(
         directories, hits, satlevel=args.satlevel, finder=_DEFAULT[False], **camera
     )
+
+
+def _settings_from(settings, args, **others):
+    """
+    Make a group of settings of what the command line says.
+
+    Parameters
+    ----------
+    settings : type
+        A dataclass that the parser of `cosmiq_astro.cli.train` has offered.
+    args : `argparse.Namespace`
+        Parsed arguments.
+    **others
+        Fields that the command line does not offer.
+
+    Returns
+    -------
+    settings : object
+        An instance.
+    """
+    given = {}
+    for field in fields(settings):
+        if field.metadata:
+            value = getattr(args, field.name)
+            if field.metadata["repeated"]:
+                value = field.default if value is None else tuple(value)
+            given[field.name] = value
+    return settings(**given, **others)

@@ -173,6 +173,26 @@ def _add_image(group):
         help="bits, as in 128,512, that shall not mask a pixel",
     )
     group.add_argument("--unit", metavar="U", help="of the pixels, as electron or adu/s")
+    group.add_argument(
+        "--spectrum",
+        choices=("x", "y"),
+        help="a two-dimensional spectrum with its wavelength along this axis: model what is smooth "
+        "along or across it",
+    )
+    group.add_argument(
+        "--negative", action="store_true", help="of a difference: find hits of both frames"
+    )
+    group.add_argument(
+        "--use-err",
+        action="store_true",
+        help="take the noise from ERR in place of an estimate",
+    )
+    group.add_argument(
+        "--protect",
+        type=Path,
+        metavar="REGIONS",
+        help="a region file of DS9 or CASA: pixels inside are never flagged",
+    )
     group.add_argument("--gain", type=float, metavar="G", help="electrons per adu")
     group.add_argument("--readnoise", type=float, metavar="R", help="electrons")
     group.add_argument("--satlevel", type=float, metavar="S", help="electrons")

@@ -9,7 +9,17 @@ import warnings
 
 import cosmiq_astro
 from cosmiq_astro._io import printable
-from cosmiq_astro.cli import detect, evaluate, hits, label, models, simulate, train
+from cosmiq_astro.cli import (
+    apply,
+    detect,
+    evaluate,
+    hits,
+    label,
+    models,
+    review,
+    simulate,
+    train,
+)
 from cosmiq_astro.cli._errors import describe
 from cosmiq_astro.cli._terminal import forget_output, print_error, print_warning
 
@@ -25,6 +35,7 @@ _EPILOG = """\
 examples:
   cosmiq-astro detect --sample                try it on a bundled HST exposure
   cosmiq-astro detect j8bt06nyq_flt.fits      writes j8bt06nyq_flt_crvi.fits
+  cosmiq-astro review j8bt06nyq_flt_crvi.fits a page to look at it and correct it
   cosmiq-astro evaluate --simulate 6          are the probabilities right?
   cosmiq-astro label night/*.fits -o pairs/   labels from repeated exposures
   cosmiq-astro hits darks/*.fits -o hits.npz  cosmic rays from dark frames
@@ -79,7 +90,7 @@ def build_parser():
         help="what makes bash, zsh, fish or tcsh complete this command",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (detect, evaluate, label, hits, train, simulate, models):
+    for module in (detect, review, apply, evaluate, label, hits, train, simulate, models):
         group = module.add_parser(commands).add_argument_group("messages")
         group.add_argument("-v", "--verbose", action="store_true", help="say more")
         group.add_argument("-q", "--quiet", action="store_true", help="print errors only")

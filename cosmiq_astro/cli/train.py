@@ -7,7 +7,7 @@ from pathlib import Path
 from cosmiq_astro._io import refuse_existing
 from cosmiq_astro.models.registry import MODEL_FILES
 
-__all__ = ["add_parser", "run", "settings_from"]
+__all__ = ["add_parser", "run"]
 
 _EPILOG = """\
 examples:
@@ -143,34 +143,6 @@ def _add_fields(group, settings):
             metavar=about["metavar"] or "N",
             help=text,
         )
-
-
-def settings_from(settings, args, **others):
-    """
-    Make a group of settings of what the command line says.
-
-    Parameters
-    ----------
-    settings : type
-        A dataclass that `add_parser` has offered.
-    args : `argparse.Namespace`
-        Parsed arguments.
-    **others
-        Fields that the command line does not offer.
-
-    Returns
-    -------
-    settings : object
-        An instance.
-    """
-    given = {}
-    for field in fields(settings):
-        if field.metadata:
-            value = getattr(args, field.name)
-            if field.metadata["repeated"]:
-                value = field.default if value is None else tuple(value)
-            given[field.name] = value
-    return settings(**given, **others)
 
 
 def _interval(text):

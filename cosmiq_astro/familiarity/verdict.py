@@ -1,11 +1,13 @@
-"""Whether an exposure is like what a model was trained on: doubts, for whoever uses the result."""
+"""Whether to trust a mask: doubts, each with what would be better, for whoever uses it."""
 
 import math
 
 import numpy as np
 from scipy import ndimage
 
-__all__ = ["doubts"]
+from cosmiq_astro.preprocess import estimate_statistics
+
+__all__ = ["doubts", "noted_doubts", "verdict_line"]
 
 # Of fewer stars their novelty gives false alarms, in cutouts and sparse fields, unless their width
 # is off by these factors.
@@ -19,11 +21,22 @@ _UNLIKE = 1.25
 _LONG, _LEAST_LONG, _MANY_HITS, _COMPACT = 5, 0.01, 100, 4
 # A busy frame of HST has 4 % of its pixels hit in half an hour.
 _MOST_FLAGGED = 0.1
+# Neighbouring pixels scatter this much less or more than level and read noise tell. A crowded
+# field alone scatters up to twice as much.
+_TOO_QUIET, _SUBTRACTED, _TOO_NOISY = 0.75, 1.5, 2.5
+# Of fewer pixels the noise is not known as well.
+_MANY_PIXELS = 10_000
+_SATURATED = 0.005
+# In so many pixels times seconds the ground's 0.02 hits/cm2/s leave 20, in pixels of 10 micrometre.
+_LONG_ENOUGH = 1e9
+# Of what may be hits, the share that is undecided: of a crowded field, where all is well, it is
+# 0.6.
+_AMBIGUOUS, _MANY_CANDIDATES = 0.8, 100
 
 
-def doubts(model, maps, labels, **known):
+def doubts(model, maps, labels, *, pixels=None, exposure_time=None, readnoise=None, satlevel=None):
     """
-    Say why the probabilities of an exposure need not be right.
+    Say why the probabilities of an exposure need not be right, and what would be better.
 
     Parameters
     ----------
@@ -33,32 +46,95 @@ def doubts(model, maps, labels, **known):
         What was found.
     labels : ndarray of int
         Number of the group that a flagged pixel is of, 0 elsewhere.
-    **known : float or None
-        ``exposure_time`` (s) and ``readnoise`` (electron), None if unknown.
+    pixels : ndarray or None
+        The exposure, electron; None if the detector saw something else, of
+        which gain and noise cannot be judged.
+    exposure_time : float or None
+        Seconds, None if unknown.
+    readnoise, satlevel : float or None
+        Electron, None if unknown.
 
     Returns
     -------
     doubts : tuple of str
         A sentence each; none for a familiar exposure.
     """
+    known = {"exposure_time": exposure_time, "readnoise": readnoise}
     found = [
         *_ranges(model, known),
         *_stars(model, maps),
         *_hits(model, maps, labels),
+        *_shares(maps, labels, exposure_time),
     ]
-    if known["readnoise"] is None:
-        found += _noise(maps.statistics)
-    return tuple(f"{what}: its probabilities need not be right here" for what in found)
+    if pixels is not None:
+        if readnoise is None:
+            found += _noise(maps.statistics)
+        else:
+            found += _gain(pixels, maps, readnoise)
+        if satlevel is not None:
+            found += _saturated(pixels, maps.usable, satlevel)
+    return tuple(
+        f"{what}: its probabilities need not be right here ({advice})" for what, advice in found
+    )
+
+
+def verdict_line(doubts):
+    """
+    Say in one line whether to trust a mask.
+
+    Parameters
+    ----------
+    doubts : sequence of str
+        From `doubts`.
+
+    Returns
+    -------
+    line : str
+        Says so if there are none.
+
+    Examples
+    --------
+    >>> from cosmiq_astro.familiarity.verdict import verdict_line
+    >>> verdict_line(())
+    'familiar: nothing speaks against this mask'
+    """
+    if not doubts:
+        return "familiar: nothing speaks against this mask"
+    return f"look at it: {'; '.join(doubts)}"
+
+
+def noted_doubts(meta):
+    """
+    Read the doubts back from a header.
+
+    Parameters
+    ----------
+    meta : `~astropy.io.fits.Header` or dict
+        With the cards ``CRVIWHY1`` and so on, if there were any doubts.
+
+    Returns
+    -------
+    doubts : tuple of str
+        As `doubts` returned them.
+    """
+    return tuple(meta[key] for key in sorted(meta) if key.startswith("CRVIWHY"))
+
+
+def _other(model):
+    if model.name.startswith("ccd-"):
+        return "a model trained for this camera may do better"
+    return f"the model ccd-{model.method}, for CCDs in general, may do better"
 
 
 def _ranges(model, known):
     for name, (low, high) in model.ranges.items():
         value = known[name]
         if value is not None and not low <= value <= high:
-            yield (
+            what = (
                 f"{name} is {value:g}, but the model {model.name} was trained on {low:g} to "
                 f"{high:g}"
             )
+            yield what, _other(model)
 
 
 def _stars(model, maps):
@@ -68,22 +144,25 @@ def _stars(model, maps):
     narrowest, widest, longest = model.known_stars.limits()
     far = not _TOO_NARROW * narrowest <= maps.stars.fwhm <= _TOO_WIDE * widest
     if far or maps.stars.n_stars >= _MANY_STARS:
-        yield (
+        what = (
             f"the sharpest stars are {maps.stars.fwhm:.2g} pixels wide (FWHM), with an elongation "
             f"of {maps.stars.elongation:.2g}, but the model {model.name} was trained on "
             f"{narrowest:.2g} to {widest:.2g} pixels, mostly, and up to {longest:.2g}"
         )
+        yield what, _other(model)
 
 
 def _hits(model, maps, labels):
     if maps.novelty > _UNLIKE:
-        yield (
+        what = (
             f"what was found is unlike the cosmic rays that the model {model.name} knows (novelty "
             f"{maps.novelty:.2g}, usually below 1): stars or lines that are too sharp, hot pixels"
         )
+        yield what, _other(model)
     sides = [max(s.stop - s.start for s in box) for box in ndimage.find_objects(labels)]
     n_long = np.count_nonzero(np.array(sides) > _LONG)
     if len(sides) >= _MANY_HITS and n_long < _LEAST_LONG * len(sides):
+<<<<<<< HEAD
         areas = np.bincount(labels.ravel())[1:]
         if np.quantile(areas, 0.25) >= _COMPACT:
             yield (
@@ -91,21 +170,86 @@ def _hits(model, maps, labels):
                 "are smaller than stars: they may be stars that are too sharp"
             )
     share = np.count_nonzero(labels) / labels.size
+=======
+        what = (
+            f"{n_long} of {len(sides)} things found are longer than {_LONG} pixels, as every "
+            "twentieth cosmic ray is: they may be stars that are too sharp, or hot pixels"
+        )
+        yield what, "mask hot pixels; if it is stars, " + _other(model)
+
+
+def _shares(maps, labels, exposure_time):
+    n_flagged = np.count_nonzero(labels)
+    share = n_flagged / labels.size
+>>>>>>> m-review
     if share > _MOST_FLAGGED:
-        yield (
+        what = (
             f"{share:.0%} of the pixels were flagged, more than cosmic rays hit: stars or lines "
             "may be too sharp, or gain or noise wrong"
         )
+        yield what, "check unit, gain and read noise, or raise threshold"
+    n_searched = np.count_nonzero(maps.usable)
+    if n_flagged == 0 and exposure_time is not None and n_searched * exposure_time > _LONG_ENOUGH:
+        yield (
+            f"nothing was flagged in {exposure_time:g} s",
+            "it may have been cleaned or combined already: start from the original",
+        )
+    probability = maps.probability[maps.usable]
+    n_candidates = np.count_nonzero(probability > 0.1)
+    n_unsure = n_candidates - np.count_nonzero(probability >= 0.9)
+    if n_candidates >= _MANY_CANDIDATES and n_unsure > _AMBIGUOUS * n_candidates:
+        what = f"{n_unsure / n_candidates:.0%} of what may be hits is undecided"
+        yield what, "look at them with cosmiq-astro review"
 
 
 def _noise(statistics):
     photons = math.sqrt(max(statistics.sky, 0))
     cure = "check unit and gain, and give readnoise (electron)"
     if statistics.noise <= 1:
-        yield f"the noise seems to be {statistics.noise:.2g} electrons, less than CCDs have; {cure}"
+        what = f"the noise seems to be {statistics.noise:.2g} electrons, less than CCDs have"
+        yield what, cure
     elif statistics.noise < photons / 2:
-        yield (
+        what = (
             f"the noise seems to be {statistics.noise:.2g} electrons, but a sky of "
             f"{statistics.sky:.3g} has {photons:.2g}, unless it holds a bias level or is a mean of "
-            f"exposures; {cure}"
+            "exposures"
         )
+        yield what, cure
+
+
+def _gain(pixels, maps, readnoise):
+    """Compare the scatter of the pixels with what follows from sky and read noise."""
+    measured = estimate_statistics(pixels, maps.usable)
+    expected = math.sqrt(max(measured.sky, 0) + readnoise**2)
+    if expected == 0:
+        return
+    ratio = measured.noise / expected
+    what = f"the noise is {ratio:.2f} of what sky and read noise give"
+    if ratio > _SUBTRACTED and measured.sky < 1:
+        yield (
+            f"it has a sky of {measured.sky:.2g} electrons and a noise of {measured.noise:.2g} "
+            f"where {expected:.2g} is expected, so that the sky seems to be subtracted",
+            "use the file from before that, or give uncertainty, or "
+            f"readnoise={measured.noise:.2g}",
+        )
+    elif np.count_nonzero(maps.usable) < _MANY_PIXELS:
+        return
+    elif ratio < _TOO_QUIET:
+        # A gain too large by k makes the scatter larger by k, what is expected by the root of k.
+        yield (
+            what,
+            f"gain may be too small by about {1 / ratio**2:.1f}, or the image was smoothed, "
+            "combined or resampled",
+        )
+    elif ratio > _TOO_NOISY:
+        yield (
+            what,
+            f"gain may be too large by about {ratio**2:.1f}, or readnoise is too small",
+        )
+
+
+def _saturated(pixels, usable, satlevel):
+    with np.errstate(invalid="ignore"):
+        share = np.count_nonzero((pixels >= satlevel) & usable) / max(np.count_nonzero(usable), 1)
+    if share > _SATURATED:
+        yield f"{share:.1%} of the pixels are saturated", "mask the bleeds"

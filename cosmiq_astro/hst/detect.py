@@ -48,6 +48,10 @@ def detect_file(
     precision="float32",
     overwrite=False,
     progress_bar=False,
+    protect=None,
+    uncertainty=None,
+    spectrum=None,
+    negative=False,
 ):
     """
     Find the cosmic rays in a file, and write a copy that holds them.
@@ -111,6 +115,13 @@ def detect_file(
         from its pixels, whoever else had set it.
     progress_bar : bool, optional
         Whether to show one.
+    protect : array-like, path-like or None, optional
+        Pixels of every chip searched that are never flagged, as for
+        `~cosmiq_astro.cosmicray_vi`; regions on the sky find their chip.
+    uncertainty : bool, optional
+        Whether to take the noise from ERR in place of an estimate.
+    spectrum, negative : optional
+        As for `~cosmiq_astro.cosmicray_vi`.
 
     Returns
     -------
@@ -162,6 +173,10 @@ def detect_file(
         precision=precision,
         overwrite=overwrite,
         progress_bar=progress_bar,
+        protect=protect,
+        uncertainty=uncertainty,
+        spectrum=spectrum,
+        negative=negative,
     )
     # As a user sees it: whether the output can be written is known before anything is unpacked.
     names = plan_file(file_in, file_out, **settings.only(PLAN_SETTINGS))

@@ -1,11 +1,8 @@
 """The detection on one chip, ready to be written."""
 
 import time
-import warnings
 
-import numpy as np
 from astropy import units as u
-from astropy.utils.exceptions import AstropyUserWarning
 
 from cosmiq_astro._detection import Request, find_cosmic_rays
 from cosmiq_astro._result import dress
@@ -15,7 +12,6 @@ from cosmiq_astro.hst.instruments import identify
 from cosmiq_astro.hst.output import ChipDetection
 from cosmiq_astro.hst.results import ChipResult
 from cosmiq_astro.nddata import PLANES
-from cosmiq_astro.preprocess import estimate_statistics
 
 __all__ = ["detect_chip"]
 
@@ -46,7 +42,6 @@ def detect_chip(file, chip_plan, settings, *, seed):
     extver = chip_plan.chip.extver
     ccd = read_chip(file, extver, dq_ignore=settings.dq_ignore, unit=settings.unit)
     known = chip_plan.readout
-    _warn_if_sky_subtracted(ccd, extver, known.readnoise)
     request = Request(
         gain=known.gain,
         readnoise=known.readnoise,
@@ -55,6 +50,8 @@ def detect_chip(file, chip_plan, settings, *, seed):
         threshold=settings.threshold,
         mask_growth=settings.mask_growth,
         clean=settings.clean,
+        protect=settings.protect,
+        own=settings.own_sky(),
     )
     method = settings.model.method
     call = {"views": settings.views, "progress_bar": settings.progress_bar}
@@ -98,23 +95,3 @@ def _hit_rate(n_hits, n_pixels, chip_plan):
         return None
     exposure = u.Quantity(chip_plan.exposure_time, u.s)
     return (n_hits / (n_pixels * chip_plan.pixel_area * exposure)).to(u.cm**-2 / u.s)
-
-
-def _warn_if_sky_subtracted(ccd, extver, readnoise):
-    """Warn where the pixels scatter far more than their level allows."""
-    if readnoise is None or ccd.unit != u.electron:
-        return
-    valid = np.isfinite(ccd.data)
-    if ccd.mask is not None:
-        valid &= ~ccd.mask
-    measured = estimate_statistics(ccd.data, valid)
-    expected = estimate_statistics(ccd.data, valid, readnoise=readnoise)
-    if measured.sky < 1 and measured.noise > 1.5 * expected.noise:
-        warnings.warn(
-            f"SCI,{extver} has a sky of {measured.sky:.2g} electrons and a noise of "
-            f"{measured.noise:.2g} where {expected.noise:.2g} is expected: the sky seems to be "
-            "subtracted; use the file from before that, or give readnoise="
-            f"{measured.noise:.2g}",
-            AstropyUserWarning,
-            stacklevel=2,
-        )

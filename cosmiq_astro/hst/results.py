@@ -5,6 +5,8 @@ from pathlib import Path
 
 from astropy import units as u
 
+from cosmiq_astro.familiarity.verdict import verdict_line
+
 __all__ = ["ChipResult", "FileResult"]
 
 
@@ -84,6 +86,16 @@ class FileResult:
     def doubts(self):
         """Why the probabilities need not be right, of all chips, each once."""
         return tuple(dict.fromkeys(doubt for chip in self.chips for doubt in chip.doubts))
+
+    @property
+    def verdict(self):
+        """One line on whether to trust the masks, of the chips that differ."""
+        lines = {}
+        for chip in self.chips:
+            lines.setdefault(verdict_line(chip.doubts), []).append(str(chip.extver))
+        if len(lines) < 2:
+            return next(iter(lines), "")
+        return "; ".join(f"chip {', '.join(chips)}: {line}" for line, chips in lines.items())
 
     @property
     def n_pixels_flagged(self):

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, fields
 
 from cosmiq_astro.hst.provenance import digest_settings
+from cosmiq_astro.own_sky import OwnSky
+from cosmiq_astro.protect import read_protection
 
 __all__ = ["PLANE_NAMES", "DetectSettings"]
 
@@ -27,7 +29,7 @@ class DetectSettings:
     ----------
     model, T, threshold, sampling, views, seed, mask_growth, clean, in_place, extver, dq_bit,
     dq_ignore, planes, gain, readnoise, satlevel, exposure_time, unit, device, tile_size, precision,
-    overwrite, progress_bar
+    overwrite, progress_bar, protect, uncertainty, spectrum, negative
         As for `~cosmiq_astro.hst.detect_file`.
     """
 
@@ -54,11 +56,25 @@ class DetectSettings:
     precision: str = "float32"
     overwrite: bool = False
     progress_bar: bool = False
+    protect: object = None
+    uncertainty: bool | None = None
+    spectrum: str | None = None
+    negative: bool = False
 
     def __post_init__(self):
         unknown = set(self.planes) - set(PLANE_NAMES)
         if unknown:
             raise ValueError(f"planes can be {', '.join(PLANE_NAMES)}; got {sorted(unknown)}")
+        if not (self.uncertainty is None or isinstance(self.uncertainty, bool)):
+            raise ValueError(
+                f"uncertainty must be None, or True for that of the file, got {self.uncertainty!r}"
+            )
+        # Its content counts, not its name.
+        object.__setattr__(self, "protect", read_protection(self.protect))
+
+    def own_sky(self):
+        """Return what is said of sky, noise and sign."""
+        return OwnSky(None, self.uncertainty, self.spectrum, self.negative)
 
     def only(self, names):
         """Return some of the settings, as keyword arguments."""

@@ -10,7 +10,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+<<<<<<< HEAD
 from cosmiq_astro._io import atomic_write, read_bounded, refuse_existing
+=======
+from cosmiq_astro._io import atomic_write, check_run, read_bounded
+from cosmiq_astro._operating_curve import check_operating_curve
+>>>>>>> m-review
 from cosmiq_astro.familiarity.hits import KnownHits
 from cosmiq_astro.familiarity.stars import KnownStars
 from cosmiq_astro.models._weights import LARGEST_FILE, check_weights
@@ -60,6 +65,9 @@ class Model:
         Lowest and highest value that it was trained on, of ``exposure_time``
         (seconds) and ``readnoise`` (electron), where these are known. Outside
         them a detection warns.
+    operating_curve : dict or None
+        Precision and recall to be expected at each threshold, on validation
+        data (`~cosmiq_astro.calibration.operating_curve`).
     known_hits : `~cosmiq_astro.familiarity.hits.KnownHits` or None
         What hits look like to the network, by which it tells unfamiliar ones.
     known_stars : `~cosmiq_astro.familiarity.stars.KnownStars` or None
@@ -75,12 +83,15 @@ class Model:
     sha256: str = ""
     recalibration: "Recalibration | None" = None
     ranges: dict = field(default_factory=dict)
+    operating_curve: dict | None = field(default=None, repr=False)
     known_hits: KnownHits | None = field(default=None, repr=False)
     known_stars: KnownStars | None = field(default=None, repr=False)
 
     def __post_init__(self):
         _check_recalibration("recalibration", self.recalibration)
         _check_ranges("ranges", self.ranges)
+        if self.operating_curve is not None:
+            check_operating_curve("operating_curve", self.operating_curve)
 
     @property
     def method(self):
@@ -159,6 +170,7 @@ def load_model(model):
         sha256=digest,
         recalibration=config["recalibration"],
         ranges=config.get("ranges", {}),
+        operating_curve=config.get("operating_curve"),
         **known,
     )
 
@@ -267,6 +279,8 @@ def _read_config(folder):
             raise ValueError(f"{name} in {path} must be in ({lowest}, {highest}), got {value!r}")
     _check_recalibration(f"recalibration in {path}", config["recalibration"])
     _check_ranges(f"ranges in {path}", config.get("ranges", {}))
+    if config.get("operating_curve") is not None:
+        check_operating_curve(f"operating_curve in {path}", config["operating_curve"])
     return config
 
 
@@ -347,6 +361,7 @@ def save_model(model, folder, *, card, overwrite=False):
         "temperature": model.temperature,
         "recalibration": None if recalibration is None else recalibration.to_dict(),
         "ranges": {name: list(limits) for name, limits in model.ranges.items()},
+        "operating_curve": model.operating_curve,
         "network": model.network.config.as_dict(),
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }

@@ -9,6 +9,7 @@ from astropy.io import fits
 from cosmiq_astro.cleaning import CLEAN_METHODS
 from cosmiq_astro.cli import detect as command
 from cosmiq_astro.cli.main import build_parser, main
+from cosmiq_astro.familiarity.verdict import noted_doubts, verdict_line
 from cosmiq_astro.models.model import save_model
 
 
@@ -57,8 +58,9 @@ def test_summary_line(make_file, run, capsys):
         f"{file}: {header['CRVINPIX']} pixels flagged, {header['CRVINHIT']} hits, "
         f"{header['CRVIRATE']:.3g} hits/cm2/s, "
     )
-    assert text.endswith(f" s -> {out}\n")
-    assert text.count("\n") == 1
+    first, verdict = text.splitlines()
+    assert first.endswith(f" s -> {out}")
+    assert verdict == f"  {verdict_line(noted_doubts(header))}"
     assert header["CRVITHR"] == 0.0179
     assert (header["CRVIT"], header["CRVISEED"]) == (2, 1)
 
@@ -119,7 +121,7 @@ def test_json_has_all_numbers(make_file, run, capsys):
     row = json.loads(capsys.readouterr().out)
     assert set(row) == {
         *("file_in", "file_out", "status", "instrument", "model", "T", "seed", "threshold"),
-        *("n_pixels_flagged", "n_hits", "hit_rate", "seconds", "chips", "doubts"),
+        *("n_pixels_flagged", "n_hits", "hit_rate", "seconds", "chips", "doubts", "verdict"),
     }
     assert row["chips"][0]["n_pixels"] == 24 * 32
     assert row["chips"][0]["extver"] == 1

@@ -14,6 +14,7 @@ from cosmiq_astro.preprocess import ImageStatistics
 
 MODEL = SimpleNamespace(
     name="m",
+    method="unet",
     ranges={"readnoise": (3, 6)},
     known_stars=KnownStars(np.linspace(1.7, 2.9, 200), np.linspace(1.0, 1.4, 200)),
 )
@@ -22,12 +23,16 @@ FAMILIAR = SimpleNamespace(
     star_novelty=0.2,
     stars=StarShape(2.1, 1.1, 80),
     statistics=ImageStatistics(50.0, 8.0),
+    probability=np.zeros((10, 10), np.float32),
+    usable=np.ones((10, 10), bool),
 )
 NOTHING = np.zeros((10, 10), int)
+PIXELS = np.random.default_rng(0).normal(50, 8, (10, 10))
 
 
-def judge(maps=FAMILIAR, labels=NOTHING, *, exposure_time=100.0, readnoise=4.0):
-    return doubts(MODEL, maps, labels, exposure_time=exposure_time, readnoise=readnoise)
+def judge(maps=FAMILIAR, labels=NOTHING, *, exposure_time=100.0, readnoise=4.0, **known):
+    known |= {"exposure_time": exposure_time, "readnoise": readnoise}
+    return doubts(MODEL, maps, labels, **known)
 
 
 def but(**changes):
@@ -58,7 +63,9 @@ def test_no_doubts_of_a_familiar_exposure():
 def test_unfamiliar_stars_and_hits(maps, message):
     (doubt,) = judge(maps)
     assert message in doubt
-    assert doubt.endswith("need not be right here")
+    assert doubt.endswith(
+        "need not be right here (the model ccd-unet, for CCDs in general, may do better)"
+    )
 
 
 def test_few_stars_of_a_width_on_the_edge_are_no_reason():
@@ -86,11 +93,44 @@ def test_hits_none_of_which_is_long(n_long, n_doubts):
 
 
 def test_a_noise_that_cannot_be():
-    (doubt,) = judge(measured(2.1, 80, noise=0.3), readnoise=None)
+    (doubt,) = judge(measured(2.1, 80, noise=0.3), readnoise=None, pixels=PIXELS)
     assert "the noise seems to be 0.3 electrons, less than CCDs have" in doubt
-    (doubt,) = judge(measured(2.1, 80, noise=5, sky=2500), readnoise=None)
+    (doubt,) = judge(measured(2.1, 80, noise=5, sky=2500), readnoise=None, pixels=PIXELS)
     assert "but a sky of 2.5e+03 has 50" in doubt
-    assert judge(measured(2.1, 80, noise=0.3)) == ()
+    # Of pixels that were flattened gain and noise cannot be judged.
+    assert judge(measured(2.1, 80, noise=0.3), readnoise=None) == ()
+
+
+def test_a_noise_that_gain_and_read_noise_do_not_give():
+    large = but(usable=np.ones((200, 200), bool), probability=np.zeros((200, 200), np.float32))
+
+    def of(sky, noise):
+        return np.random.default_rng(1).normal(sky, noise, (200, 200))
+
+    assert judge(large, pixels=of(84, 10)) == ()
+    (doubt,) = judge(large, pixels=of(84, 5))
+    assert "the noise is 0.48 of what" in doubt
+    assert "gain may be too small by about 4.3" in doubt
+    (doubt,) = judge(large, pixels=of(84, 30))
+    assert "gain may be too large by about" in doubt
+    (doubt,) = judge(large, pixels=of(0, 20))
+    assert "the sky seems to be subtracted" in doubt
+    assert judge(pixels=of(84, 5)[:10, :10]) == ()
+
+
+def test_saturated_cleaned_and_undecided_exposures():
+    pixels = PIXELS.copy()
+    pixels[0, :2] = 70000
+    (doubt,) = judge(pixels=pixels, satlevel=60000)
+    assert "2.0% of the pixels are saturated" in doubt
+    assert judge(pixels=pixels, satlevel=80000) == ()
+    (doubt,) = judge(exposure_time=2e7)
+    assert "nothing was flagged in 2e+07 s" in doubt
+    unsure = np.full((20, 20), 0.5, np.float32)
+    (doubt,) = judge(but(probability=unsure, usable=unsure > 0))
+    assert "100% of what may be hits is undecided" in doubt
+    unsure[:10] = 0.95
+    assert judge(but(probability=unsure, usable=unsure > 0)) == ()
 
 
 @pytest.mark.parametrize("fwhm", [0.7, 0.9, 1.1])

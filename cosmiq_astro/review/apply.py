@@ -1,0 +1,150 @@
+"""Edits written into the file that they were made for."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from scipy import ndimage
+
+from cosmiq_astro._io import readable
+from cosmiq_astro.hst import find_chips, read_chip
+from cosmiq_astro.hst.output import write_detections, write_dq_file
+from cosmiq_astro.nddata import PLANES
+from cosmiq_astro.review.edits import edited_mask, read_edits
+
+__all__ = ["apply_edits"]
+
+
+@dataclass(frozen=True)
+class _Edited:
+    """One chip, for `~cosmiq_astro.hst.output.write_detections`."""
+
+    chip: object
+    planes: dict
+    noted: fits.Header
+    line: str
+    dq_bit: int | None
+    data: None = None
+
+    def cards(self):
+        return self.noted
+
+    def history(self):
+        return self.line
+
+
+def apply_edits(edits_files, file_in, file_out=None, *, in_place=False, overwrite=False):
+    """
+    Write the edits of a review into a copy of the file that was reviewed.
+
+    ``CRVIMASK`` and the bit of DQ (of a simple image: ``MASK``) become those of
+    the edited mask. The image's header tells of it: ``CRVIEDIT`` (first digits
+    of the edits file's SHA-256), ``CRVIEADD`` and ``CRVIEREM`` (pixels added and
+    removed) and ``CRVIEDAT`` (when), beside the new counts; so does a HISTORY
+    card.
+
+    Parameters
+    ----------
+    edits_files : path-like or sequence of path-like
+        What the review page saved; one per chip.
+    file_in : path-like
+        The file that the page was made of.
+    file_out : path-like, optional
+        The copy; with ``_edited`` in its name, beside the input, if None.
+    in_place : bool, optional
+        Whether to replace the input by the copy instead.
+    overwrite : bool, optional
+        Whether an output that exists may be replaced.
+
+    Returns
+    -------
+    counts : dict
+        ``n_added``, ``n_removed``, ``n_pixels_flagged`` and ``n_hits`` of the
+        chips that were edited, and ``file_out``.
+
+    Raises
+    ------
+    FileExistsError
+        If the output exists and ``overwrite`` is False.
+    ValueError
+        If an edits file cannot be read, or belongs to another exposure, chip
+        or mask; nothing is written then.
+    """
+    file_in = Path(file_in)
+    file_out = _name_output(file_in, file_out, in_place)
+    if isinstance(edits_files, (str, Path)):
+        edits_files = [edits_files]
+    edits = [read_edits(path) for path in edits_files]
+    extvers = [one.extver for one in edits]
+    if len(set(extvers)) < len(extvers):
+        raise ValueError(f"two edits files are of one chip (extver {sorted(extvers)}): give one")
+    with readable(file_in), fits.open(file_in) as hdus:
+        chips = {chip.extver: chip for chip in find_chips(file_in, hdus)}
+    detections, counts = [], {"n_added": 0, "n_removed": 0, "n_pixels_flagged": 0, "n_hits": 0}
+    for one in edits:
+        if one.extver not in chips:
+            raise ValueError(f"{file_in} has no chip {one.extver}, which the edits are of")
+        detections.append(_edited(one, file_in, chips[one.extver], counts))
+    replace = overwrite or in_place
+    if detections[0].chip.dq_file is not None and any(d.dq_bit for d in detections):
+        quality = detections[0].chip.dq_file
+        if not in_place:
+            quality = file_out.with_name(f"{file_out.stem}_c1m.fits")
+        write_dq_file(file_in, quality, detections, overwrite=replace)
+    write_detections(file_in, file_out, detections, overwrite=replace)
+    return counts | {"file_out": file_out}
+
+
+def _name_output(file_in, file_out, in_place):
+    if in_place:
+        if file_out is not None:
+            raise ValueError(f"set in_place or give file_out={str(file_out)!r}, not both")
+        return file_in
+    if file_out is not None:
+        return Path(file_out)
+    stem = file_in.name
+    for ending in (".gz", ".fz", ".fits", ".fit", ".fts"):
+        stem = stem.removesuffix(ending)
+    return file_in.with_name(f"{stem}_edited.fits")
+
+
+def _edited(edits, file, chip, counts):
+    """Return what is to be written of one chip, and add to the counts."""
+    ccd = read_chip(file, chip.extver)
+    where = f"{file}, chip {chip.extver}"
+    if getattr(ccd, "cr_mask", None) is None:
+        raise ValueError(
+            f"{where} holds no detection (CRVIMASK): give the file that the review page was made of"
+        )
+    if "CRVICLN" in ccd.meta:
+        raise ValueError(
+            f"{where} had its flagged pixels replaced (CRVICLN), which edits cannot undo: detect "
+            "without clean, review and apply, and clean after that"
+        )
+    mask = edited_mask(edits, np.asarray(ccd.data), ccd.cr_mask, name=where)
+    # An edits file written by hand could ask for pixels that never can be flagged.
+    mask &= np.isfinite(ccd.data)
+    if ccd.mask is not None:
+        mask &= ~(ccd.mask & ~ccd.cr_mask)
+    n_added, n_removed = int((mask & ~ccd.cr_mask).sum()), int((ccd.cr_mask & ~mask).sum())
+    n_hits = int(ndimage.label(mask, structure=np.ones((3, 3)))[1])
+    cards = fits.Header([card for card in ccd.meta.cards if card.keyword.startswith("CRVI")])
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    cards["CRVINPIX"] = (int(mask.sum()), "pixels flagged")
+    cards["CRVINHIT"] = (n_hits, "connected groups flagged")
+    cards["CRVIEDIT"] = (edits.sha256[:16], "SHA-256 of the edits applied (first 16)")
+    cards["CRVIEADD"] = (n_added, "pixels added by hand")
+    cards["CRVIEREM"] = (n_removed, "pixels removed by hand")
+    cards["CRVIEDAT"] = (now, "when the edits were applied (UTC)")
+    for name, n in zip(counts, (n_added, n_removed, int(mask.sum()), n_hits), strict=True):
+        counts[name] += n
+    planes = {PLANES[name]: getattr(ccd, name) for name in PLANES if getattr(ccd, name) is not None}
+    return _Edited(
+        chip=chip,
+        planes=planes | {"CRVIMASK": mask},
+        noted=cards,
+        line=f"cosmic rays edited by hand {now}: {n_added} pixels added, {n_removed} removed",
+        dq_bit=ccd.meta.get("CRVIDQ") or None,
+    )

@@ -1,0 +1,246 @@
+"""What a reviewer changed: the edits file, bound to its exposure, and what becomes of the mask."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["FORMAT", "Edits", "edited_mask", "exposure_digest", "read_edits", "training_frame"]
+
+FORMAT = "cosmiq_astro edits 1"
+"""First entry of an edits file: what it is, and of which version."""
+
+_RUNS = ("added", "removed", "confirmed", "unsure")
+# Where nobody has looked, pixels of these probabilities have no label.
+_AMBIGUOUS = (0.05, 0.95)
+
+
+@dataclass(frozen=True)
+class Edits:
+    """
+    The changes to one mask.
+
+    Attributes
+    ----------
+    digest : str
+        Of the exposure (`exposure_digest`).
+    mask_digest : str
+        Of the mask that was changed.
+    shape : tuple of int
+        ``(ny, nx)``.
+    extver : int
+        Number of the chip.
+    added, removed : ndarray of bool
+        Pixels flagged that were not, and the other way round.
+    confirmed, unsure : ndarray of bool
+        Hits that the reviewer called right as they are, and those that are to
+        be neither.
+    complete : bool
+        Whether the reviewer has looked at the whole image.
+    threshold : float
+        Probability that the page's slider was at.
+    sha256 : str
+        Of the file; empty if there is none.
+    """
+
+    digest: str
+    mask_digest: str
+    shape: tuple
+    extver: int
+    added: np.ndarray = field(repr=False)
+    removed: np.ndarray = field(repr=False)
+    confirmed: np.ndarray = field(repr=False)
+    unsure: np.ndarray = field(repr=False)
+    complete: bool = False
+    threshold: float = float("nan")
+    sha256: str = ""
+
+
+def exposure_digest(array):
+    """
+    Return what an exposure, or a mask, is known by.
+
+    Parameters
+    ----------
+    array : ndarray
+        Pixel values of any real type and byte order, or a mask.
+
+    Returns
+    -------
+    digest : str
+        SHA-256 of the shape and of the values in single precision, every NaN
+        alike; 32 hexadecimal digits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cosmiq_astro.review import exposure_digest
+    >>> image = np.arange(6.0).reshape(2, 3)
+    >>> exposure_digest(image) == exposure_digest(image.astype(">f4"))
+    True
+    """
+    array = np.asarray(array)
+    with np.errstate(over="ignore"):
+        values = np.packbits(array) if array.dtype == bool else array.astype("<f4")
+    if values.dtype.kind == "f":
+        values[np.isnan(values)] = np.nan
+    head = f"{array.shape} ".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(values).tobytes()).hexdigest()[:32]
+
+
+def read_edits(path):
+    """
+    Read an edits file that the review page saved.
+
+    Parameters
+    ----------
+    path : path-like
+        The file (JSON).
+
+    Returns
+    -------
+    edits : `Edits`
+        What it says.
+
+    Raises
+    ------
+    ValueError
+        If it is no edits file, or pixels lie outside the image.
+    """
+    content = Path(path).read_bytes()
+    try:
+        facts = json.loads(content)
+        kind = facts["format"]
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is not an edits file: save one from the page that 'cosmiq-astro review' makes"
+        ) from error
+    if kind != FORMAT:
+        raise ValueError(f"{path} is of the format {kind!r}; it must be {FORMAT!r}")
+    try:
+        ny, nx = (int(n) for n in facts["shape"])
+        if not 0 < ny * nx < 2**31 or ny < 0:
+            raise ValueError(f"shape {facts['shape']}")
+        planes = {name: _plane(name, facts[name], (ny, nx)) for name in _RUNS}
+        return Edits(
+            digest=str(facts["exposure"]),
+            mask_digest=str(facts["mask"]),
+            shape=(ny, nx),
+            extver=int(facts["extver"]),
+            **planes,
+            complete=facts["complete"] is True,
+            threshold=float(facts["threshold"]),
+            sha256=hashlib.sha256(content).hexdigest(),
+        )
+    except (ValueError, TypeError, LookupError, OverflowError) as error:
+        raise ValueError(f"{path} is a damaged edits file: {error}") from error
+
+
+def _plane(name, runs, shape):
+    """Return the pixels of runs, each ``[y, x, n]``: ``n`` pixels from (x, y) to the right."""
+    plane = np.zeros(shape, dtype=bool)
+    if not runs:
+        return plane
+    table = np.asarray(runs)
+    if table.dtype.kind not in "iu" or table.ndim != 2 or table.shape[1] != 3:
+        raise ValueError(f"{name} must hold [y, x, n], whole numbers")
+    y, x, n = table.T
+    if (table < 0).any() or (y >= shape[0]).any() or (x + n > shape[1]).any():
+        raise ValueError(
+            f"{name} has pixels outside the image, {shape[1]} wide and {shape[0]} high"
+        )
+    # A difference array: no loop over the runs.
+    steps = np.zeros((shape[0], shape[1] + 1), dtype=np.int32)
+    np.add.at(steps, (y, x), 1)
+    np.add.at(steps, (y, x + n), -1)
+    return np.cumsum(steps, axis=1)[:, :-1] > 0
+
+
+def edited_mask(edits, image, cr_mask, *, name="the exposure"):
+    """
+    Return the mask with the edits made.
+
+    Parameters
+    ----------
+    edits : `Edits`
+        What to change.
+    image : ndarray
+        The exposure's pixel values.
+    cr_mask : ndarray of bool
+        The mask that the page was made of.
+    name : str, optional
+        Of the exposure, for messages.
+
+    Returns
+    -------
+    mask : ndarray of bool
+        A new array.
+
+    Raises
+    ------
+    ValueError
+        If the edits belong to another exposure or another mask.
+    """
+    _check_exposure(edits, image, name)
+    if exposure_digest(cr_mask) != edits.mask_digest:
+        raise ValueError(
+            f"the mask of {name} is not the one that was edited: give the file that the review "
+            "page was made of, or make the page anew"
+        )
+    return (cr_mask | edits.added) & ~edits.removed
+
+
+def _check_exposure(edits, image, name):
+    if image.shape != edits.shape:
+        raise ValueError(
+            f"the edits are of an image of shape {edits.shape}, but {name} has {image.shape}: "
+            "give the exposure that was reviewed"
+        )
+    if exposure_digest(image) != edits.digest:
+        raise ValueError(
+            f"the edits belong to another exposure than {name} (its pixels have the digest "
+            f"{exposure_digest(image)}, the edits {edits.digest}): give the one that was reviewed"
+        )
+
+
+def training_frame(edits, ccd):
+    """
+    Turn corrections into labels.
+
+    Parameters
+    ----------
+    edits : `Edits`
+        From `read_edits`.
+    ccd : `~cosmiq_astro.CosmicRayCCDData`
+        The detection that was reviewed, as `~cosmiq_astro.hst.read_chip` reads
+        it from the file of the review.
+
+    Returns
+    -------
+    image : ndarray
+        Pixel values, in the unit of ``ccd``.
+    mask : ndarray of bool
+        True for cosmic rays: the mask with the edits made.
+    ignore : ndarray of bool
+        True where there is no label: bad pixels; what the reviewer was unsure
+        of; and, unless the review is complete, pixels with a probability
+        between 0.05 and 0.95 that were neither changed nor confirmed. Together
+        what `~cosmiq_astro.training.PairedDataset` takes.
+
+    Raises
+    ------
+    ValueError
+        If the edits belong to another exposure or another mask.
+    """
+    image = np.asarray(ccd.data)
+    mask = edited_mask(edits, image, ccd.cr_mask)
+    ignore = ~np.isfinite(image) | edits.unsure
+    if ccd.mask is not None:
+        ignore |= ccd.mask & ~ccd.cr_mask
+    if not edits.complete and ccd.cr_probability is not None:
+        low, high = _AMBIGUOUS
+        ambiguous = (ccd.cr_probability > low) & (ccd.cr_probability < high)
+        ignore |= ambiguous & ~(edits.added | edits.removed | edits.confirmed)
+    return image, mask & ~ignore, ignore

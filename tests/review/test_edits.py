@@ -1,0 +1,184 @@
+"""Edits files: bound to their exposure, applied to the pixel, labels for training."""
+
+import json
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import cosmiq_astro as ca
+from cosmiq_astro.cli.main import main
+from cosmiq_astro.hst import detect_file, read_chip
+from cosmiq_astro.review import (
+    apply_edits,
+    edited_mask,
+    exposure_digest,
+    make_page,
+    read_edits,
+    training_frame,
+)
+from cosmiq_astro.review.edits import FORMAT
+from cosmiq_astro.training import PairedDataset
+
+
+@pytest.fixture(scope="module")
+def reviewed(tmp_path_factory, make_tiny):
+    """The sample with a detection on it."""
+    path = tmp_path_factory.mktemp("review") / "sample_crvi.fits"
+    detect_file(ca.data.sample_path(), path, model="acs-wfc-fast-unet")
+    return path
+
+
+def save(path, ccd, **changes):
+    facts = {
+        "format": FORMAT,
+        "name": "sample",
+        "extver": 1,
+        "shape": list(ccd.shape),
+        "exposure": exposure_digest(ccd.data),
+        "mask": exposure_digest(ccd.cr_mask),
+        "threshold": 0.5,
+        "complete": False,
+        "added": [],
+        "removed": [],
+        "confirmed": [],
+        "unsure": [],
+    }
+    path.write_text(json.dumps(facts | changes))
+    return path
+
+
+def free_run(ccd, n=3):
+    """A run of good pixels in a row that are not flagged."""
+    good = ~ccd.mask & np.isfinite(ccd.data) & (ccd.cr_probability < 0.01)
+    for y, x in np.argwhere(good[100:, : -n - 1]):
+        if good[100 + y, x : x + n].all():
+            return [int(100 + y), int(x), n]
+    raise AssertionError
+
+
+def one_hit(ccd):
+    y, x = np.argwhere(ccd.cr_mask)[0]
+    return [int(y), int(x), 1]
+
+
+def test_the_digest_knows_pixels_not_types():
+    image = np.random.default_rng(0).normal(size=(5, 7))
+    image[0, 0] = np.nan
+    digest = exposure_digest(image)
+    assert exposure_digest(image.astype(">f4")) == digest
+    assert exposure_digest(image.T) != digest
+    changed = image.copy()
+    changed[4, 6] += 1e-3
+    assert exposure_digest(changed) != digest
+
+
+@pytest.mark.parametrize("place", [[], ["--in-place"]])
+def test_edits_are_written_into_mask_and_dq(reviewed, tmp_path, place, capsys):
+    file = tmp_path / "a.fits"
+    file.write_bytes(reviewed.read_bytes())
+    ccd = read_chip(file)
+    run, hit = free_run(ccd), one_hit(ccd)
+    edits = save(tmp_path / "e.json", ccd, added=[run], removed=[hit])
+    assert main(["apply", str(edits), str(file), *place]) == 0
+    assert "3 pixels added, 1 removed" in capsys.readouterr().out
+    out = read_chip(file if place else tmp_path / "a_edited.fits")
+    expected = ccd.cr_mask.copy()
+    expected[run[0], run[1] : run[1] + 3] = True
+    expected[hit[0], hit[1]] = False
+    np.testing.assert_array_equal(out.cr_mask, expected)
+    np.testing.assert_array_equal((out.flags & 16384) != 0, expected)
+    np.testing.assert_array_equal(out.flags & ~16384, ccd.flags & ~16384)
+    np.testing.assert_array_equal(out.cr_probability, ccd.cr_probability)
+    np.testing.assert_array_equal(out.data, ccd.data)
+    assert (out.meta["CRVIEADD"], out.meta["CRVIEREM"]) == (3, 1)
+    assert out.meta["CRVIEDIT"] == read_edits(edits).sha256[:16]
+    assert out.meta["CRVINPIX"] == expected.sum()
+    with fits.open(file if place else tmp_path / "a_edited.fits") as hdus:
+        assert "edited by hand" in str(hdus[0].header["HISTORY"])
+
+
+def test_edits_of_a_written_ccddata(tmp_path, frame, tiny_unet):
+    ccd = ca.CosmicRayCCDData(frame, unit="electron")
+    out = ca.cosmicray_unet(ccd, model=tiny_unet)
+    out.write(tmp_path / "a.fits")
+    page = make_page(out)
+    assert page.html.count("<script") == 3
+    y, x = np.argwhere(~out.cr_mask)[0].tolist()
+    edits = save(tmp_path / "e.json", out, added=[[y, x, 1]])
+    apply_edits(edits, tmp_path / "a.fits", tmp_path / "b.fits")
+    back = read_chip(tmp_path / "b.fits")
+    assert back.cr_mask[y, x]
+    assert back.mask[y, x]
+    assert back.cr_mask.sum() == out.cr_mask.sum() + 1
+
+
+def test_other_exposures_masks_and_chips_are_refused_before_any_work(reviewed, tmp_path):
+    ccd = read_chip(reviewed)
+    for changes, message in (
+        ({"exposure": "0" * 32}, "belong to another exposure"),
+        ({"mask": "0" * 32}, "is not the one that was edited"),
+        ({"shape": [512, 511]}, "of shape"),
+        ({"extver": 2}, "no chip 2"),
+        ({"format": "other 1"}, "of the format 'other 1'"),
+        ({"added": [[0, 510, 3]]}, "outside the image"),
+        ({"added": [[0, -1, 3]]}, "outside the image"),
+        ({"added": [[0.5, 1, 3]]}, "whole numbers"),
+        ({"shape": [-1, -1]}, "damaged edits file"),
+    ):
+        edits = save(tmp_path / "e.json", ccd, **changes)
+        with pytest.raises(ValueError, match=message):
+            apply_edits(edits, reviewed, tmp_path / "out.fits")
+    (tmp_path / "e.json").write_text("[1, 2")
+    with pytest.raises(ValueError, match="is not an edits file"):
+        apply_edits(tmp_path / "e.json", reviewed, tmp_path / "out.fits")
+    edits = save(tmp_path / "e.json", ccd)
+    with pytest.raises(ValueError, match="two edits files"):
+        apply_edits([edits, edits], reviewed, tmp_path / "out.fits")
+    with pytest.raises(ValueError, match="holds no detection"):
+        apply_edits(edits, ca.data.sample_path(), tmp_path / "out.fits")
+    assert not (tmp_path / "out.fits").exists()
+
+
+def test_bad_pixels_are_never_flagged_by_edits(tmp_path, frame, tiny_unet):
+    bad = np.zeros(frame.shape, dtype=bool)
+    bad[5, 5:8] = True
+    ccd = ca.CosmicRayCCDData(frame, unit="electron", mask=bad)
+    out = ca.cosmicray_unet(ccd, model=tiny_unet, threshold=0.999)
+    out.write(tmp_path / "a.fits")
+    edits = save(tmp_path / "e.json", out, added=[[5, 4, 5]])
+    counts = apply_edits(edits, tmp_path / "a.fits", tmp_path / "b.fits")
+    assert counts["n_added"] == 2 - out.cr_mask[5, [4, 8]].sum()
+    assert not read_chip(tmp_path / "b.fits").cr_mask[bad].any()
+
+
+def test_corrections_become_labels(reviewed, tmp_path):
+    ccd = read_chip(reviewed)
+    run, hit = free_run(ccd), one_hit(ccd)
+    ambiguous = np.argwhere(
+        (ccd.cr_probability > 0.06) & (ccd.cr_probability < 0.94) & ~(ccd.mask & ~ccd.cr_mask)
+    ).tolist()
+    confirmed, open_ = ambiguous[0], ambiguous[1]
+    changes = {
+        "added": [run],
+        "removed": [hit],
+        "confirmed": [[*confirmed, 1]],
+        "unsure": [[run[0] + 1, run[1], 1]],
+    }
+    edits = read_edits(save(tmp_path / "e.json", ccd, **changes))
+    image, mask, ignore = training_frame(edits, ccd)
+    assert mask[run[0], run[1]]
+    assert not mask[hit[0], hit[1]]
+    assert not ignore[run[0], run[1]]
+    assert not ignore[hit[0], hit[1]]
+    assert not ignore[tuple(confirmed)]
+    assert ignore[tuple(open_)]
+    assert ignore[run[0] + 1, run[1]]
+    assert ignore[ccd.mask & ~ccd.cr_mask].all()
+    dataset = PairedDataset([image], [mask], [ignore], readnoise=5)
+    assert dataset.n_valid_pixels == (~ignore).sum()
+    edits = read_edits(save(tmp_path / "e.json", ccd, **changes, complete=True))
+    assert not training_frame(edits, ccd)[2][tuple(open_)]
+    np.testing.assert_array_equal(
+        edited_mask(edits, ccd.data, ccd.cr_mask)[run[0], run[1] : run[1] + 3], True
+    )
