@@ -15,12 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 def pytest_configure(config):
-<<<<<<< HEAD
-    """Untrained models flag much, and small things, and toy frames have no noise."""
-    config.addinivalue_line("filterwarnings", "ignore:.* things found are longer than")
-=======
     """Untrained models find what is none and are never sure, and toy frames have no noise."""
->>>>>>> m-review
     config.addinivalue_line("filterwarnings", "ignore:.* of the pixels were flagged, more than")
     config.addinivalue_line("filterwarnings", "ignore:.* things found are longer than")
     config.addinivalue_line("filterwarnings", "ignore:.* of what may be hits is undecided")

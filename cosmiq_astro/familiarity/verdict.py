@@ -162,26 +162,18 @@ def _hits(model, maps, labels):
     sides = [max(s.stop - s.start for s in box) for box in ndimage.find_objects(labels)]
     n_long = np.count_nonzero(np.array(sides) > _LONG)
     if len(sides) >= _MANY_HITS and n_long < _LEAST_LONG * len(sides):
-<<<<<<< HEAD
         areas = np.bincount(labels.ravel())[1:]
         if np.quantile(areas, 0.25) >= _COMPACT:
-            yield (
+            what = (
                 f"{n_long} of {len(sides)} things found are longer than {_LONG} pixels, and few "
                 "are smaller than stars: they may be stars that are too sharp"
             )
-    share = np.count_nonzero(labels) / labels.size
-=======
-        what = (
-            f"{n_long} of {len(sides)} things found are longer than {_LONG} pixels, as every "
-            "twentieth cosmic ray is: they may be stars that are too sharp, or hot pixels"
-        )
-        yield what, "mask hot pixels; if it is stars, " + _other(model)
+            yield what, _other(model)
 
 
 def _shares(maps, labels, exposure_time):
     n_flagged = np.count_nonzero(labels)
     share = n_flagged / labels.size
->>>>>>> m-review
     if share > _MOST_FLAGGED:
         what = (
             f"{share:.0%} of the pixels were flagged, more than cosmic rays hit: stars or lines "

@@ -10,12 +10,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-<<<<<<< HEAD
 from cosmiq_astro._io import atomic_write, read_bounded, refuse_existing
-=======
-from cosmiq_astro._io import atomic_write, check_run, read_bounded
 from cosmiq_astro._operating_curve import check_operating_curve
->>>>>>> m-review
 from cosmiq_astro.familiarity.hits import KnownHits
 from cosmiq_astro.familiarity.stars import KnownStars
 from cosmiq_astro.models._weights import LARGEST_FILE, check_weights
