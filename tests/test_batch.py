@@ -596,7 +596,8 @@ def test_names_of_every_kind(files, model, tmp_path, jobs, options):
     if "--dry-run" in options:
         assert stdout.count("ACS/WFC -> ") == len(ODD)
         return
-    assert len(stdout.splitlines()) == len(ODD)
+    # A line of counts and a verdict for each.
+    assert len(stdout.splitlines()) == 2 * len(ODD)
     assert len(list((tmp_path / "o").iterdir())) == len(ODD)
     written = QTable.read(table)
     assert list(written["status"]) == ["ok"] * len(ODD)
