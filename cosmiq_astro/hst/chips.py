@@ -78,7 +78,7 @@ def find_chips(file, hdus):
     -------
     chips : tuple of `Chip`
         One for every ``SCI`` that has data. In a file without ``SCI``, one for
-        every two-dimensional image of the first one's shape whose name is not
+        every two-dimensional image of the first one's shape and unit whose name is not
         that of an error, a weight or a mask, numbered from 1. A mask of each,
         in the same order, is taken from ``MASK``, else ``BPM``, else ``DQ``.
 
@@ -100,7 +100,9 @@ def find_chips(file, hdus):
             Chip(v, index["SCI", v], index.get(("ERR", v)), dq.get(v), dq_file) for v in versions
         )
     images = [number for number, hdu in enumerate(hdus) if _is_searched(hdu)]
-    images = [number for number in images if _shape(hdus[number]) == _shape(hdus[images[0]])]
+    # What has another unit than the first image, or none beside it, is made of it.
+    like = [(_shape(hdus[number]), hdus[number].header.get("BUNIT")) for number in images]
+    images = [number for number, one in zip(images, like, strict=True) if one == like[0]]
     if images:
         masks = _masks(hdus, images)
         return tuple(
