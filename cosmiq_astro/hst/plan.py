@@ -127,8 +127,9 @@ def plan_file(
 
     Parameters
     ----------
-    file_in, file_out, in_place, extver, dq_bit, gain, readnoise, satlevel, exposure_time, unit,
-    overwrite
+    file_in, file_out, in_place, extver, dq_bit, gain, readnoise, satlevel, exposure_time : optional
+        As for `detect_file`.
+    unit, overwrite : optional
         As for `detect_file`.
 
     Returns

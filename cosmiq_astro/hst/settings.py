@@ -77,7 +77,19 @@ class DetectSettings:
         return OwnSky(None, self.uncertainty, self.spectrum, self.negative)
 
     def only(self, names):
-        """Return some of the settings, as keyword arguments."""
+        """
+        Return some of the settings.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Which.
+
+        Returns
+        -------
+        settings : dict
+            Keyword arguments.
+        """
         return {name: getattr(self, name) for name in names}
 
     def hardware(self):

@@ -40,12 +40,36 @@ class Join(NamedTuple):
 
     @classmethod
     def of(cls, weight, bias):
-        """Return a layer that is not joined."""
+        """
+        Return a layer that is not joined.
+
+        Parameters
+        ----------
+        weight, bias : Tensor
+            Of a convolution.
+
+        Returns
+        -------
+        join : `Join`
+            The convolution.
+        """
         return cls(_channels_last(weight.detach()), None, bias.detach())
 
     @classmethod
     def half_difference(cls, one, other):
-        """Return half the difference of two layers that are not joined."""
+        """
+        Return half the difference of two layers that are not joined.
+
+        Parameters
+        ----------
+        one, other : `Join`
+            Of one shape.
+
+        Returns
+        -------
+        join : `Join`
+            Linear in its weights, as they are.
+        """
         return cls.of((one.skip - other.skip) / 2, (one.bias - other.bias) / 2)
 
     @classmethod

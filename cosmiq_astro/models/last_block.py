@@ -13,7 +13,19 @@ LAST_BLOCK = ("merge.0.", "head")
 
 
 def last_layers(network):
-    """Return the layers of the last block by name, in their order."""
+    """
+    Return the layers of the last block.
+
+    Parameters
+    ----------
+    network : `~cosmiq_astro.models.unet.UNet`
+        Any.
+
+    Returns
+    -------
+    layers : dict
+        Layer by name, in their order.
+    """
     block = network.merge[0] if len(network.merge) else []
     return {f"merge.0.{i}": layer for i, layer in enumerate(block)} | {"head": network.head}
 

@@ -25,11 +25,13 @@ def start_network(bayesian, init, hidden, settings, seed):
 
     Parameters
     ----------
-    bayesian, init, hidden, seed : object
+    bayesian, init, hidden : object
         As in `~cosmiq_astro.training.train`; ``init`` a
         `~cosmiq_astro.models.model.Model` or None.
     settings : `~cosmiq_astro.training.TrainingSettings`
         Of which ``growth``, ``variational`` and ``prior`` count.
+    seed : int
+        Of the first weights.
 
     Returns
     -------

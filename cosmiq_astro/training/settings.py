@@ -110,7 +110,19 @@ class TrainingSettings:
                 raise ValueError(f"{name} must be a tuple of patterns, got {value!r}")
 
     def rate(self, init):
-        """Return the highest learning rate of a run that begins from ``init``."""
+        """
+        Return the highest learning rate of a run.
+
+        Parameters
+        ----------
+        init : object or None
+            What it begins from.
+
+        Returns
+        -------
+        rate : float
+            Of Adam.
+        """
         if self.learning_rate is not None:
             return self.learning_rate
         return _FROM_SCRATCH if init is None else _FROM_A_MODEL
