@@ -22,9 +22,11 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "ignore:.*the noise seems to be .* electrons")
 
 
-def make_model(*, variational=(), levels=3, views=2, seed=0, **kwargs):
+def make_model(
+    *, variational=(), levels=3, views=2, channels=("asinh", "anscombe"), seed=0, **kwargs
+):
     """An untrained model; its weights are large enough for p to move far from one half."""
-    config = UNetConfig(hidden=4, levels=levels, variational=variational, views=views)
+    config = UNetConfig(channels, 4, levels, variational=variational, views=views)
     network = initialize_weights(empty_unet(config), torch.Generator().manual_seed(seed))
     network.head.weight.data.mul_(10)
     network.head.bias.data.zero_()

@@ -213,3 +213,16 @@ def test_bad_configuration(tiny_vi):
         CosmicRayDetector(tiny_vi, tile_size=0)
     with pytest.raises(ValueError, match="'nonesuch' is neither a bundled model"):
         CosmicRayDetector("nonesuch")
+
+
+def test_a_network_is_told_how_soft_the_stars_are(make_tiny):
+    rng = np.random.default_rng(0)
+    image = rng.normal(100, 11, (64, 64))
+    y, x = np.mgrid[:64, :64]
+    for cy, cx in rng.uniform(4, 60, (12, 2)):
+        image += 5000 * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 2 / 1.2**2)
+    told = make_tiny(channels=("asinh", "softness"))
+    maps = CosmicRayDetector(told, device="cpu")(image, readnoise=5.0)
+    assert 0.3 < maps.statistics.softness < 0.8
+    untold = make_tiny()
+    assert CosmicRayDetector(untold, device="cpu")(image).statistics.softness == 0

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,10 +9,12 @@ from cosmiq_astro.preprocess import (
     ImageStatistics,
     estimate_statistics,
     fill_holes,
+    measure_softness,
     normalize,
     restore,
     subtract_sky,
 )
+from cosmiq_astro.simulate import expose, moffat_psf, simulate_cosmic_rays, simulate_scene
 
 
 def everything(image):
@@ -200,3 +204,38 @@ def test_holes_in_the_sky_are_sky_and_large_ones_end():
     nothing = np.zeros((5, 5), "f4")
     fill_holes(nothing, np.zeros((5, 5), bool), 1.0)
     assert not nothing.any()
+
+
+def stars(fwhm, seed=1):
+    """A crowded field seen with stars of some width, and hits."""
+    psf = moffat_psf(fwhm)
+    rate = simulate_scene((128, 128), "globular", psf, seed=seed, density=2.0, brightness=1.0).rate
+    hits = simulate_cosmic_rays((128, 128), 500.0, seed=seed)
+    return expose(rate, 500.0, hits, seed=seed, defects=False)[0]
+
+
+def test_softness_tells_how_wide_stars_are_whatever_hits_there_are():
+    everywhere = np.ones((128, 128), bool)
+    found = []
+    for fwhm in (1.0, 2.0, 4.0):
+        image = stars(fwhm)
+        statistics = estimate_statistics(image, everywhere, readnoise=4.5, softness=True)
+        found.append(statistics.softness)
+        assert statistics == replace(
+            estimate_statistics(image, everywhere, readnoise=4.5), softness=statistics.softness
+        )
+    assert found[0] < 0.35 < found[1] < found[2] - 0.05 < 0.75
+    hits_alone = simulate_cosmic_rays((128, 128), 500.0, seed=1)
+    assert measure_softness(hits_alone, everywhere, ImageStatistics(0.0, 5.0)) < found[0]
+
+
+def test_softness_ignores_masked_peaks_and_few_ones():
+    image = stars(2.0)
+    valid = np.ones(image.shape, bool)
+    statistics = estimate_statistics(image, valid, readnoise=4.5)
+    before = measure_softness(image, valid, statistics)
+    valid[::9, ::7] = False
+    image[~valid] = 1e9
+    assert abs(measure_softness(image, valid, statistics) - before) < 0.1
+    assert measure_softness(image, np.zeros_like(valid), statistics) == 0
+    assert measure_softness(image[:4, :4], valid[:4, :4], statistics) == 0

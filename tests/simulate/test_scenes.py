@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from cosmiq_astro.simulate import FIELDS, moffat_psf, simulate_scene
+from cosmiq_astro.simulate import FIELDS, draw_sources, moffat_psf, simulate_scene
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +83,14 @@ def test_trail_crosses_the_scene(psf):
 def test_refuses_unknown_field(psf):
     with pytest.raises(ValueError, match=r"field must be one of extragalactic, .* got 'moon'"):
         simulate_scene((16, 16), "moon", psf)
+
+
+@pytest.mark.parametrize("field", ["globular", "extragalactic"])
+def test_sources_seen_through_the_optics_are_the_scene(field):
+    psf = moffat_psf(2.5)
+    sources = draw_sources((64, 64), field, seed=3, margin=24, n_trails=1)
+    seen = sources.canvas.observe(sources.plane(), psf)
+    expected = simulate_scene((64, 64), field, psf, seed=3, n_trails=1).rate
+    # Stars lie on the nearest points of the canvas.
+    assert np.corrcoef(seen.ravel(), expected.ravel())[0, 1] > 0.99
+    assert seen.sum() == pytest.approx(expected.sum(), rel=0.05)
