@@ -161,6 +161,7 @@ class CosmicRayDetector:
         views=None,
         readnoise=None,
         satlevel=None,
+        statistics=None,
         planes=PLANES,
         progress_bar=False,
     ):
@@ -194,6 +195,9 @@ class CosmicRayDetector:
             is estimated from the image.
         satlevel : float, optional
             Saturation level, electron; pixels above are taken as being there.
+        statistics : `~cosmiq_astro.preprocess.ImageStatistics`, optional
+            Sky and noise of a larger image, where ``image`` is a part of one;
+            measured on ``image`` if None.
         planes : sequence of str, optional
             Which of ``probability``, ``uncertainty``, ``entropy`` and
             ``mutual_information`` to make; the probability always is.
@@ -230,12 +234,13 @@ class CosmicRayDetector:
             temperature=self.model.temperature,
             precision=self.precision,
         )
-        statistics = estimate_statistics(
-            image,
-            usable,
-            readnoise=readnoise,
-            softness="softness" in self.model.network.config.channels,
-        )
+        if statistics is None:
+            statistics = estimate_statistics(
+                image,
+                usable,
+                readnoise=readnoise,
+                softness="softness" in self.model.network.config.channels,
+            )
         if statistics.sky >= LARGEST:
             warnings.warn(
                 f"most pixels of the image are above {LARGEST:g} electrons, no detector's values: "

@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 _MAX_SAMPLES = 2**16
+_MAX_PEAKS = 2**14
 _BLOCK = 32
 # 5 × 5 equal pixels are no coincidence, unless nearly all of an image are equal.
 _BLANK_REACH = 2
@@ -224,7 +225,7 @@ def measure_softness(image, valid, statistics):
     with np.errstate(invalid="ignore"):
         bright = valid[2:-2, 2:-2] & (image[2:-2, 2:-2] > sky + BRIGHT * noise)
     row, column = np.nonzero(bright)
-    step = max(1, row.size // _MAX_SAMPLES)
+    step = max(1, row.size // _MAX_PEAKS)
     row, column = row[::step] + 2, column[::step] + 2
     peak, *around = (
         np.where(

@@ -117,14 +117,19 @@ def _count(model, patches, T, seed):
     """Return of each patch what all scores are made of."""
     detector = CosmicRayDetector(model, device="cpu")
     sampling = "antithetic" if model.method == "vi" else "mean"
-    networks = detector.draw(T, sampling=sampling, seed=seed)
     rows = []
     for patch in patches:
-        planes = detector.find(
-            np.nan_to_num(patch.image), patch.usable, networks, patch.statistics, sampling=sampling
+        maps = detector(
+            np.nan_to_num(patch.image),
+            ~patch.usable,
+            T=T,
+            seed=seed,
+            sampling=sampling,
+            statistics=patch.statistics,
+            planes=("probability",),
         )
         good = patch.valid & patch.usable
-        p, y = planes["probability"][good].astype(float), patch.label[good]
+        p, y = maps.probability[good].astype(float), patch.label[good]
         p = np.clip(p, _LEAST, _MOST)
         flagged = p >= model.threshold
         logit = np.log(p) - np.log1p(-p)

@@ -48,7 +48,7 @@ def make(offsets, n_hits=25, **kwargs):
     return exposures, truth
 
 
-def assert_right(labels, truth, *, recall=0.95, false=2):
+def assert_right(labels, truth, *, recall=0.95, false=3):
     """Judge labels by the charge in units of the noise, away from the border of 3."""
     for mask, ignore, significance in zip(labels.masks, labels.ignore, truth, strict=True):
         assert not (mask & ignore).any()
