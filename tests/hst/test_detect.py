@@ -267,7 +267,7 @@ def test_nothing_is_overwritten_unasked(make_file, detect):
 
 def test_the_input_is_not_taken_for_the_output(make_file, detect):
     file = make_file()
-    with pytest.raises(ValueError, match="is the input itself; set in_place"):
+    with pytest.raises(ValueError, match="is the input itself; name another file, or set in_place"):
         detect(file, file, overwrite=True)
     with pytest.raises(ValueError, match="set in_place or give file_out"):
         detect(file, file, in_place=True)

@@ -264,7 +264,8 @@ def test_scaled_integers_and_rates_in_files(tmp_path):
 
 def test_memory_does_not_grow_with_the_files(tmp_path):
     for i in range(8):
-        np.save(tmp_path / f"{i}.npy", np.full((1024, 1024), 50, np.float32))
+        noise = np.random.default_rng(i).normal(50, 7, (1024, 1024))
+        np.save(tmp_path / f"{i}.npy", noise.astype(np.float32))
         np.save(tmp_path / f"{i}_mask.npy", np.zeros((1024, 1024), bool))
     tracemalloc.start()
     pairs = PairedDataset.from_directory(tmp_path)
