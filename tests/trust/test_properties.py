@@ -13,6 +13,9 @@ from hypothesis.extra import numpy as hnp
 import cosmiq_astro as ca
 from cosmiq_astro.calibration import brier_score, expected_calibration_error, reliability_table
 
+# Hypothesis thinks of images that no detector makes.
+pytestmark = pytest.mark.filterwarnings("ignore:most pixels of the image are above")
+
 # COSMIQ_TEST_EXAMPLES=500 for a release. No seed from the clock: a run can be repeated.
 few = settings(
     max_examples=int(os.environ.get("COSMIQ_TEST_EXAMPLES", "25")),
