@@ -92,7 +92,7 @@ def main():
     model = Model(
         name=NAME,
         version="1",
-        instrument="HST, CCDs with sharp optics",
+        instrument="HST ACS/WFC, ACS/HRC, WFC3/UVIS, WFPC2, STIS/CCD",
         network=network.eval().requires_grad_(False),
     )
     validation = train.datasets(arguments, ["validation"])[0]
