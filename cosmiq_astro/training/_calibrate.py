@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from astropy.table import QTable
+from scipy.special import expit
 
 from cosmiq_astro.calibration import (
     choose_threshold,
@@ -137,7 +138,7 @@ def halves(validation, *, seed):
 
 def _mean(logits, temperature):
     """Return the mean probability over the draws, shape (n,)."""
-    return (1 / (1 + np.exp(-logits / temperature))).mean(axis=0)
+    return expit(logits / temperature).mean(axis=0)
 
 
 def _scores(probability, labels, threshold):
