@@ -7,6 +7,7 @@ import detector as exposing
 import numpy as np
 import torch
 
+from cosmiq_astro import training
 from cosmiq_astro.preprocess import ImageStatistics
 from cosmiq_astro.simulate import PSF, Footprints
 from cosmiq_astro.training._frames import Frames
@@ -20,31 +21,12 @@ _BEYOND = 10  # pixels from the edge at which the middle of a hit may lie
 
 
 @dataclass(frozen=True)
-class ObservingConditions:
+class ObservingConditions(training.ObservingConditions):
     """
     Ranges that the conditions of each simulated exposure are drawn from.
 
     Attributes
     ----------
-    exposure_time : tuple of float
-        Seconds; uniform in their square root, as the long exposures are the
-        harder.
-    sky_rate : tuple of float
-        Electron per second and pixel; log-uniform.
-    readnoise : tuple of float
-        Electron; uniform.
-    full_well : tuple of float
-        Electron; log-uniform. Saturated pixels scatter by up to 4 % around
-        it, and in a third of the exposures the converter clips at 60 to 100 %
-        of it.
-    brightness : tuple of float
-        Factor on the scene; log-uniform.
-    hit_rate : float
-        Hits per second and pixel, median: 2.25e-6 is 1 per second and cm² on
-        pixels of 15 µm. It scatters by a factor of two, and one exposure in
-        ten is taken in the South Atlantic Anomaly, at 5 to 100 times the rate.
-    hit_scale : tuple of float
-        Factor on the charge of each hit; log-uniform.
     spikes : tuple of float
         Share of pixels, in half of the exposures, that are brighter than the
         optics allow by themselves (hot pixels and one-pixel hits alike);
@@ -52,21 +34,10 @@ class ObservingConditions:
     spike_charge : tuple of float
         Median (electron) of their charge, and its scatter as the standard
         deviation of the logarithm.
-    trap_density : tuple of float
-        Charge-transfer traps per pixel, see `~cosmiq_astro.simulate.cte_trails`;
-        uniform, in half of the exposures.
     """
 
-    exposure_time: tuple[float, float] = (10.0, 2000.0)
-    sky_rate: tuple[float, float] = (0.01, 0.5)
-    readnoise: tuple[float, float] = (3.0, 6.0)
-    full_well: tuple[float, float] = (40_000.0, 180_000.0)
-    brightness: tuple[float, float] = (0.3, 3.0)
-    hit_rate: float = 2.25e-6
-    hit_scale: tuple[float, float] = (0.5, 2.0)
     spikes: tuple[float, float] = (1e-5, 2e-3)
     spike_charge: tuple[float, float] = (700.0, 1.6)
-    trap_density: tuple[float, float] = (0.0, 0.6)
 
 
 @dataclass(frozen=True)
