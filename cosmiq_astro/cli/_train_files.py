@@ -1,6 +1,7 @@
 """What ``cosmiq-astro train`` does once its arguments are known to be right."""
 
 import sys
+from contextlib import contextmanager
 from dataclasses import fields
 
 import torch
@@ -50,9 +51,6 @@ def train_files(args):
     default = _DEFAULT[args.bayesian]
     init = {None: default, "none": None}.get(args.init, args.init)
     start = cosmiq_astro.load_model(init or default)
-    # Unlike in a library, in a command of its own this may be set: subnormal numbers slow
-    # convolutions down several times.
-    torch.set_flush_denormal(True)
     training, validation, how = _datasets(args)
     if not args.quiet:
         for name, side in (("training", training), ("validation", validation)):
@@ -65,28 +63,30 @@ def train_files(args):
         done = read_checkpoint(checkpoint)["epoch"]
         print(f"goes on from {checkpoint}: {done} of {args.epochs} epochs are done", flush=True)
     on_terminal = sys.stderr.isatty() and not args.quiet
-    result = train(
-        training,
-        args.bayesian,
-        validation=validation,
-        init=start if init else None,
-        hidden=args.hidden,
-        kl_beta=args.kl_beta,
-        epochs=args.epochs,
-        seed=args.seed,
-        settings=_settings_from(TrainingSettings, args),
-        run=_settings_from(
-            TrainingRun,
-            args,
-            checkpoint=checkpoint,
-            logger=_logger(args),
-            examples=args.output / "examples" if args.examples else None,
-            progress_bar=on_terminal,
-            on_epoch=None if on_terminal or args.quiet else lambda row: _tell(row, args.epochs),
-            name=args.output.name,
-            instrument=args.instrument,
-        ),
+    run = _settings_from(
+        TrainingRun,
+        args,
+        checkpoint=checkpoint,
+        logger=_logger(args),
+        examples=args.output / "examples" if args.examples else None,
+        progress_bar=on_terminal,
+        on_epoch=None if on_terminal or args.quiet else lambda row: _tell(row, args.epochs),
+        name=args.output.name,
+        instrument=args.instrument,
     )
+    with _subnormals_as_zero():
+        result = train(
+            training,
+            args.bayesian,
+            validation=validation,
+            init=start if init else None,
+            hidden=args.hidden,
+            kl_beta=args.kl_beta,
+            epochs=args.epochs,
+            seed=args.seed,
+            settings=_settings_from(TrainingSettings, args),
+            run=run,
+        )
     if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
         # Of several devices, one writes the model.
         return 0
@@ -121,6 +121,16 @@ def train_files(args):
     if not args.quiet:
         print(f"threshold {model.threshold:.3f}, temperature {model.temperature:.3f} -> {folder}")
     return 0
+
+
+@contextmanager
+def _subnormals_as_zero():
+    """Subnormal numbers slow convolutions down several times; other code may need them."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def _remove_if_empty(folder):
