@@ -109,16 +109,22 @@ class _Variational:
             "bias": functional.softplus(self.bias_rho),
         }
 
+    def prior(self):
+        """Return mean and standard deviation of the prior of weight and bias."""
+        return {
+            part: (0.0, self.prior_sigma)
+            if getattr(self, f"{part}_prior_mean") is None
+            else (getattr(self, f"{part}_prior_mean"), getattr(self, f"{part}_prior_sigma"))
+            for part in ("weight", "bias")
+        }
+
     def kl_divergence(self):
         """Return the KL divergence of the layer's posterior from its prior, nats."""
-        terms = []
-        for part, sigma in self.posterior_sigma().items():
-            mean = getattr(self, f"{part}_prior_mean")
-            prior = (self.prior_sigma,)
-            if mean is not None:
-                prior = getattr(self, f"{part}_prior_sigma"), mean
-            terms.append(gaussian_kl(getattr(self, part), sigma, *prior))
-        return terms[0] + terms[1]
+        prior = self.prior()
+        return sum(
+            gaussian_kl(getattr(self, part), sigma, prior[part][1], prior[part][0])
+            for part, sigma in self.posterior_sigma().items()
+        )
 
 
 class VariationalConv2d(_Variational, nn.Conv2d):

@@ -1,6 +1,7 @@
 """The training loop: one flag, ``bayesian``, chooses the network."""
 
 import logging
+import math
 import time
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -10,10 +11,18 @@ import torch
 from astropy.table import Table
 from lightning_fabric import Fabric
 
+from cosmiq_astro.models.layers import variational_layers
 from cosmiq_astro.models.model import Model, load_model
 from cosmiq_astro.models.unet import UNetConfig, empty_unet
 from cosmiq_astro.training._checkpoint import State, read_checkpoint, resume, write_checkpoint
-from cosmiq_astro.training._epoch import count_steps, train_epoch, training_batches, validate
+from cosmiq_astro.training._epoch import (
+    count_steps,
+    prepare_batches,
+    train_epoch,
+    training_batches,
+    validate,
+)
+from cosmiq_astro.training._posterior import solve_sigma
 from cosmiq_astro.training.network import ElboNetwork, freeze_layers, start_network
 from cosmiq_astro.training.settings import (
     EPOCHS,
@@ -24,11 +33,13 @@ from cosmiq_astro.training.settings import (
     TrainingRun,
     TrainingSettings,
     check_numbers,
+    kl_weight,
 )
 
 __all__ = ["TrainingResult", "train"]
 
 _logger = logging.getLogger(__name__)
+_PATCHES = 32  # that tell how sharply the data fix each weight: to 12 %
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,8 @@ class TrainingResult:
     history : `~astropy.table.Table`
         One row per epoch: ``epoch``, ``train_loss``, ``val_loss`` (nats per
         pixel, without the KL term), ``kl`` (KL / N, nats per pixel, before
-        ``kl_beta``), ``learning_rate``, ``seconds``.
+        ``kl_beta``), ``learning_rate``, ``log_sigma`` (the mean of ln σ of the
+        posterior; NaN without one), ``seconds``.
     seed : int
         The seed used.
     """
@@ -111,7 +123,9 @@ def train(
     ``kl_beta`` × KL / N, N the number of distinct valid pixels of the
     training frames: with ``kl_beta=1`` the negative evidence lower bound per
     pixel (Blundell et al. 2015, arXiv:1505.05424, eq. 2), whatever the patch
-    and batch size.
+    and batch size. Adam finds the means of the posterior; its standard
+    deviations follow from them after each epoch, where the same bound is
+    largest (Opper & Archambeau 2009, Neural Computation 21, 786).
 
     Parameters
     ----------
@@ -130,8 +144,8 @@ def train(
         A model to start from: a bundled one by its name, a folder, or what
         `~cosmiq_astro.load_model` returned. Of a variational model the
         posterior is the prior; a variational network started from a baseline
-        takes its weights as means, 25 % of their size as standard deviations
-        and, per layer, their rms as the scale of the prior.
+        takes its weights as means and, per layer, their rms as the scale of
+        the prior.
     hidden : int, optional
         Feature maps of the first level, where there is no ``init``.
     kl_beta : float, optional
@@ -238,6 +252,7 @@ class _Run:
                 row = train_epoch(
                     fabric, model, optimizer, self.dataset, state.epoch, settings, batches, bar
                 )
+                row["log_sigma"] = self._solve_sigma(state.epoch)
                 row["val_loss"] = validate(fabric, network, self.validation, settings, workers)
                 row["seconds"] = time.monotonic() - start
                 self._keep(state, row)
@@ -251,6 +266,34 @@ class _Run:
             logger.finalize("success")
         self._warn_of_prior(state)
         return state
+
+    def _solve_sigma(self, epoch):
+        """Give the posterior the width that its means call for; return the mean of ln σ."""
+        network, settings = self.network, self.settings
+        layers = variational_layers(network)
+        if not layers:
+            return math.nan
+        seeds = [(settings.seed, epoch, settings.batches_per_epoch + i) for i in range(_PATCHES)]
+        batches = prepare_batches(
+            self.dataset,
+            1,
+            settings.patch_size,
+            network.config.channels,
+            seeds,
+            margin=network.grid,
+            workers=0,
+        )
+        solve_sigma(
+            network,
+            [self.fabric.to_device((inputs, valid)) for inputs, _, valid in batches],
+            self.dataset.n_valid_pixels,
+            kl_beta=kl_weight(settings, epoch),
+            generator=torch.Generator().manual_seed(hash((settings.seed, epoch)) % 2**63),
+        )
+        sigmas = [
+            s.flatten() for layer in layers.values() for s in layer.posterior_sigma().values()
+        ]
+        return torch.cat(sigmas).log().mean().item()
 
     def _keep(self, state, row):
         """Add an epoch to the state, and its weights if they are the best."""

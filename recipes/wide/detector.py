@@ -28,6 +28,7 @@ __all__ = [
     "add_defects",
     "kernel",
     "observe",
+    "resample",
     "saturate",
     "softness",
     "statistics",
@@ -233,6 +234,27 @@ def observe(expected, readnoise, generator):
     faint = torch.poisson(expected.clamp(0, 1000), generator=generator)
     bright = expected + expected.clamp_min(0).sqrt() * normal[0]
     return torch.where(expected < 1000, faint, bright) + readnoise * normal[1]
+
+
+def resample(image, shift):
+    """
+    Move images by parts of a pixel, linearly between neighbours, which correlates their noise.
+
+    ``shift`` are the parts along rows and along columns, 0 to 1, each of shape ``(n, 1, 1)``.
+    Returns the images, and the factor by which their noise became smaller.
+    """
+    factor = 1.0
+    for axis, part in zip((1, 2), shift, strict=True):
+        following = torch.cat(
+            [
+                image.narrow(axis, 1, image.shape[axis] - 1),
+                image.narrow(axis, image.shape[axis] - 1, 1),
+            ],
+            axis,
+        )
+        image = torch.lerp(image, following, part.expand_as(image))
+        factor = factor * ((1 - part) ** 2 + part**2).sqrt()
+    return image, factor
 
 
 def add_defects(image, draw):

@@ -34,10 +34,14 @@ class ObservingConditions(training.ObservingConditions):
     spike_charge : tuple of float
         Median (electron) of their charge, and its scatter as the standard
         deviation of the logarithm.
+    resampled : float
+        Share of the exposures that were moved by parts of a pixel, half of
+        them after they were hit.
     """
 
     spikes: tuple[float, float] = (1e-5, 2e-3)
     spike_charge: tuple[float, float] = (700.0, 1.6)
+    resampled: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -245,15 +249,18 @@ class SimulatedDataset(Frames):
 
         together, expected = detect(expected + charge), detect(expected)
         seen = (together - expected).clamp_min(0)
-        noise = (expected + readnoise**2).sqrt()
+        moved = draw.chance(now.resampled)
+        shift = [draw.uniform(0, 0.5) * moved for _ in "yx"]
+        image, factor = exposing.resample(exposing.observe(expected, readnoise, generator), shift)
+        seen = torch.where(draw.chance(0.5), exposing.resample(seen, shift)[0], seen)
+        noise = factor * (expected + readnoise**2).sqrt()
         label = seen > 3 * noise
         ignore = (seen > 0.1 * noise) & ~label
         # Where a star fills the well, a hit leaves nothing to see and nothing to learn; and
         # the charge in the rim of a hit that was cut out of a frame is a guess.
         ignore |= (charge > 3 * noise) & ~label
         ignore |= unknown
-        image = exposing.observe(expected, readnoise, generator) + seen
-        image, usable = exposing.add_defects(image, draw)
+        image, usable = exposing.add_defects(image + seen, draw)
         image, label, ignore, usable = exposing.turn((image, label, ignore, usable))
         known = torch.where(draw.chance(0.5), readnoise, torch.nan)
         sky, scale = exposing.statistics(image, usable, known)

@@ -56,6 +56,7 @@ GROUND = ObservingConditions(
     hit_rate=1e-6,
     hit_scale=(0.4, 2.5),
     trap_density=(0.0, 0.3),
+    resampled=0.3,
 )
 SHARES = {"hst": 0.7, "ground": 0.3}
 TRACKS = [f"tracks-{width}" for width in hits.DIFFUSIONS]
