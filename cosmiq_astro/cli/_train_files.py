@@ -25,8 +25,6 @@ from cosmiq_astro.training._checkpoint import read_checkpoint
 from cosmiq_astro.training.compare import check_labels, find_causes
 from cosmiq_astro.training.settings import VALIDATION_FRACTION
 
-__all__ = ["train_files"]
-
 _CHECKPOINT = "training.ckpt"
 _N_SIMULATED = 20_000
 _DEFAULT = {False: "ccd-unet", True: "ccd-vi"}

@@ -60,7 +60,7 @@ def test_a_model_is_trained_and_used(pairs, tmp_path, capsys):
     assert ca.load_model(vi).method == "vi"
     assert f"begun from {out}" in (vi / "card.md").read_text()
     assert main(command) == 1
-    assert "exists already; set overwrite to replace it" in capsys.readouterr().err
+    assert "exists already; give --overwrite to replace it" in capsys.readouterr().err
 
 
 def test_a_worse_model_is_refused(pairs, tmp_path, capsys):
