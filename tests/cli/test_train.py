@@ -105,7 +105,7 @@ def test_ranges_arrive(pairs, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give a directory of labelled exposures, or --hits and --science"),
+        ([], "give a directory of labelled exposures, --edits, or --hits and --science"),
         (["--science", "s"], "--science has no labels: give --hits"),
         (["p", "--density", "1e-3,1e-2"], "--density is for --hits"),
         (["p", "--satlevel", "5e4"], "--satlevel is for --hits"),
