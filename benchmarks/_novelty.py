@@ -6,10 +6,10 @@ import numpy as np
 from photutils.detection import find_peaks
 from scipy.ndimage import binary_dilation
 from scipy.optimize import nnls
-from scipy.stats import rankdata
+from scipy.stats import bootstrap, rankdata
 from sklearn.covariance import LedoitWolf
 
-from cosmiq_astro.calibration import bootstrap_interval, roc_auc
+from cosmiq_astro.calibration import roc_auc
 
 __all__ = ["novelty_rows", "summarize"]
 
@@ -180,13 +180,11 @@ def _auroc(usual, unusual, n_resamples, seed):
     """Return the area under the ROC with its interval, frames drawn with replacement."""
     score = rankdata(np.concatenate([usual, unusual])) / (usual.size + unusual.size)
     label = np.arange(score.size) >= usual.size
-    # A resample may lack one class.
-    ends = bootstrap_interval(
-        lambda t: np.nan_to_num(roc_auc(t), nan=0.5),
-        score,
-        label,
-        image=np.arange(score.size),
-        n_resamples=n_resamples,
-        seed=seed,
-    )
+
+    def auroc(p, y):
+        return np.nan_to_num(roc_auc(p, y), nan=0.5)  # a resample may lack one class
+
+    ends = bootstrap(
+        (score, label), auroc, paired=True, vectorized=False, n_resamples=n_resamples, rng=seed
+    ).confidence_interval
     return *ends, roc_auc(score, label)

@@ -80,6 +80,8 @@ class Detection:
         Groups of flagged pixels that touch.
     doubts : tuple of str
         Why the probabilities need not be right, a sentence each.
+    mask_growth : int
+        Radius that the mask was grown by, pixels.
     n_withheld : int or None
         Protected pixels that would have been flagged; None if none were protected.
     n_negative : int or None
@@ -93,6 +95,7 @@ class Detection:
     threshold: float
     n_hits: int
     doubts: tuple
+    mask_growth: int = 0
     n_withheld: int | None = None
     n_negative: int | None = None
 
@@ -170,6 +173,7 @@ def find_cosmic_rays(frame, model, request, *, method, hardware, call):
         threshold=float(threshold),
         n_hits=int(n_hits),
         doubts=doubts(model, maps, labels, **known),
+        mask_growth=int(request.mask_growth),
         n_withheld=None if protected is None else n_withheld,
         n_negative=None if is_negative is None else int((cr_mask & is_negative).sum()),
     )

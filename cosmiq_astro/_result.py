@@ -90,6 +90,7 @@ def cards_of(found, *, clean=None):
         "CRVIPREC": (maps.precision, "precision of the convolutions"),
         "CRVISEED": (maps.seed, "seed of the draws"),
         "CRVITHR": (found.threshold, "probability from which a pixel is flagged"),
+        "CRVIGROW": (found.mask_growth, "radius the mask was grown by (pixels)"),
         "CRVINPIX": (int(found.cr_mask.sum()), "pixels flagged"),
         "CRVINHIT": (found.n_hits, "connected groups flagged"),
         "CRVIFAM": (not found.doubts, "whether it looks like what the model knows"),

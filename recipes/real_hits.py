@@ -63,8 +63,13 @@ def itl_hits(path, part):
     Those with an even number are of part ``'training'``, the others of ``'validation'``.
     """
     table = Table.read(path)
+    # Rows of pixels, each from (x0, y0) on.
     values = [np.asarray(v, dtype=float) for v in table["pixel_values"]]
-    hits = Footprints.from_spans(table["fp_id"], table["x0"], table["y0"], values)
+    span = np.repeat(np.arange(len(values)), [len(v) for v in values])
+    x = np.concatenate([x0 + np.arange(len(v)) for x0, v in zip(table["x0"], values, strict=True)])
+    hits = Footprints.from_pixels(
+        table["fp_id"][span], table["y0"][span], x, np.concatenate(values)
+    )
     return hits.take(np.arange(len(hits)) % 2 == (part == "validation"))
 
 

@@ -1,7 +1,7 @@
 """The one place where input is turned into plain, valid, flat arrays."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -10,8 +10,6 @@ from astropy.table import Table
 from astropy.utils.masked import Masked
 from numpy.typing import ArrayLike
 
-__all__ = ["Binning", "Column", "Labels", "Pixels", "Sample", "as_sample", "plane"]
-
 Pixels = ArrayLike | Table | Sequence
 """Probabilities, a table of them, or a list of images or detection results."""
 Labels = ArrayLike | Sequence | None
@@ -19,8 +17,6 @@ Labels = ArrayLike | Sequence | None
 Column = ArrayLike | str | Sequence | None
 """None, a value per pixel, a constant, a value per image of a list, or the name of a column."""
 Binning = Literal["width", "count"]
-
-_EXTRA = ("weight", "group", "uncertainty", "image")
 
 
 @dataclass(frozen=True)
@@ -56,11 +52,24 @@ class Sample:
         """Number of pixels."""
         return self.label.size
 
+    def columns(self):
+        """Return what was given of each pixel, by name."""
+        names = ("probability", "label", "weight", "group", "uncertainty", "image")
+        return {name: v for name in names if (v := getattr(self, name)) is not None}
+
     def take(self, index):
         """Return the sample of the pixels that ``index`` (a slice or a mask) picks."""
-        names = [f.name for f in fields(self) if f.name not in ("keep", "n_left_out")]
-        values = {name: getattr(self, name) for name in names}
-        return Sample(**{k: None if v is None else v[index] for k, v in values.items()})
+        return Sample(**{name: values[index] for name, values in self.columns().items()})
+
+    def chunks(self, size=1 << 19):
+        """Yield the pixels a part at a time."""
+        for start in range(0, self.size, size):
+            yield self.take(slice(start, start + size))
+
+    def by_group(self):
+        """Return the sample of each group by name."""
+        names, number = np.unique(self.group, return_inverse=True)
+        return {str(name): self.take(number == i) for i, name in enumerate(names)}
 
 
 def as_sample(data, label=None, *, weight=None, group=None, uncertainty=None, image=None):
@@ -92,7 +101,7 @@ def as_sample(data, label=None, *, weight=None, group=None, uncertainty=None, im
     """
     extra = {"weight": weight, "group": group, "uncertainty": uncertainty, "image": image}
     if isinstance(data, Table):
-        return _flat(*_from_table(data, label, extra))
+        return _flat(_from_table(data, label, extra))
     if label is None:
         raise ValueError(
             "label is missing: pass it beside the probability, "
@@ -100,12 +109,19 @@ def as_sample(data, label=None, *, weight=None, group=None, uncertainty=None, im
         )
     if plane(data, "probability") is not None:
         data, label = [data], [label]
-    if _is_list_of_images(data):
-        return _concatenate(_from_images(data, label, extra))
+    if isinstance(data, list | tuple) and any(
+        plane(item, "probability") is not None or np.ndim(item) > 0 for item in data
+    ):
+        return _joined(_from_images(data, label, extra))
     for name, value in extra.items():
         if isinstance(value, str) and name != "group":
             raise ValueError(f"{name}={value!r} names a column, but the input has no columns")
-    return _flat(data, label, extra)
+    return _flat({"probability": data, "label": label} | extra)
+
+
+def plane(result, name):
+    """Return a plane of a detection result; a CCDData's own names come with ``cr_``."""
+    return getattr(result, f"cr_{name}", getattr(result, name, None))
 
 
 def _from_table(table, label, extra):
@@ -121,36 +137,33 @@ def _from_table(table, label, extra):
                     f"{name}: the table has no column {value!r}, only {table.colnames}"
                 )
             columns[name] = table[value]
-    return columns.pop("probability"), columns.pop("label"), columns
-
-
-def plane(result, name):
-    """Return a plane of a detection result; a CCDData's own names come with ``cr_``."""
-    return getattr(result, f"cr_{name}", getattr(result, name, None))
-
-
-def _is_list_of_images(data):
-    """Tell a list of images or results from a list of numbers."""
-    return isinstance(data, list | tuple) and any(
-        plane(item, "probability") is not None or np.ndim(item) > 0 for item in data
-    )
+    return columns
 
 
 def _from_images(results, truths, extra):
-    """Give one `Sample` per image, numbered in the order of the list."""
+    """Yield one `Sample` per image, numbered in the order of the list."""
     if not isinstance(truths, list | tuple) or len(truths) != len(results):
         raise ValueError(f"label must be a list of {len(results)} truth images, one per result")
-    samples = []
     for i, (result, truth) in enumerate(zip(results, truths, strict=True)):
-        image = plane(result, "probability")
-        values = {n: _of_image(v, i, result, len(results), n) for n, v in extra.items()}
-        if values["image"] is None:
-            values["image"] = i
+        columns = {"image": i}
+        for name, value in extra.items():
+            if isinstance(value, str) and name == "uncertainty":
+                value = plane(result, value)
+                if value is None:
+                    raise ValueError(
+                        f"uncertainty={extra[name]!r} is no plane of {type(result).__name__}"
+                    )
+            elif isinstance(value, list | tuple):
+                if len(value) != len(results):
+                    raise ValueError(f"{name} has {len(value)} entries for {len(results)} images")
+                value = value[i]
+            if value is not None:
+                columns[name] = value
         usable = _usable(result)
         if usable is not None:
             truth = np.ma.masked_where(~usable, truth)
-        samples.append(_flat(result if image is None else image, truth, values))
-    return samples
+        image = plane(result, "probability")
+        yield _flat({"probability": result if image is None else image, "label": truth} | columns)
 
 
 def _usable(result):
@@ -161,115 +174,68 @@ def _usable(result):
     return getattr(result, "usable", None)
 
 
-def _of_image(value, i, result, n_images, name):
-    """Pick what belongs to image ``i``: an attribute, an entry of a list, or a constant."""
-    if isinstance(value, str) and name == "uncertainty":
-        values = plane(result, value)
-        if values is None:
-            raise ValueError(f"uncertainty={value!r} is no plane of {type(result).__name__}")
-        return values
-    if isinstance(value, list | tuple):
-        if len(value) != n_images:
-            raise ValueError(f"{name} has {len(value)} entries for {n_images} images")
-        return value[i]
-    return value
-
-
-def _concatenate(samples):
+def _joined(samples):
     """Join the samples of several images."""
-    joined = {}
-    for field in fields(Sample):
-        values = [getattr(sample, field.name) for sample in samples]
-        if field.name == "n_left_out":
-            joined[field.name] = sum(values)
-        elif field.name == "keep" or values[0] is None:
-            joined[field.name] = None
-        else:
-            joined[field.name] = np.concatenate(values)
-    return Sample(**joined)
+    samples = list(samples)
+    columns = [sample.columns() for sample in samples]
+    joined = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
+    return Sample(**joined, n_left_out=sum(sample.n_left_out for sample in samples))
 
 
-def _flat(probability, label, extra):
-    """Check one image or column and flatten it."""
-    p, bad = _values(probability, "probability")
-    if p.dtype.kind != "f":
-        p = p.astype(float)
-    y, bad_label = _values(label, "label")
-    if y.shape != p.shape:
-        raise ValueError(f"label has the shape {y.shape}, probability has {p.shape}")
-    bad = _either(bad, bad_label, _nan(p), _nan(y))
-
-    plain = {}
-    for name in _EXTRA:
-        value = extra.get(name)
+def _flat(columns):
+    """Check the columns of one image or table, and flatten them."""
+    bad, flat, shape = False, {}, None
+    for name, value in columns.items():
         if value is None:
             continue
-        value, bad_value = _values(value, name)
-        if value.shape not in ((), p.shape):
-            raise ValueError(f"{name} has the shape {value.shape}, probability has {p.shape}")
-        bad = _either(bad, bad_value)
-        if name in ("weight", "uncertainty"):
-            bad = _either(bad, _nan(value), value == 0 if name == "weight" else None)
-        plain[name] = np.broadcast_to(value, p.shape).ravel()
-
-    keep = None if bad is None else ~np.broadcast_to(bad, p.shape).ravel()
-    plain |= {"probability": p.ravel(), "label": y.ravel()}
-    if keep is not None:
-        plain = {name: value[keep] for name, value in plain.items()}
+        value, mask = _values(value, name)
+        shape = value.shape if shape is None else shape
+        if value.shape != shape and (value.ndim or name == "label"):
+            raise ValueError(f"{name} has the shape {value.shape}, probability has {shape}")
+        for left_out in (mask, value.dtype.kind == "f" and np.isnan(value)):
+            if np.any(left_out):
+                bad = bad | left_out
+        if name == "weight" and np.any(value == 0):
+            bad = bad | (value == 0)
+        flat[name] = np.broadcast_to(value, shape).ravel()
+    keep = None if bad is False else ~np.broadcast_to(bad, shape).ravel()
     n_left_out = 0 if keep is None else int(keep.size - np.count_nonzero(keep))
-    plain["label"] = _checked(plain)
-    return Sample(**plain, keep=keep, n_left_out=n_left_out)
+    if keep is not None:
+        flat = {name: value[keep] for name, value in flat.items()}
+    _check(flat)
+    if flat["label"].dtype != bool:
+        flat["label"] = flat["label"] == 1
+    return Sample(**flat, keep=keep, n_left_out=n_left_out)
 
 
 def _values(value, name):
-    """Split into plain values and the mask of the entries that do not count (or None)."""
-    if isinstance(value, Masked):
-        value, mask = value.unmasked, value.mask
-    else:
-        mask = np.ma.getmask(value) if isinstance(value, np.ma.MaskedArray) else None
-        value = np.ma.getdata(value) if mask is not None else value
+    """Split into plain values and the mask of the entries that do not count."""
+    mask = getattr(value, "mask", False)
+    value = value.unmasked if isinstance(value, Masked) else np.ma.getdata(value)
     if isinstance(value, u.Quantity):
         try:
             value = value.to_value(u.dimensionless_unscaled)
         except u.UnitConversionError:
             raise u.UnitsError(f"{name} must be dimensionless, its unit is {value.unit}") from None
     value = np.asarray(value)
-    if name != "group" and value.dtype.kind not in "biuf" and name != "image":
+    if name not in ("group", "image") and value.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be numbers, its dtype is {value.dtype}")
-    return value, None if mask is None or not np.any(mask) else np.asarray(mask)
+    return value.astype(float) if name == "probability" and value.dtype.kind != "f" else value, mask
 
 
-def _nan(values):
-    """Return the mask of the NaNs, or None if there is none."""
-    if values.dtype.kind != "f":
-        return None
-    mask = np.isnan(values)
-    return mask if mask.any() else None
-
-
-def _either(*masks):
-    """Combine masks of which any may be None."""
-    masks = [mask for mask in masks if mask is not None and np.any(mask)]
-    return np.logical_or.reduce(np.broadcast_arrays(*masks)) if masks else None
-
-
-def _checked(plain):
-    """Refuse values out of range; return the label as bool."""
-    p, y = plain["probability"], plain["label"]
+def _check(flat):
+    """Refuse values out of range."""
+    p, y = flat["probability"], flat["label"]
     if p.size and not (p.min() >= 0 and p.max() <= 1):
         raise ValueError(
             f"probability must lie in [0, 1], it runs from {p.min()} to {p.max()}; "
             "turn logits into probabilities first"
         )
     for name in ("weight", "uncertainty"):
-        value = plain.get(name)
+        value = flat.get(name)
         if value is not None and value.size and not (value.min() >= 0 and np.isfinite(value.max())):
             raise ValueError(f"{name} must be finite and not negative, it has {value.min()}")
-    if y.dtype == bool:
-        return y
-    truth = y == 1
-    if np.any(other := ~truth & (y != 0)):
+    if y.dtype != bool and np.any(other := (y != 0) & (y != 1)):
         raise ValueError(
             f"label must be 0 or 1, it has {y[other][0]}; mask the pixels that do not count"
         )
-    return truth

@@ -5,29 +5,11 @@ For ROC and precision-recall the score is the probability and the event is the
 label; for risk-coverage the score is an uncertainty and the event an error.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ._sums import NON_TRIVIAL, entropy
-
-__all__ = [
-    "Ranks",
-    "area_under_risk",
-    "area_under_roc",
-    "average_precision_of",
-    "calibration_error_of",
-    "doubt",
-    "equal_count_bins",
-    "error_bound",
-    "generalized_risk_area",
-    "rank_errors",
-    "rank_pixels",
-    "rank_scores",
-    "risk_curve",
-    "roc_curve",
-    "tpr_at",
-]
+from . import _sums
 
 LOW_FPR = (5e-4, 5e-3)  # the operating points of the deepCR papers
 
@@ -45,16 +27,12 @@ class Ranks:
         Weight of the pixels of the group with and without the event.
     mean : `~numpy.ndarray`
         Mean score of each group.
-    tied : `~numpy.ndarray` of bool
-        Whether all scores of the group are equal. If not, their order within
-        the group is unknown, and `error_bound` says what that can change.
     """
 
     score: np.ndarray
     event: np.ndarray
     other: np.ndarray
     mean: np.ndarray
-    tied: np.ndarray
 
     def occupied(self):
         """Return the ranks without its empty groups."""
@@ -63,20 +41,8 @@ class Ranks:
 
     def non_trivial(self):
         """Return the ranks without the event-free pixels of low probability."""
-        other = np.where(self.score > NON_TRIVIAL, self.other, 0.0)
-        return Ranks(self.score, self.event, other, self.mean, self.tied)
-
-    def ordered(self, *, event_first):
-        """Return the ranks with each unknown order settled: events below or above the rest."""
-        zero = np.zeros_like(self.event)
-        lower = (self.event, zero) if event_first else (zero, self.other)
-        upper = (zero, self.other) if event_first else (self.event, zero)
-        pairs = []
-        for low, high, whole in zip(lower, upper, (self.event, self.other), strict=True):
-            low, high = np.where(self.tied, whole, low), np.where(self.tied, zero, high)
-            pairs.append(np.stack([low, high], axis=1).ravel())
-        twice = [np.repeat(x, 2) for x in (self.score, self.mean, self.tied)]
-        return Ranks(twice[0], *pairs, twice[1], twice[2])
+        other = np.where(self.score > _sums.NON_TRIVIAL, self.other, 0.0)
+        return replace(self, other=other).occupied()
 
 
 def rank_pixels(score, event, weight=None):
@@ -84,13 +50,13 @@ def rank_pixels(score, event, weight=None):
     order = np.argsort(score)
     score = np.asarray(score, dtype=float)[order]
     if not score.size:
-        return Ranks(score, score, score, score, score.astype(bool))
+        return Ranks(score, score, score, score)
     start = np.flatnonzero(np.concatenate([[True], np.diff(score) > 0]))
     weight = np.ones(score.size) if weight is None else weight[order].astype(float)
     total = np.add.reduceat(weight, start)
     hits = np.add.reduceat(np.where(event[order], weight, 0.0), start)
     score = score[start]
-    return Ranks(score, hits, np.maximum(total - hits, 0.0), score, np.ones(score.size, bool))
+    return Ranks(score, hits, np.maximum(total - hits, 0.0), score)
 
 
 def doubt(p):
@@ -101,7 +67,7 @@ def doubt(p):
     come in an order that means nothing.
     """
     opposite = 1 - p
-    return entropy(np.minimum(1 - opposite, opposite).astype(float))
+    return _sums.entropy(np.minimum(1 - opposite, opposite).astype(float))
 
 
 def rank_errors(sample, threshold):
@@ -150,7 +116,7 @@ def tpr_at(ranks, fpr):
     return np.nan if rates is None else float(rates[0][rates[1] <= fpr].max())
 
 
-def average_precision_of(ranks):
+def average_precision(ranks):
     """Return the precision averaged over the steps of recall."""
     _, true, false = roc_curve(ranks)
     if not true[-1] > 0:
@@ -161,20 +127,19 @@ def average_precision_of(ranks):
 
 
 def equal_count_bins(ranks, n_bins):
-    """Return the bin of each group, bins of equal weight, equal scores kept together."""
+    """Return sums and edges of bins of equal weight; equal scores stay together."""
     weight = ranks.event + ranks.other
+    if not weight.size:
+        return np.zeros((1, _sums.N_QUANTITIES)), np.array([np.nan]), np.array([np.nan])
     middle = np.cumsum(weight) - 0.5 * weight
-    return np.minimum((middle / weight.sum() * n_bins).astype(np.intp), n_bins - 1)
-
-
-def calibration_error_of(ranks, *, n_bins):
-    """Return the calibration error in bins of equal weight."""
-    weight = ranks.event + ranks.other
-    if not weight.sum() > 0:
-        return np.nan
-    number = equal_count_bins(ranks, n_bins)
-    gap = np.bincount(number, ranks.mean * weight - ranks.event)
-    return float(np.abs(gap).sum() / weight.sum())
+    number = np.minimum((middle / weight.sum() * n_bins).astype(np.intp), n_bins - 1)
+    start = np.flatnonzero(np.concatenate([[True], np.diff(number) > 0]))
+    bins = np.zeros((start.size, _sums.N_QUANTITIES))
+    bins[:, _sums.WEIGHT] = bins[:, _sums.COUNT] = np.add.reduceat(weight, start)
+    bins[:, _sums.POSITIVE] = np.add.reduceat(ranks.event, start)
+    bins[:, _sums.PROBABILITY] = np.add.reduceat(ranks.mean * weight, start)
+    low = ranks.score[start]
+    return bins, low, np.append(low[1:], ranks.score[-1])
 
 
 def risk_curve(risk):
@@ -211,26 +176,16 @@ def generalized_risk_area(risk):
 
 def rank_scores(ranks, risk, *, n_bins):
     """Return every rank measure by name."""
-    ranks, risk = ranks.occupied(), risk.occupied()
+    adaptive, relevant = (equal_count_bins(r, n_bins)[0] for r in (ranks, ranks.non_trivial()))
     return {
-        "ece_adaptive": calibration_error_of(ranks, n_bins=n_bins),
-        "ece_adaptive_non_trivial": calibration_error_of(
-            ranks.non_trivial().occupied(), n_bins=n_bins
-        ),
+        "ece_adaptive": float(_sums.calibration_error(adaptive)[0]),
+        "ece_adaptive_non_trivial": float(_sums.calibration_error(relevant)[0]),
         "roc_auc": area_under_roc(ranks),
         "mean_tpr_below_0.5%_fpr": area_under_roc(ranks, max_fpr=LOW_FPR[1]),
         "tpr_at_0.05%_fpr": tpr_at(ranks, LOW_FPR[0]),
         "tpr_at_0.5%_fpr": tpr_at(ranks, LOW_FPR[1]),
-        "average_precision": average_precision_of(ranks),
+        "average_precision": average_precision(ranks),
         "aurc": area_under_risk(risk),
         "augrc": generalized_risk_area(risk),
         "error_auroc": area_under_roc(risk),
     }
-
-
-def error_bound(measure, ranks):
-    """Return by how much the unknown order within groups can change ``measure(ranks)``."""
-    ranks = ranks.occupied()
-    value = measure(ranks)
-    extremes = [measure(ranks.ordered(event_first=first)) for first in (True, False)]
-    return max(abs(extreme - value) for extreme in extremes)

@@ -12,34 +12,11 @@ import dataclasses
 import numpy as np
 from scipy.special import ndtri
 
-__all__ = [
-    "CLIP",
-    "NON_TRIVIAL",
-    "bin_sums",
-    "brier",
-    "brier_terms",
-    "calibration_error",
-    "class_calibration_errors",
-    "confusion",
-    "entropy",
-    "jackknife_error",
-    "log_likelihood_loss",
-    "log_pair",
-    "pixel_sums",
-    "ratio",
-    "rms_calibration_error",
-    "sample_sums",
-    "score_sums",
-    "squared_calibration_error",
-    "wilson_interval",
-]
-
 CLIP = 1e-7
 NON_TRIVIAL = 0.01
 COUNT, WEIGHT, PROBABILITY, POSITIVE, SQUARED, LOSS = range(6)
 N_QUANTITIES = 6
 
-_CHUNK = 1 << 19
 _LOG_ZERO = -800.0  # stands for ln 0; exp(-800) is 0 in float64
 
 
@@ -49,20 +26,16 @@ def log_pair(p):
         return np.maximum(np.log(p), _LOG_ZERO), np.maximum(np.log(1.0 - p), _LOG_ZERO)
 
 
-def entropy(p, log_p=None, log_q=None):
-    """Return the binary entropy in nats; the logarithms are those of `log_pair`."""
-    if log_p is None:
-        log_p, log_q = log_pair(p)
+def entropy(p):
+    """Return the binary entropy in nats."""
+    log_p, log_q = log_pair(p)
     return -(p * log_p + (1.0 - p) * log_q)
 
 
-def pixel_sums(sample, log_p, log_q, *, n_bins, threshold, n_images=1):
-    """
-    Add up a sample; ``log_p`` and ``log_q`` come from `log_pair`.
-
-    Returns an array of shape ``(n_images, 2, 2, n_bins, 6)``.
-    """
-    p, y, weight = sample.probability, sample.label, sample.weight
+def _pixel_sums(sample, *, n_bins, threshold, n_images):
+    """Add up a sample: an array of shape ``(n_images, 2, 2, n_bins, 6)``."""
+    p, y, weight = sample.probability.astype(float), sample.label, sample.weight
+    log_p, log_q = log_pair(p)
     edges = np.arange(1, n_bins) / n_bins
     code = np.searchsorted(edges, p, side="right")
     code += n_bins * ((p > NON_TRIVIAL) | y)
@@ -100,16 +73,8 @@ def sample_sums(sample, *, n_bins=1, threshold=0.5):
         n_images = max(names.size, 1)
         sample = dataclasses.replace(sample, image=number)
     total = np.zeros((n_images, 2, 2, n_bins, N_QUANTITIES))
-    for start in range(0, sample.size, _CHUNK):
-        part = sample.take(slice(start, start + _CHUNK))
-        part = dataclasses.replace(part, probability=part.probability.astype(float))
-        total += pixel_sums(
-            part,
-            *log_pair(part.probability),
-            n_bins=n_bins,
-            threshold=threshold,
-            n_images=n_images,
-        )
+    for part in sample.chunks():
+        total += _pixel_sums(part, n_bins=n_bins, threshold=threshold, n_images=n_images)
     return total
 
 
@@ -129,7 +94,7 @@ def brier(bins):
     return ratio(bins[..., SQUARED].sum(-1), bins[..., WEIGHT].sum(-1))
 
 
-def log_likelihood_loss(bins):
+def negative_log_likelihood(bins):
     """Return the mean negative log-likelihood."""
     return ratio(bins[..., LOSS].sum(-1), bins[..., WEIGHT].sum(-1))
 
@@ -207,49 +172,24 @@ def jackknife_error(others):
     return np.sqrt((n - 1) / n * ((others - others.mean(0)) ** 2).sum(0))
 
 
-def class_calibration_errors(sums):
-    """Return the calibration error of the pixels called sky and of those called cosmic ray."""
-    return calibration_error(sums.sum(-3))[0]
-
-
-def brier_terms(bins):
-    """Return reliability, resolution, uncertainty and the within-bin remainder."""
-    weight = bins[..., WEIGHT]
-    total = weight.sum(-1, keepdims=True)
-    base = ratio(bins[..., POSITIVE].sum(-1, keepdims=True), total)
-    confidence = ratio(bins[..., PROBABILITY], weight)
-    frequency = ratio(bins[..., POSITIVE], weight)
-    share = ratio(weight, total)
-    empty = np.where(total[..., 0] > 0, 0.0, np.nan)
-    reliability = np.nansum(share * (confidence - frequency) ** 2, axis=-1) + empty
-    resolution = np.nansum(share * (frequency - base) ** 2, axis=-1) + empty
-    uncertainty = (base * (1 - base))[..., 0]
-    remainder = brier(bins) - (reliability - resolution + uncertainty)
-    return reliability, resolution, uncertainty, remainder
-
-
-def confusion(sums):
-    """Return the weights of true positives, false positives, false and true negatives."""
-    cell = sums.sum((-3, -2))  # (..., called, quantity)
-    positive = cell[..., POSITIVE]
-    negative = cell[..., WEIGHT] - positive
-    return positive[..., 1], negative[..., 1], positive[..., 0], negative[..., 0]
-
-
 def score_sums(sums):
     """Return every score that follows from the sums, by name."""
     bins, relevant = bin_sums(sums), bin_sums(sums, non_trivial=True)
-    tp, fp, fn, tn = confusion(sums)
+    called = sums.sum((-3, -2))  # (..., called, quantity)
+    (fn, tp), (tn, fp) = (
+        np.moveaxis(weight, -1, 0)
+        for weight in (called[..., POSITIVE], called[..., WEIGHT] - called[..., POSITIVE])
+    )
     base = ratio(tp + fn, tp + fp + fn + tn)
-    by_class = class_calibration_errors(sums)
+    by_class = calibration_error(sums.sum(-3))[0]
     ece, mce = calibration_error(bins)
     return {
         "base_rate": base,
         "brier": brier(bins),
         "brier_skill": 1 - ratio(brier(bins), base * (1 - base)),
         "brier_non_trivial": brier(relevant),
-        "nll": log_likelihood_loss(bins),
-        "nll_non_trivial": log_likelihood_loss(relevant),
+        "nll": negative_log_likelihood(bins),
+        "nll_non_trivial": negative_log_likelihood(relevant),
         "ece": ece,
         "mce": mce,
         "ece_non_trivial": calibration_error(relevant)[0],

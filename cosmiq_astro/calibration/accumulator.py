@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 from astropy.table import QTable
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from . import _ranks, _sums
 from ._input import Column, Labels, Pixels, as_sample
@@ -15,7 +13,6 @@ from ._tables import with_descriptions
 
 __all__ = ["CalibrationAccumulator"]
 
-_CHUNK = 1 << 19
 _N_FINE = 1 << 18
 _LOW = -40.0
 _LOGIT_WIDTH = 80.0 / _N_FINE  # logits from -40 to 40: float64 rounds 1 - p to 0 at 37
@@ -32,10 +29,9 @@ class CalibrationAccumulator(Scores):
     threshold) are exact. Rank measures come from 262 144 fine bins of the
     logit of p and of the logarithm of the uncertainty, with separate bins for
     exactly 0 and 1: every row of the ROC, precision-recall and risk-coverage
-    tables is exact for its threshold, and `rank_error_bounds` says by how much
-    the order inside the fine bins could change each area. That is below 1e-4
-    as long as no range of 0.0003 in logit holds more than 2e-4 of the pixels
-    of a class (unless all have p of exactly 0 or 1).
+    tables is exact for its threshold, and the areas to 1e-4 as long as no range
+    of 0.0003 in logit holds more than 2e-4 of the pixels of a class (unless all
+    have p of exactly 0 or 1).
 
     Parameters
     ----------
@@ -105,15 +101,10 @@ class CalibrationAccumulator(Scores):
             probability, label, weight=weight, group=group, uncertainty=uncertainty, image=image
         )
         self.n_left_out += sample.n_left_out
-        if sample.image is not None:
-            number = np.unique(sample.image, return_inverse=True)[1]
-            sample = dataclasses.replace(sample, image=number)
         self._count(sample)
-        if sample.group is None:
-            return
-        names, number = np.unique(sample.group, return_inverse=True)
-        for i, name in enumerate(names):
-            self._group(str(name))._count(sample.take(number == i))
+        if sample.group is not None:
+            for name, part in sample.by_group().items():
+                self._group(name)._count(part)
 
     def merge(self, other: CalibrationAccumulator) -> None:
         """
@@ -166,12 +157,13 @@ class CalibrationAccumulator(Scores):
             ``probability``, ``label`` and ``weight``, at most 524 292 rows.
         """
         ranks = self._p_ranks
-        parts = [
-            (ranks.mean[weight > 0], np.full(np.count_nonzero(weight), truth), weight[weight > 0])
-            for truth, weight in ((False, ranks.other), (True, ranks.event))
-        ]
-        names = ("probability", "label", "weight")
-        table = {n: np.concatenate(x) for n, x in zip(names, zip(*parts, strict=True), strict=True)}
+        weight = np.concatenate([ranks.other, ranks.event])
+        some = weight > 0
+        table = {
+            "probability": np.tile(ranks.mean, 2)[some],
+            "label": np.repeat([False, True], ranks.mean.size)[some],
+            "weight": weight[some],
+        }
         return with_descriptions(QTable(table))
 
     def _group(self, name):
@@ -183,50 +175,28 @@ class CalibrationAccumulator(Scores):
         return self._groups[name]
 
     def _count(self, sample):
-        """Add the sums and histograms of a sample, a chunk at a time."""
-        n_images = 1 if sample.image is None or not sample.size else int(sample.image.max()) + 1
-        sums = np.zeros((n_images, 2, 2, self.n_bins, _sums.N_QUANTITIES))
-        for start in range(0, sample.size, _CHUNK):
-            part = sample.take(slice(start, start + _CHUNK))
-            uncertainty = part.uncertainty
+        """Add the sums and the fine histograms of a sample."""
+        sums = _sums.sample_sums(sample, n_bins=self.n_bins, threshold=self.threshold)
+        self._images.append(sums)
+        for part in sample.chunks():
+            p, uncertainty = part.probability.astype(float), part.uncertainty
             if uncertainty is None:
                 uncertainty = _ranks.doubt(part.probability)
-            part = dataclasses.replace(part, probability=part.probability.astype(float))
-            log_p, log_q = _sums.log_pair(part.probability)
-            sums += _sums.pixel_sums(
-                part,
-                log_p,
-                log_q,
-                n_bins=self.n_bins,
-                threshold=self.threshold,
-                n_images=n_images,
-            )
-            self._rank(part, log_p - log_q, uncertainty)
-        self._images.append(sums)
-
-    def _rank(self, part, logit, uncertainty):
-        """Add the fine histograms of one chunk."""
-        p, y = part.probability, part.label
-        fine = _fine_bin(logit, _LOGIT_WIDTH, zero=p == 0, one=p == 1)
-        _add(self._by_probability, fine, y, part.weight)
-        with np.errstate(divide="ignore"):
-            log_u = np.log(uncertainty)
-        fine = _fine_bin(log_u, _LOG_WIDTH, zero=uncertainty == 0)
-        _add(self._by_uncertainty, fine, (p >= self.threshold) != y, part.weight)
-
-    def _need_pixels(self):
-        """Refuse to score nothing."""
-        if not self._images:
-            raise ValueError("nothing is counted yet; call update(probability, label) first")
+            fine = _fine_bin(logit(p), _LOGIT_WIDTH, zero=p == 0, one=p == 1)
+            _add(self._by_probability, fine, part.label, part.weight)
+            with np.errstate(divide="ignore"):
+                log_u = np.log(uncertainty)
+            fine = _fine_bin(log_u, _LOG_WIDTH, zero=uncertainty == 0)
+            _add(self._by_uncertainty, fine, (p >= self.threshold) != part.label, part.weight)
 
     @property
     def _image_sums(self):
-        self._need_pixels()
+        if not self._images:
+            raise ValueError("nothing is counted yet; call update(probability, label) first")
         return np.concatenate(self._images)
 
     @property
     def _p_ranks(self):
-        self._need_pixels()
         fine = np.arange(_N_FINE)
         return _fine_ranks(
             self._by_probability,
@@ -236,16 +206,12 @@ class CalibrationAccumulator(Scores):
 
     @property
     def _error_ranks(self):
-        self._need_pixels()
         low = np.exp(_LOW + _LOG_WIDTH * np.arange(_N_FINE + 1))
         return _fine_ranks(
             self._by_uncertainty,
             score=np.concatenate([[0.0], low]),
             mean=np.concatenate([[0.0], low * np.exp(0.5 * _LOG_WIDTH)]),
         )
-
-    def _by_group(self):
-        return {"all": self} | self.groups
 
 
 def _fine_bin(x, width, *, zero, one=None):
@@ -271,8 +237,5 @@ def _add(histogram, fine, event, weight):
 
 
 def _fine_ranks(histogram, *, score, mean):
-    """Turn fine histograms into ranks; only the outer bins hold equal values."""
-    tied = np.zeros(score.size, bool)
-    tied[[0, -1]] = True
-    event, other = histogram[0], np.maximum(histogram[1], 0.0)
-    return _ranks.Ranks(score, event, other, mean, tied).occupied()
+    """Turn fine histograms into ranks."""
+    return _ranks.Ranks(score, histogram[0], np.maximum(histogram[1], 0.0), mean).occupied()

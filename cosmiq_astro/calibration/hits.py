@@ -10,7 +10,7 @@ from astropy import units as u
 from astropy.table import QTable, Table
 from numpy.typing import ArrayLike
 
-from ._sums import wilson_interval
+from ._sums import ratio, wilson_interval
 from ._tables import described
 
 __all__ = ["HitMatch", "completeness_table", "match_hits"]
@@ -72,16 +72,6 @@ class HitMatch:
         """Fraction of the detections that are real; NaN without detections."""
         return _mean(self.detections["label"])
 
-    @property
-    def n_split(self) -> int:
-        """Number of true hits found as more than one detection."""
-        return int(np.count_nonzero(self.hits["n_detections"] > 1))
-
-    @property
-    def n_merged(self) -> int:
-        """Number of detections that cover more than one true hit."""
-        return int(np.count_nonzero(self.detections["n_hits"] > 1))
-
 
 def _mean(column):
     """Return the mean as a float, NaN for no rows."""
@@ -132,8 +122,8 @@ def match_hits(
     >>> p[1, 2] = 0.2
     >>> p[3, 0] = 0.8
     >>> match = match_hits(p, truth)
-    >>> match.completeness, match.purity, match.n_split
-    (1.0, 0.75, 1)
+    >>> match.completeness, match.purity
+    (1.0, 0.75)
     """
     # Here, as it takes as long to import as the rest of the package together.
     from photutils.segmentation import SegmentationImage
@@ -147,25 +137,25 @@ def match_hits(
         if plane is not None and np.shape(plane) != p.shape:
             raise ValueError(f"{name} has the shape {np.shape(plane)}, probability has {p.shape}")
     flagged = p >= threshold
-    found_id = _numbered(flagged)
+    found_id = np.where(counted, _numbered(flagged), 0)
+    true_id = np.where(counted, true_id, 0)
     p = np.nan_to_num(p)
-    truth_of, detection_of = _pairs(true_id, found_id, counted)
+    shared = (true_id > 0) & (found_id > 0)
+    truth_of, detection_of = np.unique([true_id[shared], found_id[shared]], axis=1)
 
-    hits = _measure(true_id, counted, p)
+    hits = _measured(true_id, p)
     index = hits["id"]
     if charge is not None:
-        unit = getattr(charge, "unit", None)
-        values = np.asarray(getattr(charge, "value", charge), dtype=float)
-        total = _total(true_id, counted, values)[index]
-        hits["charge"] = total if unit is None else total << unit
-    hits["n_flagged"] = _total(true_id, counted, flagged)[index].astype(int)
+        total = scipy.ndimage.sum_labels(getattr(charge, "value", charge), true_id, index)
+        hits["charge"] = total << charge.unit if isinstance(charge, u.Quantity) else total
+    hits["n_flagged"] = scipy.ndimage.sum_labels(flagged, true_id, index).astype(int)
     hits["n_detections"] = np.bincount(truth_of, minlength=true_id.max() + 1)[index]
     hits["found"] = hits["n_flagged"] > 0
 
-    detections = _measure(found_id, counted, p)
+    detections = _measured(found_id, p)
     index = detections["id"]
-    detections["probability"] = _total(found_id, counted, p)[index] / detections["n_pixels"]
-    detections["n_true"] = _total(found_id, counted, true_id > 0)[index].astype(int)
+    detections["probability"] = scipy.ndimage.mean(p, found_id, index)
+    detections["n_true"] = scipy.ndimage.sum_labels(true_id > 0, found_id, index).astype(int)
     detections["n_hits"] = np.bincount(detection_of, minlength=found_id.max() + 1)[index]
     detections["label"] = detections["n_true"] > 0
     for table in (hits, detections):
@@ -186,34 +176,16 @@ def _numbered(mask):
     return mask.astype(np.intp)
 
 
-def _pairs(true_id, found_id, counted):
-    """Return the distinct pairs of hit and detection that share a counted pixel."""
-    shared = counted & (true_id > 0) & (found_id > 0)
-    pairs = np.unique(np.stack([true_id[shared], found_id[shared]]), axis=1)
-    return pairs[0], pairs[1]
-
-
-def _total(number, counted, values):
-    """Add up values over the counted pixels of each object, index 0 the rest."""
-    return np.bincount(
-        number[counted], np.asarray(values, dtype=float)[counted], minlength=number.max() + 1
-    )
-
-
-def _measure(number, counted, p):
-    """Return a table of the objects that have counted pixels."""
-    n_pixels = _total(number, counted, np.ones_like(p))
-    index = np.flatnonzero(n_pixels)
-    index = index[index > 0]
+def _measured(number, p):
+    """Return a table of the objects of a label image."""
+    index = np.unique(number[number > 0])
     y, x = np.indices(p.shape)
-    largest = np.zeros(number.max() + 1)
-    np.maximum.at(largest, number[counted], p[counted])
     columns = {
         "id": index,
-        "x": _total(number, counted, x)[index] / n_pixels[index] * u.pix,
-        "y": _total(number, counted, y)[index] / n_pixels[index] * u.pix,
-        "n_pixels": n_pixels[index].astype(int),
-        "max_probability": largest[index],
+        "x": scipy.ndimage.mean(x, number, index) << u.pix,
+        "y": scipy.ndimage.mean(y, number, index) << u.pix,
+        "n_pixels": np.bincount(number.ravel())[index],
+        "max_probability": scipy.ndimage.maximum(p, number, index) if index.size else np.zeros(0),
     }
     return QTable(columns)
 
@@ -252,23 +224,17 @@ def completeness_table(
     """
     if column not in hits.colnames:
         raise ValueError(f"column: the hits have no {column!r}, only {hits.colnames}")
-    unit = getattr(hits[column], "unit", None)
-    values = np.asarray(getattr(hits[column], "value", hits[column]), dtype=float)
+    values = u.Quantity(hits[column], dtype=float)
     if edges is None:
         if not values.size:
             raise ValueError("hits has no rows to make bins of; pass edges")
         edges = np.unique(np.quantile(values, np.linspace(0, 1, n_bins + 1)))
-        edges = edges if edges.size > 1 else np.append(edges, edges + 1)
-    elif unit is not None and isinstance(edges, u.Quantity):
-        edges = edges.to_value(unit)
-    edges = np.asarray(edges, dtype=float)
+        edges = edges if edges.size > 1 else u.Quantity([edges[0], edges[0] + 1 * edges.unit])
+    edges = u.Quantity(edges, values.unit, dtype=float)
     n_hits = np.histogram(values, edges)[0]
     n_found = np.histogram(values[np.asarray(hits["found"])], edges)[0]
     low, high = wilson_interval(n_found, n_hits, level=level)
-    with np.errstate(invalid="ignore"):
-        fraction = n_found / n_hits
-    ends = [x if unit is None else x << unit for x in (edges[:-1], edges[1:])]
-    columns = [*ends, n_hits, n_found, fraction, low, high]
+    columns = [edges[:-1], edges[1:], n_hits, n_found, ratio(n_found, n_hits), low, high]
     texts = {
         "low": f"lower edge of {column}",
         "high": f"upper edge of {column}",

@@ -1,31 +1,34 @@
 """
-How right the probabilities are: Brier score, log-likelihood, calibration error.
+How right the probabilities are, and how well they rank pixels.
 
 Every function takes two arrays, or one `~astropy.table.Table` with the columns
 ``probability`` and ``label`` (and, if wanted, ``weight``), or a list of
 detection results and a list of truth images. Pixels whose probability or label
-is NaN or masked, or whose weight is zero, are left out.
+is NaN or masked, or whose weight is zero, are left out. `roc_auc` and
+`tpr_at_fpr` rank pixels by probability; `aurc` and `error_auroc` rank them by
+an uncertainty (by default the entropy of p) and ask whether the errors, at a
+threshold, sit among the uncertain.
 """
 
 from __future__ import annotations
 
 from ._input import Binning, Column, Labels, Pixels, as_sample
-from ._scores import BrierParts, ClasswiseError, SampleScores
+from ._scores import SampleScores
 
 __all__ = [
-    "brier_parts",
+    "aurc",
     "brier_score",
-    "classwise_calibration_error",
+    "error_auroc",
     "expected_calibration_error",
-    "maximum_calibration_error",
     "negative_log_likelihood",
-    "rms_calibration_error",
+    "roc_auc",
+    "tpr_at_fpr",
 ]
 
 
-def _scores(probability, label, weight, *, n_bins=1, threshold=0.5, image=None):
+def _scores(probability, label, weight, *, uncertainty=None, n_bins=1, threshold=0.5):
     """Return the scores of any accepted input."""
-    sample = as_sample(probability, label, weight=weight, image=image)
+    sample = as_sample(probability, label, weight=weight, uncertainty=uncertainty)
     return SampleScores(sample, n_bins=n_bins, threshold=threshold)
 
 
@@ -67,41 +70,6 @@ def brier_score(
     0.13666666666666666
     """
     return _scores(probability, label, weight).brier_score(non_trivial=non_trivial)
-
-
-def brier_parts(
-    probability: Pixels, label: Labels = None, *, n_bins: int = 15, weight: Column = None
-) -> BrierParts:
-    """
-    Brier score in parts: reliability - resolution + uncertainty + within-bin term.
-
-    With confidence c, frequency f and share s of each bin, and base rate b:
-    reliability = Σ s (c - f)² (lower is better), resolution = Σ s (f - b)²
-    (higher is better), uncertainty = b (1 - b) (the data's own). What remains
-    comes from the spread of p within bins and vanishes as bins get narrow.
-
-    Parameters
-    ----------
-    probability, label : array-like
-        As for `brier_score`.
-    n_bins : int, optional
-        Number of equal-width bins. Raise it with many pixels: the remainder
-        shrinks, the noise of each bin grows.
-    weight : array-like or str, optional
-        As for `brier_score`.
-
-    Returns
-    -------
-    parts : `~cosmiq_astro.calibration.BrierParts`
-        A named tuple of four floats that add up to the Brier score.
-
-    References
-    ----------
-    .. [1] Murphy, A. H. 1973, J. Appl. Meteorology, 12, 595
-    .. [2] Stephenson, D. B., Coelho, C. A. S., & Jolliffe, I. T. 2008,
-       Weather and Forecasting, 23, 752 (the within-bin terms)
-    """
-    return _scores(probability, label, weight, n_bins=n_bins).brier_parts()
 
 
 def negative_log_likelihood(
@@ -185,130 +153,138 @@ def expected_calibration_error(
     return scores.expected_calibration_error(binning=binning, non_trivial=non_trivial)
 
 
-def maximum_calibration_error(
-    probability: Pixels,
-    label: Labels = None,
-    *,
-    weight: Column = None,
-    non_trivial: bool = False,
-    n_bins: int = 15,
+def roc_auc(
+    probability: Pixels, label: Labels = None, *, weight: Column = None, max_fpr: float = 1.0
 ) -> float:
     """
-    Largest distance between probability and frequency of any bin.
+    Mean true-positive rate over false-positive rates up to ``max_fpr``.
 
-    ``max_k |mean p in B_k - fraction of cosmic rays in B_k|``, in [0, 1];
-    lower is better. One bin with few pixels can decide it.
-
-    Parameters
-    ----------
-    probability, label, weight, non_trivial : array-like, bool
-        As for `brier_score`.
-    n_bins : int, optional
-        Number of equal-width bins. Lower it if bins are thinly filled.
-
-    Returns
-    -------
-    error : float
-        NaN if no pixel is left.
-
-    References
-    ----------
-    .. [1] Naeini, M. P., Cooper, G., & Hauskrecht, M. 2015, AAAI, 29, 2901
-    """
-    scores = _scores(probability, label, weight, n_bins=n_bins)
-    return scores.maximum_calibration_error(non_trivial=non_trivial)
-
-
-def rms_calibration_error(
-    probability: Pixels,
-    label: Labels = None,
-    *,
-    weight: Column = None,
-    non_trivial: bool = False,
-    image: Column = None,
-    n_bins: int = 15,
-) -> float:
-    """
-    Root mean square distance between probability and frequency, free of noise.
-
-    ``√ Σ_k |B_k|/N · (mean p in B_k - fraction of cosmic rays in B_k)²``, in
-    [0, 1]; lower is better. The calibration errors of
-    `expected_calibration_error` are never 0, even for the right
-    probabilities: the noise of each bin only ever adds to them. Here only
-    products of different images enter, in which the noise cancels on average.
-    `score_table` gives it with an interval: if that begins at 0, the images
-    do not show a calibration error.
-
-    Parameters
-    ----------
-    probability, label, weight, non_trivial : array-like, bool
-        As for `brier_score`.
-    image : array-like or str, optional
-        Image or block of each pixel
-        (`~cosmiq_astro.calibration.block_index`), or a column of this name;
-        a list of images numbers itself. Pixels of one image may share errors.
-    n_bins : int, optional
-        Number of equal-width bins.
-
-    Returns
-    -------
-    error : float
-        0 where noise would explain more than is seen; NaN for fewer than two
-        images.
-
-    References
-    ----------
-    .. [1] Kumar, A., Liang, P., & Ma, T. 2019, NeurIPS, arXiv:1909.10155
-       (debiased for independent pixels; here for independent images)
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from cosmiq_astro.calibration import rms_calibration_error
-    >>> rng = np.random.default_rng(0)
-    >>> p = [rng.random((64, 64)) for _ in range(20)]
-    >>> y = [rng.random((64, 64)) < x - 0.05 for x in p]
-    >>> round(rms_calibration_error(p, y), 3)
-    0.049
-    """
-    scores = _scores(probability, label, weight, n_bins=n_bins, image=image)
-    return scores.rms_calibration_error(non_trivial=non_trivial)
-
-
-def classwise_calibration_error(
-    probability: Pixels,
-    label: Labels = None,
-    *,
-    weight: Column = None,
-    n_bins: int = 15,
-    threshold: float = 0.5,
-) -> ClasswiseError:
-    """
-    Calibration error of the pixels called sky, and of those called cosmic ray.
-
-    Each is normalised by its own number of pixels, so the few called cosmic
-    ray do not drown. With two classes the error of p and that of 1 - p are
-    one and the same; splitting by the call [1]_ is what tells classes apart.
-    Both in [0, 1]; lower is better.
+    For ``max_fpr=1`` the area under the ROC curve, the chance that a
+    cosmic-ray pixel gets a higher p than another pixel (equal ones count
+    half). In [0, 1]; higher is better. For less, the partial area divided by
+    ``max_fpr``; a random score has ``max_fpr / 2``.
 
     Parameters
     ----------
     probability, label, weight : array-like
         As for `brier_score`.
-    n_bins : int, optional
-        Number of equal-width bins over [0, 1].
+    max_fpr : float, optional
+        Largest false-positive rate of interest, in (0, 1]. An image has
+        millions of sky pixels: only rates below about 0.005 are of use.
+
+    Returns
+    -------
+    area : float
+        NaN unless both classes are present.
+
+    References
+    ----------
+    .. [1] Fawcett, T. 2006, Pattern Recognition Letters, 27, 861
+    .. [2] McClish, D. K. 1989, Medical Decision Making, 9, 190; scikit-learn
+       gives its standardised area, (1 + (A - A_min) / (A_max - A_min)) / 2 with
+       A = ``area * max_fpr``, A_min = ``max_fpr**2 / 2``, A_max = ``max_fpr``.
+
+    Examples
+    --------
+    >>> from cosmiq_astro.calibration import roc_auc
+    >>> roc_auc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
+    0.75
+    """
+    return _scores(probability, label, weight).roc_auc(max_fpr=max_fpr)
+
+
+def tpr_at_fpr(
+    probability: Pixels, label: Labels = None, *, weight: Column = None, fpr: float
+) -> float:
+    """
+    Largest true-positive rate that a threshold reaches within a false-positive rate.
+
+    In [0, 1]; higher is better. Nothing is interpolated: some threshold has
+    exactly this rate.
+
+    Parameters
+    ----------
+    probability, label, weight : array-like
+        As for `brier_score`.
+    fpr : float
+        Largest false-positive rate allowed, in [0, 1].
+
+    Returns
+    -------
+    tpr : float
+        NaN unless both classes are present.
+    """
+    return _scores(probability, label, weight).tpr_at_fpr(fpr=fpr)
+
+
+def aurc(
+    probability: Pixels,
+    label: Labels = None,
+    *,
+    weight: Column = None,
+    uncertainty: Column = None,
+    threshold: float = 0.5,
+) -> float:
+    """
+    Area under the risk-coverage curve.
+
+    Pixels are kept in the order of their uncertainty; the risk r(c) is the
+    error rate among the fraction c kept. ``∫ r dc``, in [0, 1]; lower is
+    better, and an uncertainty that knows nothing gives the error rate. Errors
+    of equal uncertainty are spread evenly.
+
+    Parameters
+    ----------
+    probability, label, weight : array-like
+        As for `brier_score`.
+    uncertainty : array-like or str, optional
+        Not negative, larger where less certain: entropy, standard deviation,
+        mutual information; or the name of a column or of a plane of the
+        results. Default: the entropy of p, small probabilities rounded as
+        those near 1 are, so that p and 1 - p are equally uncertain.
     threshold : float, optional
         Pixels with p at or above it are called cosmic ray.
 
     Returns
     -------
-    errors : `~cosmiq_astro.calibration.ClasswiseError`
-        Named tuple of ``sky`` and ``cosmic_ray``; NaN for a class never
-        called.
+    area : float
+        NaN if no pixel is left.
 
     References
     ----------
-    .. [1] Gupta, C., & Ramdas, A. 2022, ICLR, arXiv:2107.08353
+    .. [1] Geifman, Y., Uziel, G., & El-Yaniv, R. 2019, ICLR, arXiv:1805.08206
     """
-    scores = _scores(probability, label, weight, n_bins=n_bins, threshold=threshold)
-    return scores.classwise_calibration_error()
+    return _scores(probability, label, weight, uncertainty=uncertainty, threshold=threshold).aurc()
+
+
+def error_auroc(
+    probability: Pixels,
+    label: Labels = None,
+    *,
+    weight: Column = None,
+    uncertainty: Column = None,
+    threshold: float = 0.5,
+) -> float:
+    """
+    Area under the ROC curve of the uncertainty as a detector of errors.
+
+    The chance that a pixel called wrongly has a larger uncertainty than one
+    called rightly. In [0, 1]; higher is better, 0.5 knows nothing.
+
+    Parameters
+    ----------
+    probability, label, weight, uncertainty, threshold : array-like, float
+        As for `aurc`.
+
+    Returns
+    -------
+    area : float
+        NaN unless some pixels are wrong and some are right.
+
+    References
+    ----------
+    .. [1] Hendrycks, D., & Gimpel, K. 2017, ICLR, arXiv:1610.02136
+    """
+    return _scores(
+        probability, label, weight, uncertainty=uncertainty, threshold=threshold
+    ).error_auroc()

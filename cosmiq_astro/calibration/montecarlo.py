@@ -20,25 +20,19 @@ from ._tables import described
 __all__ = ["draw_spread", "draws_needed", "monte_carlo_table"]
 
 
-def draw_spread(draws: ArrayLike, *, antithetic: bool = False, views: int = 1) -> np.ndarray:
+def draw_spread(draws: ArrayLike, *, antithetic: bool = False) -> np.ndarray:
     """
     Spread of one draw per pixel, estimated from draws.
 
     Parameters
     ----------
     draws : array-like
-        Probabilities of each draw, shape ``(T, ...)``, T at least 2 × views
-        (4 × views for antithetic).
+        Probabilities of each draw, shape ``(T, ...)``, T at least 2 (4 for
+        antithetic).
     antithetic : bool, optional
-        Whether draws come in pairs of opposite noise, ``views`` apart: 0 and
-        1 for one view, 0 and 2, 1 and 3 for two. The pairs are then the
+        Whether each two draws have opposite noise. The pairs are then the
         independent units, and the spread returned is √2 times that of a
         pair's mean.
-    views : int, optional
-        How many views of the image the draws take in turn: ``views`` of the
-        model's `~cosmiq_astro.models.unet.UNetConfig` for draws of its own. As
-        every mean has all of them alike, what they differ by is no error of
-        the mean and is left out.
 
     Returns
     -------
@@ -60,17 +54,14 @@ def draw_spread(draws: ArrayLike, *, antithetic: bool = False, views: int = 1) -
     array([0.])
     """
     draws = np.asarray(draws, dtype=float)
-    if views < 1:
-        raise ValueError(f"views must be 1 or more, not {views}")
-    unit = 2 * views if antithetic else views
+    unit = 2 if antithetic else 1
     if len(draws) % unit or len(draws) < 2 * unit:
         kind = "antithetic draws" if antithetic else "draws"
         raise ValueError(
-            f"{kind} of {views} view{'s' if views > 1 else ''} must be a multiple of {unit}, "
-            f"{2 * unit} or more; T is {len(draws)}"
+            f"{kind} must be a multiple of {unit}, {2 * unit} or more; T is {len(draws)}"
         )
-    means = draws.reshape(-1, unit // views, views, *draws.shape[1:]).mean(axis=1)
-    return np.sqrt(unit // views * means.var(axis=0, ddof=1).mean(axis=0))
+    means = draws.reshape(-1, unit, *draws.shape[1:]).mean(axis=1)
+    return np.sqrt(unit) * means.std(axis=0, ddof=1)
 
 
 def draws_needed(
@@ -79,7 +70,6 @@ def draws_needed(
     error: float,
     quantile: float | None = None,
     antithetic: bool = False,
-    views: int = 1,
 ) -> int:
     """
     Number of draws T for which the probability is known to a stated error.
@@ -95,13 +85,13 @@ def draws_needed(
     quantile : float, optional
         Fraction of the pixels that must reach it; by default it is to hold
         for the root mean square over the pixels.
-    antithetic, views : bool, int, optional
-        As for `draw_spread`: T is rounded up to whole pairs and views.
+    antithetic : bool, optional
+        As for `draw_spread`: T is rounded up to whole pairs.
 
     Returns
     -------
     T : int
-        At least ``views`` (2 × views for antithetic).
+        At least 1 (2 for antithetic).
 
     Examples
     --------
@@ -118,12 +108,11 @@ def draws_needed(
     size = np.sqrt(np.mean(spread**2)) if quantile is None else np.quantile(spread, quantile)
     # The subtraction keeps a ratio that is whole but for rounding from going one up.
     T = max(math.ceil((size / error) ** 2 - 1e-9), 1)
-    unit = 2 * views if antithetic else views
-    return math.ceil(T / unit) * unit
+    return T + T % 2 if antithetic else T
 
 
 def monte_carlo_table(
-    draws: ArrayLike, *, antithetic: bool = False, views: int = 1, T=(1, 2, 4, 8, 16, 32, 64)
+    draws: ArrayLike, *, antithetic: bool = False, T=(1, 2, 4, 8, 16, 32, 64)
 ) -> QTable:
     """
     Error of the probability and of the entropy against the number of draws.
@@ -134,7 +123,7 @@ def monte_carlo_table(
 
     Parameters
     ----------
-    draws, antithetic, views : array-like, bool, int
+    draws, antithetic : array-like, bool
         As for `draw_spread`.
     T : sequence of int, optional
         Numbers of draws to tabulate.
@@ -147,7 +136,7 @@ def monte_carlo_table(
         ``probability_error_95``, which 95 % of the pixels stay below.
     """
     draws = np.asarray(draws, dtype=float)
-    spread = draw_spread(draws, antithetic=antithetic, views=views).ravel()
+    spread = draw_spread(draws, antithetic=antithetic).ravel()
     p = np.clip(draws.mean(axis=0).ravel(), CLIP, 1 - CLIP)
     T = np.asarray(T)
     slope = np.log1p(-p) - np.log(p)
@@ -158,15 +147,13 @@ def monte_carlo_table(
         "entropy_error": np.sqrt(np.mean((slope * spread) ** 2) / T),
         "entropy_bias": -np.mean(spread**2 / (2 * p * (1 - p))) / T,
     }
-    table = described(QTable(columns), _DESCRIPTIONS)
-    table.meta |= {
+    meta = {
         "N_DRAWS": len(draws),
         "ANTITHET": bool(antithetic),
-        "N_VIEWS": views,
         "N_PIXELS": p.size,
+        "ENTROPY": float(entropy(p).mean()),
     }
-    table.meta["ENTROPY"] = float(entropy(p).mean())
-    return table
+    return described(QTable(columns, meta=meta), _DESCRIPTIONS)
 
 
 _DESCRIPTIONS = {

@@ -13,37 +13,37 @@ import numpy as np
 from astropy.table import Table
 
 from ._input import Labels, Pixels, as_sample
-from ._ranks import rank_pixels
+from ._scores import SampleScores
 from ._sums import entropy
-from ._tables import entropy_error_from
-from .tables import precision_recall_table, reliability_table, risk_coverage_table, roc_table
+from .tables import reliability_table, risk_coverage_table, roc_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
     "plot_entropy_error",
-    "plot_precision_recall",
     "plot_reliability",
     "plot_risk_coverage",
     "plot_roc",
 ]
 
 
-def _axes(ax):
-    """Return the axes given, or new ones."""
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt
+def _prepared(data, label, column, make, ax):
+    """Return ``data`` if it is a finished table, otherwise one made of it; and axes."""
+    if not (isinstance(data, Table) and column in data.colnames):
+        data = make(data, label)
+    if ax is None:
+        import matplotlib.pyplot as plt
 
-    return plt.subplots(figsize=(4.8, 4.2), layout="constrained")[1]
+        ax = plt.subplots(figsize=(4.8, 4.2), layout="constrained")[1]
+    return data, ax
 
 
-def _finished(data, label, column, make):
-    """Return ``data`` if it is a finished table, otherwise make one."""
-    if isinstance(data, Table) and column in data.colnames:
-        return data
-    return make(data, label)
+def _error_bars(ax, x, y, low, high, name):
+    """Draw points with their intervals."""
+    x, y, low, high = map(np.asarray, (x, y, low, high))
+    spread = np.clip([y - low, high - y], 0, None)
+    return ax.errorbar(x, y, yerr=spread, fmt="o-", ms=4, lw=1, capsize=2, label=name)
 
 
 def plot_reliability(
@@ -71,15 +71,10 @@ def plot_reliability(
     ax : `~matplotlib.axes.Axes`
         The axes.
     """
-    table = _finished(table, label, "observed_fraction", reliability_table)
-    ax = _axes(ax)
-    p, fraction = np.asarray(table["mean_probability"]), np.asarray(table["observed_fraction"])
-    full = np.isfinite(p)
-    spread = [fraction - table["fraction_low"], table["fraction_high"] - fraction]
-    spread = np.clip(np.stack([np.asarray(x)[full] for x in spread]), 0, None)
-    points = ax.errorbar(
-        p[full], fraction[full], yerr=spread, fmt="o-", ms=4, lw=1, capsize=2, label=name
-    )
+    table, ax = _prepared(table, label, "observed_fraction", reliability_table, ax)
+    full = table[np.isfinite(table["mean_probability"])]
+    ends = full["fraction_low"], full["fraction_high"]
+    points = _error_bars(ax, full["mean_probability"], full["observed_fraction"], *ends, name)
     counts_ax = _counts_axes(ax)
     edges = np.append(table["p_low"], table["p_high"][-1])
     counts = np.asarray(table["n_pixels"], dtype=float)
@@ -101,13 +96,6 @@ def _counts_axes(ax):
     ax.set_zorder(twin.get_zorder() + 1)  # points over steps
     ax.patch.set_visible(False)
     return twin
-
-
-def _logarithmic(ax, **drawn):
-    """Make axes logarithmic where anything positive is drawn, as matplotlib fails otherwise."""
-    for axis, values in drawn.items():
-        if np.any(values > 0):
-            ax.set(**{f"{axis}scale": "log"})
 
 
 def _named(ax, name, loc):
@@ -144,11 +132,11 @@ def plot_risk_coverage(
     ax : `~matplotlib.axes.Axes`
         The axes.
     """
-    table = _finished(table, label, "coverage", risk_coverage_table)
-    ax = _axes(ax)
+    table, ax = _prepared(table, label, "coverage", risk_coverage_table, ax)
     risk = np.asarray(table["risk"])
     ax.plot(table["coverage"], np.where(risk > 0, risk, np.nan), lw=1.5, label=name)
-    _logarithmic(ax, y=risk)
+    if np.any(risk > 0):  # matplotlib has no logarithmic axis without anything positive
+        ax.set_yscale("log")
     ax.set(xlim=(0, 1), xlabel="coverage", ylabel="error rate of the pixels kept")
     return _named(ax, name, "upper left")
 
@@ -175,48 +163,13 @@ def plot_roc(
     ax : `~matplotlib.axes.Axes`
         The axes.
     """
-    table = _finished(table, label, "fpr", roc_table)
-    ax = _axes(ax)
-    some = np.asarray(table["fpr"]) > 0
-    ax.plot(table["fpr"][some], table["tpr"][some], lw=1.5, label=name)
-    _logarithmic(ax, x=table["fpr"][some])
+    table, ax = _prepared(table, label, "fpr", roc_table, ax)
+    some = table[table["fpr"] > 0]
+    ax.plot(some["fpr"], some["tpr"], lw=1.5, label=name)
+    if len(some):
+        ax.set_xscale("log")
     ax.set(ylim=(0, 1.02), xlabel="false-positive rate", ylabel="true-positive rate")
     return _named(ax, name, "lower right")
-
-
-def plot_precision_recall(
-    table: Pixels, label: Labels = None, *, ax: Axes | None = None, name: str | None = None
-) -> Axes:
-    """
-    Draw what is wrong against what is missed: 1 - precision, 1 - recall, both logarithmic.
-
-    Parameters
-    ----------
-    table : `~astropy.table.Table` or array-like
-        From `precision_recall_table`; or probabilities, or a table of them.
-    label : array-like, optional
-        Labels, if ``table`` is an array.
-    ax : `~matplotlib.axes.Axes`, optional
-        Where to draw; new axes by default.
-    name : str, optional
-        Name in the legend.
-
-    Returns
-    -------
-    ax : `~matplotlib.axes.Axes`
-        The axes.
-    """
-    table = _finished(table, label, "recall", precision_recall_table)
-    ax = _axes(ax)
-    missed, wrong = 1 - np.asarray(table["recall"]), 1 - np.asarray(table["precision"])
-    some = (missed > 0) & (wrong > 0)
-    ax.plot(missed[some], wrong[some], lw=1.5, label=name)
-    _logarithmic(ax, x=missed[some], y=wrong[some])
-    ax.set(
-        xlabel="1 - recall (cosmic-ray pixels missed)",
-        ylabel="1 - precision (flagged pixels that are none)",
-    )
-    return _named(ax, name, "lower left")
 
 
 def plot_entropy_error(
@@ -245,20 +198,9 @@ def plot_entropy_error(
     ax : `~matplotlib.axes.Axes`
         The axes.
     """
-    table = _finished(table, label, "error_rate", _entropy_error_table)
-    ax = _axes(ax)
-    rate = np.asarray(table["error_rate"])
-    spread = [rate - table["error_rate_low"], table["error_rate_high"] - rate]
-    ax.errorbar(
-        table["entropy"],
-        rate,
-        yerr=np.clip(spread, 0, None),
-        fmt="o-",
-        ms=4,
-        lw=1,
-        capsize=2,
-        label=name,
-    )
+    table, ax = _prepared(table, label, "error_rate", _entropy_error_table, ax)
+    names = ("entropy", "error_rate", "error_rate_low", "error_rate_high")
+    _error_bars(ax, *(table[column] for column in names), name)
     grid = np.linspace(0, 0.5, 200)
     ax.plot(entropy(grid), grid, color="0.6", lw=1, ls="--", zorder=0)
     ax.set(xlim=(0, 0.7), xlabel="entropy of p (nats)", ylabel="error rate")
@@ -268,6 +210,4 @@ def plot_entropy_error(
 
 def _entropy_error_table(probability, label):
     """Make the table that `plot_entropy_error` draws."""
-    sample = as_sample(probability, label)
-    ranks = rank_pixels(sample.probability, sample.label, sample.weight)
-    return entropy_error_from(ranks)
+    return SampleScores(as_sample(probability, label)).entropy_error_table()

@@ -11,46 +11,22 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
-from astropy.table import QTable, vstack
+from astropy.table import QTable
 
-from . import _sums, _tables, plots
+from . import _sums, plots
 from ._input import Column, Labels, Pixels, as_sample
 from ._scores import SampleScores, Scores, warn_of_few
+from ._tables import DESCRIPTIONS, stacked
 
 __all__ = ["CalibrationReport", "calibration_report"]
 
 _N_POINTS = 500
-_SUMMARY = (
-    "brier",
-    "brier_non_trivial",
-    "nll",
-    "nll_non_trivial",
-    "ece",
-    "ece_non_trivial",
-    "ece_adaptive_non_trivial",
-    "rms_calibration_error",
-    "rms_calibration_error_non_trivial",
-    "ece_sky",
-    "ece_cosmic_ray",
-    "tpr",
-    "fpr",
-    "precision",
-    "roc_auc",
-    "tpr_at_0.05%_fpr",
-    "tpr_at_0.5%_fpr",
-    "average_precision",
-    "aurc",
-    "augrc",
-    "error_auroc",
-)
-
 _FIGURES = {
     "reliability": (
         "Reliability of all pixels, and of non-trivial pixels in equal-count bins. Pixels of "
         "p up to 0.01 are non-trivial only if they are cosmic rays, which lifts the lowest bins."
     ),
     "roc": "True- against false-positive rate",
-    "precision_recall": "Wrong among the flagged against missed",
     "risk_coverage": "Error rate of the pixels kept, most certain first",
     "entropy_error": "Error rate against entropy; dashed: calibrated",
 }
@@ -94,9 +70,15 @@ class CalibrationReport:
         """Names of the models, in the order given."""
         return list(dict.fromkeys(self.tables["scores"]["model"].tolist()))
 
+    @property
+    def _rows(self):
+        """Scores of all pixels, a row per model."""
+        scores = self.tables["scores"]
+        return scores[scores["group"] == "all"]
+
     def summary(self) -> QTable:
         """
-        Return the scores that decide, one row per score and a column per model.
+        Return the scores, one row per score and a column per model.
 
         Returns
         -------
@@ -105,11 +87,12 @@ class CalibrationReport:
             there is one), and ``meaning``.
         """
         scores = self.tables["scores"]
-        rows = scores[scores["group"] == "all"]
-        table = QTable({"score": list(_SUMMARY)})
-        for row in rows:
-            table[str(row["model"])] = [_with_interval(row, name) for name in _SUMMARY]
-        table["meaning"] = [_tables.DESCRIPTIONS[name] for name in _SUMMARY]
+        facts = ("model", "group", "n_pixels", "n_left_out", "base_rate")
+        names = [name for name in scores.colnames if name in DESCRIPTIONS and name not in facts]
+        table = QTable({"score": names})
+        for row in self._rows:
+            table[str(row["model"])] = [_with_interval(row, name) for name in names]
+        table["meaning"] = [DESCRIPTIONS[name] for name in names]
         return table
 
     def sentences(self) -> list[str]:
@@ -121,9 +104,7 @@ class CalibrationReport:
         sentences : list of str
             One paragraph per model.
         """
-        scores = self.tables["scores"]
-        rows = scores[scores["group"] == "all"]
-        return [_sentence(row, self.meta["N_IMAGES"]) for row in rows]
+        return [_sentence(row, self.meta["N_IMAGES"]) for row in self._rows]
 
     def __str__(self):
         lines = [*self.sentences(), *(f"{name}: {value}" for name, value in self.meta.items())]
@@ -156,7 +137,26 @@ class CalibrationReport:
             If a file is there already and ``overwrite`` is False; then
             nothing is written.
         """
-        return _write(self, Path(directory), overwrite)
+        directory = Path(directory)
+        names = [f"{name}.ecsv" for name in self.tables] + [f"{name}.png" for name in _FIGURES]
+        names.append("index.html")
+        there = [name for name in names if (directory / name).exists()]
+        if there and not overwrite:
+            raise FileExistsError(
+                f"{directory} already has {', '.join(there)}; pass overwrite=True"
+            )
+        directory.mkdir(parents=True, exist_ok=True)
+        # Made beside the target, so that each move is a rename on one file system.
+        with tempfile.TemporaryDirectory(dir=directory, prefix=".report-") as made:
+            made = Path(made)
+            for name, table in self.tables.items():
+                table.write(made / f"{name}.ecsv", format="ascii.ecsv")
+            for name in _FIGURES:
+                _figure(self, name).savefig(made / f"{name}.png", dpi=110)
+            (made / "index.html").write_text(_page(self), encoding="utf-8")
+            for name in names:
+                os.replace(made / name, directory / name)
+        return directory / "index.html"
 
 
 def calibration_report(
@@ -227,11 +227,11 @@ def calibration_report(
         scores[str(name)] = _scores_of(*pair, options, n_bins, threshold)
     first = next(iter(scores.values()))
     if level is not None:
-        warn_of_few(first._meta["N_IMAGES"])
+        warn_of_few(first.meta["N_IMAGES"])
     tables = _all_tables(scores, level)
     if len(scores) > 1 and level is not None:
         tables["differences"] = _differences(scores, level)
-    meta = first._meta | ({} if level is None else {"LEVEL": level})
+    meta = first.meta | ({} if level is None else {"LEVEL": level})
     for table in tables.values():
         table.meta |= meta
     return CalibrationReport(tables, meta)
@@ -250,7 +250,7 @@ def _scores_of(data, label, options, n_bins, threshold):
 def _all_tables(scores, level):
     """Build each table for each model and stack them."""
     builders = {
-        "scores": lambda one: one._score_rows(level),
+        "scores": lambda one: one.table_of_scores(level),
         "reliability": lambda one: one.reliability_table(),
         "reliability_non_trivial": lambda one: one.reliability_table(
             binning="count", non_trivial=True
@@ -258,19 +258,12 @@ def _all_tables(scores, level):
         "roc": lambda one: one.roc_table(n_points=_N_POINTS),
         "precision_recall": lambda one: one.precision_recall_table(n_points=_N_POINTS),
         "risk_coverage": lambda one: one.risk_coverage_table(n_points=_N_POINTS),
-        "entropy_error": lambda one: _tables.entropy_error_from(one._p_ranks),
+        "entropy_error": lambda one: one.entropy_error_table(),
     }
-    tables = {}
-    for kind, build in builders.items():
-        parts = []
-        for name, one in scores.items():
-            table = build(one)
-            table.meta.clear()
-            table.add_column([name] * len(table), index=0, name="model")
-            table["model"].info.description = "name of the model"
-            parts.append(table)
-        tables[kind] = vstack(parts)
-    return tables
+    return {
+        kind: stacked({name: build(one) for name, one in scores.items()}, "model")
+        for kind, build in builders.items()
+    }
 
 
 def _differences(scores, level):
@@ -285,9 +278,8 @@ def _differences(scores, level):
                 f"count, data[{reference!r}] has {len(sizes[0])} of {sizes[0].sum():.0f}; "
                 "models must be compared on the same pixels of the same images"
             )
-        rows += [
-            {"model": name, "against": reference} | row for row in first._differences(second, level)
-        ]
+        names = {"model": name, "against": reference}
+        rows += [names | row for row in first.differences(second, level=level)]
     return QTable(rows)
 
 
@@ -317,27 +309,6 @@ def _sentence(row, n_images):
     return text
 
 
-def _write(report, directory, overwrite):
-    """Write the files of a report, all of them or none."""
-    names = [f"{name}.ecsv" for name in report.tables] + [f"{name}.png" for name in _FIGURES]
-    names.append("index.html")
-    there = [name for name in names if (directory / name).exists()]
-    if there and not overwrite:
-        raise FileExistsError(f"{directory} already has {', '.join(there)}; pass overwrite=True")
-    directory.mkdir(parents=True, exist_ok=True)
-    # Made beside the target, so that each move is a rename on one file system.
-    with tempfile.TemporaryDirectory(dir=directory, prefix=".report-") as made:
-        made = Path(made)
-        for name, table in report.tables.items():
-            table.write(made / f"{name}.ecsv", format="ascii.ecsv")
-        for name in _FIGURES:
-            _figure(report, name).savefig(made / f"{name}.png", dpi=110)
-        (made / "index.html").write_text(_page(report), encoding="utf-8")
-        for name in names:
-            os.replace(made / name, directory / name)
-    return directory / "index.html"
-
-
 def _figure(report, name):
     """Draw one figure of a report."""
     from matplotlib.figure import Figure
@@ -364,14 +335,13 @@ def _page(report):
     sections = [f"<p>{html.escape(text)}</p>" for text in report.sentences()]
     sections.append(f"<h2>Scores</h2>{_html(report.summary())}")
     if "differences" in report.tables:
-        table = _formatted(report.tables["differences"], ("difference", "low", "high"), "+.3g")
-        sections.append(f"<h2>Score minus that of the first model</h2>{_html(table)}")
+        table = _html(report.tables["differences"], "+.3g")
+        sections.append(f"<h2>Score minus that of the first model</h2>{table}")
     scores = report.tables["scores"]
     if any(scores["group"] != "all"):
         columns = ["model", "group", "n_pixels", "base_rate", "brier", "nll"]
         columns += ["ece", "ece_non_trivial", "tpr", "fpr", "roc_auc", "aurc"]
-        table = _formatted(scores[columns], columns[3:], ".4g")
-        sections.append(f"<h2>Groups</h2>{_html(table)}")
+        sections.append(f"<h2>Groups</h2>{_html(scores[columns], '.4g')}")
     links = ", ".join(f'<a href="{name}.ecsv">{name}.ecsv</a>' for name in report.tables)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -383,15 +353,11 @@ def _page(report):
     )
 
 
-def _formatted(table, columns, form):
-    """Return the table with a format for some of its columns."""
+def _html(table, form=""):
+    """Return a table as HTML, its numbers in a format."""
     table = table.copy()
-    for column in columns:
-        table[column].info.format = form
-    return table
-
-
-def _html(table):
-    """Return a table as HTML."""
+    for column in table.itercols():
+        if column.dtype.kind == "f":
+            column.info.format = form
     lines = table.pformat(max_lines=-1, max_width=-1, html=True, show_unit=False)
     return f'<div class="scroll">{"".join(lines)}</div>'

@@ -11,16 +11,18 @@ to ECSV and FITS and back. Inputs are those of
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
-from astropy.table import QTable, vstack
+from astropy.table import QTable
 from numpy.typing import ArrayLike
 
 from ._input import Binning, Column, Labels, Pixels, as_sample
-from ._scores import SampleScores, by_group
-from ._tables import with_descriptions
+from ._scores import SampleScores, Scores
+from ._tables import stacked
 
 __all__ = [
+    "block_index",
     "precision_recall_table",
     "quantile_groups",
     "reliability_table",
@@ -30,21 +32,13 @@ __all__ = [
 ]
 
 
-def _stacked(sample, build, **options):
-    """Stack the tables that ``build`` makes of the scores of each group."""
-    parts = []
-    for name, part in by_group(sample).items():
-        table = build(SampleScores(part, **options))
-        if name is not None:
-            table.add_column([name] * len(table), index=0, name="group")
-        parts.append(table)
-    if len(parts) == 1:
-        return with_descriptions(parts[0])
-    whole = parts[0].meta | {"N_PIXELS": sample.size, "N_LEFT": sample.n_left_out}
-    for table in parts:  # areas and numbers of a group alone
-        table.meta.clear()
-    table = with_descriptions(vstack(parts))
-    table.meta |= {k: v for k, v in whole.items() if k not in ("AUROC", "AP", "AURC", "AUGRC")}
+def _grouped(build, sample, *, n_bins=15, threshold=0.5, **options):
+    """Return the table that a method of `Scores` builds; with groups, a block of rows for each."""
+    scores = SampleScores(sample, n_bins=n_bins, threshold=threshold)
+    if sample.group is None:
+        return build(scores, **options)
+    table = stacked({name: build(one, **options) for name, one in scores.groups.items()}, "group")
+    table.meta |= scores.meta | ({"LEVEL": options["level"]} if "level" in options else {})
     return table
 
 
@@ -101,7 +95,7 @@ def reliability_table(
     """
     sample = as_sample(probability, label, weight=weight, group=group)
     options = {"binning": binning, "non_trivial": non_trivial, "level": level}
-    return _stacked(sample, lambda scores: scores.reliability_table(**options), n_bins=n_bins)
+    return _grouped(Scores.reliability_table, sample, n_bins=n_bins, **options)
 
 
 def roc_table(
@@ -139,9 +133,8 @@ def roc_table(
     ----------
     .. [1] Fawcett, T. 2006, Pattern Recognition Letters, 27, 861
     """
-
     sample = as_sample(probability, label, weight=weight, group=group)
-    return _stacked(sample, lambda scores: scores.roc_table(n_points=n_points))
+    return _grouped(Scores.roc_table, sample, n_points=n_points)
 
 
 def precision_recall_table(
@@ -168,9 +161,8 @@ def precision_recall_table(
         ``threshold`` (descending), ``recall``, ``precision``; the average
         precision in ``meta['AP']``.
     """
-
     sample = as_sample(probability, label, weight=weight, group=group)
-    return _stacked(sample, lambda scores: scores.precision_recall_table(n_points=n_points))
+    return _grouped(Scores.precision_recall_table, sample, n_points=n_points)
 
 
 def risk_coverage_table(
@@ -200,11 +192,8 @@ def risk_coverage_table(
         ``coverage``, ``risk``, ``generalized_risk``, ``uncertainty``;
         ``meta['AURC']`` and ``meta['AUGRC']`` are the areas.
     """
-
     sample = as_sample(probability, label, weight=weight, group=group, uncertainty=uncertainty)
-    return _stacked(
-        sample, lambda scores: scores.risk_coverage_table(n_points=n_points), threshold=threshold
-    )
+    return _grouped(Scores.risk_coverage_table, sample, threshold=threshold, n_points=n_points)
 
 
 def score_table(
@@ -262,12 +251,17 @@ def score_table(
 
     Expected and maximum calibration errors have no interval: noise only ever
     adds to them, and no interval around them covers. That of
-    `~cosmiq_astro.calibration.rms_calibration_error` does.
+    ``rms_calibration_error``, ``√ Σ_k |B_k|/N · (mean p - fraction)²``, does: only
+    products of different images enter it, in which the noise cancels on average
+    [2]_. It is 0 where noise would explain more than is seen, and NaN for a
+    single image.
 
     References
     ----------
     .. [1] Efron, B., & Tibshirani, R. J. 1993, An Introduction to the
        Bootstrap, chapter 11
+    .. [2] Kumar, A., Liang, P., & Ma, T. 2019, NeurIPS, arXiv:1909.10155
+       (debiased for independent pixels; here for independent images)
     """
     sample = as_sample(
         probability, label, weight=weight, group=group, uncertainty=uncertainty, image=image
@@ -308,3 +302,33 @@ def quantile_groups(values: ArrayLike, *, n_groups: int = 5) -> np.ndarray:
     names = [*(names or [f"1: {edges[0]:.4g}"]), "unknown"]
     number = np.searchsorted(edges[1:-1], values, side="right")
     return np.array(names)[np.where(np.isnan(values), -1, number)]
+
+
+def block_index(shape: tuple[int, int], *, size: int) -> np.ndarray:
+    """
+    Number the square blocks of an image.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the image, ``(ny, nx)``.
+    size : int
+        Side of a block, pixels. Make it several times the length of a hit, so
+        that blocks are nearly independent, and small enough for 20 blocks or
+        more.
+
+    Returns
+    -------
+    index : `~numpy.ndarray` of int
+        Number of the block of each pixel, shape ``(ny, nx)``.
+
+    Examples
+    --------
+    >>> from cosmiq_astro.calibration import block_index
+    >>> block_index((2, 4), size=2)
+    array([[0, 0, 1, 1],
+           [0, 0, 1, 1]])
+    """
+    ny, nx = shape
+    y, x = np.indices((ny, nx), sparse=True)
+    return y // size * math.ceil(nx / size) + x // size

@@ -1,4 +1,4 @@
-"""The probability from which a pixel is called a cosmic ray."""
+"""The probability from which a pixel is called a cosmic ray, and what each threshold does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 from . import _ranks
 from ._input import Column, Labels, Pixels, as_sample
 
-__all__ = ["ThresholdChoice", "choose_threshold"]
+__all__ = ["ThresholdChoice", "choose_threshold", "operating_curve"]
+
+_THRESHOLDS = np.round(1 / (1 + np.exp(-np.linspace(-4.6, 4.6, 47))), 4)
 
 
 @dataclass(frozen=True)
@@ -204,3 +206,63 @@ def _conformal(sample, alpha):
     missed = np.concatenate([[0.0], np.cumsum(loss)])[start]
     allowed = (missed + 1) / (n + 1) <= alpha * (1 + 1e-9)
     return value[np.flatnonzero(allowed)[-1]], n
+
+
+def operating_curve(probability, label=None, *, weight=None, thresholds=_THRESHOLDS):
+    """
+    Return precision and recall at thresholds, in what JSON can hold.
+
+    Parameters
+    ----------
+    probability, label, weight : array-like
+        As for `~cosmiq_astro.calibration.brier_score`; from frames that nothing
+        was fitted on, and with as many hits as real ones have: the precision
+        holds for this share of pixels hit alone.
+    thresholds : array-like, optional
+        Rising, in (0, 1); 47 from 0.01 to 0.99, evenly in log-odds, by default.
+
+    Returns
+    -------
+    curve : dict
+        ``threshold``, ``precision`` and ``recall`` (lists; a pixel is flagged
+        where its probability reaches the threshold; the precision of no flag
+        at all is 1), ``hit_fraction`` (share of pixels with label 1) and
+        ``n_pixels``.
+
+    Raises
+    ------
+    ValueError
+        If the thresholds do not rise in (0, 1), or no pixel or every pixel is a
+        cosmic ray.
+
+    Examples
+    --------
+    >>> from cosmiq_astro.calibration import operating_curve
+    >>> curve = operating_curve([0.1, 0.4, 0.6, 0.9], [0, 1, 0, 1], thresholds=[0.3, 0.5])
+    >>> curve["precision"], curve["recall"]
+    ([0.6667, 0.5], [1.0, 0.5])
+    """
+    thresholds = np.asarray(thresholds, dtype=np.float64)
+    inside = (thresholds > 0) & (thresholds < 1)
+    if thresholds.ndim != 1 or len(thresholds) < 2 or not inside.all():
+        raise ValueError(f"thresholds must be two or more, in (0, 1), got {thresholds}")
+    if (np.diff(thresholds) <= 0).any():
+        raise ValueError(f"thresholds must rise, got {thresholds}")
+    sample = as_sample(probability, label, weight=weight)
+    ranks = _ranks.rank_pixels(sample.probability, sample.label, sample.weight)
+    n_true, n_false = ranks.event.sum(), ranks.other.sum()
+    if not (n_true > 0 and n_false > 0):
+        raise ValueError("label must have both cosmic rays and other pixels")
+    # As a detection compares them: float32 probabilities with a threshold of their precision.
+    first = np.searchsorted(ranks.score, thresholds.astype(sample.probability.dtype))
+    flagged_true = n_true - np.append(0.0, np.cumsum(ranks.event))[first]
+    flagged_false = n_false - np.append(0.0, np.cumsum(ranks.other))[first]
+    flagged = flagged_true + flagged_false
+    precision = np.divide(flagged_true, flagged, out=np.ones(first.size), where=flagged > 0)
+    return {
+        "threshold": thresholds.tolist(),
+        "precision": np.round(precision, 4).tolist(),
+        "recall": np.round(flagged_true / n_true, 4).tolist(),
+        "hit_fraction": float(f"{n_true / (n_true + n_false):.4g}"),
+        "n_pixels": int(sample.size),
+    }

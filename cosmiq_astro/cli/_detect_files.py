@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import traceback
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -18,9 +18,8 @@ from cosmiq_astro.cli._terminal import print_error, print_output, print_warning
 from cosmiq_astro.data import sample_path
 from cosmiq_astro.hst import plan_file, read_chip
 from cosmiq_astro.hst.plan import PLAN_SETTINGS, output_name
+from cosmiq_astro.hst.settings import DetectSettings
 from cosmiq_astro.models.model import load_model
-
-__all__ = ["detect_files", "draw"]
 
 
 def detect_files(args):
@@ -70,22 +69,8 @@ def _picture(args, outputs):
 
 def _settings(args):
     """Return what `cosmiq_astro.hst.detect_file` is called with."""
-    names = (
-        "model",
-        "T",
-        "threshold",
-        "sampling",
-        "views",
-        "seed",
-        "mask_growth",
-        "clean",
-        "dq_ignore",
-    )
-    names += ("planes", "device", "tile_size", "precision", "in_place", "dq_bit", "gain")
-    names += ("readnoise", "satlevel", "exposure_time", "unit", "overwrite", "protect")
-    names += ("spectrum", "negative")
-    given = {name: getattr(args, name) for name in names}
-    return given | {"extver": args.ext, "uncertainty": args.use_err or None}
+    names = [field.name for field in fields(DetectSettings)]
+    return {name: getattr(args, name) for name in names if hasattr(args, name)}
 
 
 def _plan(args, pairs):

@@ -1,8 +1,9 @@
 """What the command line says of an error, in place of a traceback."""
 
 import re
+import traceback
 
-__all__ = ["EXPECTED", "describe", "with_advice"]
+from cosmiq_astro.cli._terminal import print_error
 
 EXPECTED = (OSError, ValueError, TypeError, ImportError)
 """Errors whose message is meant for the user; any other is named by its type."""
@@ -35,7 +36,7 @@ def describe(error, args=None):
 
 def with_advice(text, args=None):
     """
-    Add what can be done to a message that says that memory ran out.
+    Say what can be done in words of the command line, also where memory ran out.
 
     Parameters
     ----------
@@ -50,6 +51,7 @@ def with_advice(text, args=None):
     text : str
         The message, with advice or as it was.
     """
+    text = text.replace("; set overwrite to", "; give --overwrite to")
     in_network = _NO_ROOM_FOR_TILES.search(text)
     if not in_network and not _NO_MEMORY.search(text):
         return text
@@ -59,3 +61,33 @@ def with_advice(text, args=None):
         helpful.append("--jobs")
     advice = f"lower {' or '.join(helpful)}" if helpful else "the data need more than there is"
     return f"memory ran out ({text.splitlines()[0]}): {advice}"
+
+
+def attempt(args, file, work, *given):
+    """
+    Work on one of several files: what goes wrong with it is said, and does not stop the others.
+
+    Parameters
+    ----------
+    args : `argparse.Namespace`
+        With ``debug``.
+    file : path-like
+        The file.
+    work : callable
+        What to call.
+    *given
+        With these.
+
+    Returns
+    -------
+    done : bool
+        Whether it went well.
+    """
+    try:
+        work(*given)
+    except Exception as error:
+        if args.debug:
+            traceback.print_exc()
+        print_error(f"{file}: {describe(error, args)}")
+        return False
+    return True

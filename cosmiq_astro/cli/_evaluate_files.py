@@ -6,7 +6,6 @@ import json
 import math
 import sys
 import tempfile
-import traceback
 import warnings
 from pathlib import Path
 
@@ -14,17 +13,17 @@ import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
 import cosmiq_astro
+from cosmiq_astro._io import refuse_existing
 from cosmiq_astro.calibration import (
     CalibrationAccumulator,
     block_index,
     calibration_report,
     negative_log_likelihood,
 )
-from cosmiq_astro.cli._terminal import print_error
+from cosmiq_astro.cli._errors import attempt
+from cosmiq_astro.cli._terminal import print_table
 from cosmiq_astro.cli._truth import read_truth, simulate_frames
 from cosmiq_astro.hst import plan_file, read_chip
-
-__all__ = ["evaluate_files"]
 
 # Several times the length of a hit: the unit of the bootstrap where there is one exposure only.
 _BLOCK = 64
@@ -63,7 +62,7 @@ def evaluate_files(args, truths):
             folder = args.keep_frames or Path(stack.enter_context(tempfile.TemporaryDirectory()))
             files = simulate_frames(args, folder)
         n_failed = sum(
-            not _attempt(args, file, truth, models, counts)
+            not attempt(args, file, _count, args, file, truth, models, counts)
             for file, truth in zip(files, truths, strict=True)
         )
     if n_failed and len(truths) > 1:
@@ -79,9 +78,7 @@ def _check_output(args):
         return
     if importlib.util.find_spec("matplotlib") is None:
         raise ImportError("--output draws with matplotlib: pip install 'cosmiq_astro[plot]'")
-    page = args.output / "index.html"
-    if page.exists() and not args.overwrite:
-        raise FileExistsError(f"{page} exists already; set --overwrite, or name another directory")
+    refuse_existing(args.output / "index.html", args.overwrite)
 
 
 def _load_models(names):
@@ -91,24 +88,15 @@ def _load_models(names):
     return dict(zip(own if len(set(own)) == len(own) else names, models, strict=True))
 
 
-def _attempt(args, file, truth, models, counts):
-    """Work on one file; report what came of it, and whether it went well."""
-    try:
-        chips = list(_look_at(args, file, truth, models))
-    except Exception as error:
-        expected = isinstance(error, (OSError, ValueError, TypeError))
-        message = str(error) if expected else f"{type(error).__name__}: {error}"
-        if args.debug:
-            traceback.print_exc()
-        print_error(f"{file}: {message}")
-        return False
+def _count(args, file, truth, models, counts):
+    """Count the pixels of one file."""
+    chips = list(_look_at(args, file, truth, models))
     # Counted for all models or for none, so that they are compared on the same pixels.
     for name, count in counts.items():
         for probabilities, label, options in chips:
             count.update(probabilities[name], label, **options)
     if not (args.quiet or args.json):
         print(f"{file.name}: {_line(chips)}", flush=True)
-    return True
 
 
 def _look_at(args, file, truth, models):
@@ -116,7 +104,7 @@ def _look_at(args, file, truth, models):
     plan = plan_file(
         file,
         in_place=True,  # nothing is written: there is no output to be named
-        extver=args.ext,
+        extver=args.extver,
         gain=args.gain,
         readnoise=args.readnoise,
         satlevel=args.satlevel,
@@ -186,9 +174,11 @@ def _report(args, counts):
     elif not args.quiet:
         print(f"\n{report}")
         if args.group is not None:
-            print(f"\n{_text(report.tables['scores'][_GROUP_COLUMNS], '.5g')}")
+            print()
+            print_table(report.tables["scores"][_GROUP_COLUMNS], ".5g")
         if "differences" in report.tables:
-            print(f"\n{_text(report.tables['differences'], '+.3g')}")
+            print()
+            print_table(report.tables["differences"], "+.3g")
         if args.output is not None:
             print(f"\n{page}")
 
@@ -202,12 +192,3 @@ def _print_json(scores):
                 key: None if math.isnan(value) else value for key, value in values.items()
             }
         print(json.dumps({"model": name, "groups": groups}))
-
-
-def _text(table, form):
-    """Return all rows of a table, its numbers in a format."""
-    table = table.copy()
-    for column in table.itercols():
-        if column.dtype.kind == "f":
-            column.info.format = form
-    return "\n".join(table.pformat(max_lines=-1, max_width=-1, align="<"))

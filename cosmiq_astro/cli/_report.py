@@ -2,8 +2,6 @@
 
 from astropy import units as u
 
-__all__ = ["plan_facts", "plan_text", "result_facts", "result_text"]
-
 _RATE = u.cm**-2 / u.s
 
 

@@ -6,8 +6,6 @@ import sys
 
 from cosmiq_astro._io import printable
 
-__all__ = ["forget_output", "print_error", "print_output", "print_warning"]
-
 _RED, _YELLOW = "31", "33"
 
 
@@ -25,6 +23,24 @@ def print_output(text):
     except BrokenPipeError:
         forget_output()
         print_warning("nobody reads the output any more; the work goes on without it")
+
+
+def print_table(table, form=None):
+    """
+    Print all rows and columns of a table.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        The table.
+    form : str, optional
+        Format of its real numbers.
+    """
+    table = table.copy()
+    for column in table.itercols():
+        if form is not None and column.dtype.kind == "f":
+            column.info.format = form
+    print("\n".join(table.pformat(max_lines=-1, max_width=-1, align="<")))
 
 
 def forget_output():

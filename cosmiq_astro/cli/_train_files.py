@@ -25,8 +25,6 @@ from cosmiq_astro.training._checkpoint import read_checkpoint
 from cosmiq_astro.training.compare import check_labels, find_causes
 from cosmiq_astro.training.settings import VALIDATION_FRACTION
 
-__all__ = ["train_files"]
-
 _CHECKPOINT = "training.ckpt"
 _N_SIMULATED = 20_000
 _DEFAULT = {False: "ccd-unet", True: "ccd-vi"}
@@ -154,7 +152,7 @@ def _sum_up(dataset):
 
 
 def _describe(args, training, validation):
-    where = " and ".join(f"`{path}`" for path in (args.directory, args.science) if path is not None)
+    where = " and ".join(f"`{path}`" for path in _sources(args))
     kind = f"exposures with hits of {', '.join(args.hits)}" if args.hits else "labelled exposures"
     return (
         f"{training.n_frames} {kind} ({training.n_valid_pixels:,} pixels) in {where}, validated on "
@@ -174,9 +172,24 @@ def _logger(args):
     return kind(args.output, name="log", version="")
 
 
+def _sources(args):
+    given = args.directory, args.science, *args.edits
+    return [path for path in given if path is not None]
+
+
+def _expand(path, args):
+    """Return the edits files in a directory of ``--edits``; anything else as it is."""
+    if path not in args.edits or not path.is_dir():
+        return [path]
+    found = sorted(path.glob("*_edits.json"))
+    if not found:
+        raise ValueError(f"{path} holds no edits of a review: NAME_edits.json beside NAME.fits")
+    return found
+
+
 def _datasets(args):
     """Return training and validation frames, and what is to be said of the split."""
-    training = _open(args, [path for path in (args.directory, args.science) if path is not None])
+    training = _open(args, [part for path in _sources(args) for part in _expand(path, args)])
     if args.validation is not None:
         validation = _open(args, [args.validation])
         if args.hits is not None:

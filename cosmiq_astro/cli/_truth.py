@@ -11,8 +11,6 @@ from cosmiq_astro.hst import find_chips
 from cosmiq_astro.simulate import simulate_hst_file
 from cosmiq_astro.training._pixels import FitsImage
 
-__all__ = ["read_truth", "simulate_frames", "write_frame"]
-
 _FIELDS = ("extragalactic", "globular", "galaxy")
 
 

@@ -1,14 +1,6 @@
-"""``cosmiq-astro apply``: the edits of a review into the mask of a file."""
+"""
+Write what was corrected on a review page into the mask of its file.
 
-import argparse
-from pathlib import Path
-
-from cosmiq_astro._io import printable
-from cosmiq_astro.cli._terminal import print_output
-
-__all__ = ["add_parser", "run"]
-
-_EPILOG = """\
 examples:
   cosmiq-astro apply j8bt06nyq_flt_crvi_edits.json j8bt06nyq_flt_crvi.fits
       writes j8bt06nyq_flt_crvi_edited.fits
@@ -18,7 +10,16 @@ examples:
 CRVIMASK and the bit of DQ (of a simple image: MASK) become those of the edited
 mask; CRVIEDIT, CRVIEADD, CRVIEREM and CRVIEDAT in the header tell of it.
 
-exit codes: 0 all went well, 1 failed, 2 wrong usage, 130 interrupted"""
+exit codes: 0 all went well, 1 failed, 2 wrong usage, 130 interrupted
+"""
+
+from pathlib import Path
+
+from cosmiq_astro._io import printable
+from cosmiq_astro.cli._options import add_command, add_options
+from cosmiq_astro.cli._terminal import print_output
+
+__all__ = ["add_parser", "run"]
 
 
 def add_parser(commands):
@@ -35,23 +36,21 @@ def add_parser(commands):
     parser : `argparse.ArgumentParser`
         That of the command.
     """
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "apply",
+        run,
+        __doc__,
         help="write the edits of a review into a file",
-        description="Write what was corrected on a review page into the mask of its file.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("edits", nargs="+", type=Path, metavar="EDITS", help="edits files, one per chip")
     add("file", type=Path, metavar="FILE", help="the file that was reviewed")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="(default: <name>_edited.fits beside it)"
-    )
-    where.add_argument("--in-place", action="store_true", help="replace the input")
-    add("--overwrite", action="store_true", help="replace an output that exists")
-    parser.set_defaults(run=run, usage_error=parser.error)
+    text = "(default: <name>_edited.fits beside it)"
+    where.add_argument("-o", "--output", type=Path, metavar="FILE", help=text)
+    add_options(where, "in-place")
+    add_options(parser, "overwrite")
     return parser
 
 

@@ -1,11 +1,6 @@
-"""``cosmiq-astro detect``: files in, files with their cosmic rays out."""
+"""
+Find the cosmic rays in HST files and in simple FITS images.
 
-import argparse
-from pathlib import Path
-
-__all__ = ["add_parser", "run"]
-
-_EPILOG = """\
 examples:
   cosmiq-astro detect --sample
       the bundled HST exposure: FITS and PNG into the current directory
@@ -21,7 +16,17 @@ examples:
 output: a copy of the input with CRVIMASK (1 = cosmic ray), CRPROB, CRSTD,
 CRENT and CRMI for every chip, and a bit of DQ set.
 
-exit codes: 0 all went well, 1 a file failed, 2 wrong usage, 130 interrupted"""
+exit codes: 0 all went well, 1 a file failed, 2 wrong usage, 130 interrupted
+"""
+
+import argparse
+from pathlib import Path
+
+from cosmiq_astro.cli._options import add_command, add_options
+
+__all__ = ["add_parser", "run"]
+
+_PLANES = ("prob", "std", "ent", "mi")
 
 
 def add_parser(commands):
@@ -38,28 +43,26 @@ def add_parser(commands):
     parser : `argparse.ArgumentParser`
         That of the command.
     """
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "detect",
+        run,
+        __doc__,
         usage="%(prog)s [options] FILE [FILE ...]\n       %(prog)s [options] --sample",
         help="find the cosmic rays in FITS files",
-        description="Find the cosmic rays in HST files and in simple FITS images.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="FITS files")
-    parser.add_argument(
-        "--sample", action="store_true", help="take the bundled exposure, and draw a PNG too"
-    )
+    add = parser.add_argument
+    add("files", nargs="*", type=Path, metavar="FILE", help="FITS files")
+    add("--sample", action="store_true", help="take the bundled exposure, and draw a PNG too")
     _add_output(parser.add_argument_group("output"))
     _add_survey(parser.add_argument_group("many files"))
     _add_detection(parser.add_argument_group("detection"))
     _add_image(parser.add_argument_group("the images (default: as their headers tell)"))
-    parser.set_defaults(run=run, usage_error=parser.error)
     return parser
 
 
 def _add_output(group):
-    where = group.add_mutually_exclusive_group()
+    where, add = group.add_mutually_exclusive_group(), group.add_argument
     where.add_argument(
         "-o",
         "--output",
@@ -67,173 +70,76 @@ def _add_output(group):
         help="a directory if there are many files, made if missing (default: FILE_crvi.fits beside "
         "each input)",
     )
-    where.add_argument("--in-place", action="store_true", help="replace the inputs")
-    group.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace outputs that exist, and earlier detections in the inputs",
-    )
-    group.add_argument(
-        "--planes",
-        type=_planes,
-        default=("prob", "std", "ent", "mi"),
-        metavar="LIST",
-        help="of prob, std, ent, mi, or none; the mask is always written (default: all)",
-    )
-    group.add_argument(
-        "--dq-bit",
-        type=_dq_bit,
-        default="default",
-        metavar="N",
-        help="bit of DQ to set: 16384 (default), 8192, 4096, or none",
-    )
-    group.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
-    group.add_argument("--json", action="store_true", help="print one JSON object per file")
+    add_options(where, "in-place")
+    text = "replace outputs that exist, and earlier detections in the inputs"
+    add_options(group, "overwrite", help=text)
+    text = "of prob, std, ent, mi, or none; the mask is always written (default: all)"
+    add("--planes", type=_planes, default=_PLANES, metavar="LIST", help=text)
+    text = "bit of DQ to set: 16384 (default), 8192, 4096, or none"
+    add("--dq-bit", type=_dq_bit, default="default", metavar="N", help=text)
+    add("--dry-run", action="store_true", help="say what would be done, and stop")
+    add_options(group, "json")
 
 
 def _add_survey(group):
-    group.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (1)")
-    group.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="of a dask cluster, as in tls://host:8786; its owner can run code here",
-    )
-    group.add_argument(
-        "--insecure-scheduler",
-        action="store_true",
-        help="allow one without TLS: whoever reaches it can run code here",
-    )
-    group.add_argument(
-        "--resume",
-        action="store_true",
-        help="skip outputs made from the same input with the same settings",
-    )
-    group.add_argument("--table", type=Path, metavar="FILE", help="what came of each file, as ECSV")
+    add = group.add_argument
+    add("--jobs", type=int, default=1, metavar="N", help="processes (1)")
+    text = "of a dask cluster, as in tls://host:8786; its owner can run code here"
+    add("--scheduler", metavar="ADDRESS", help=text)
+    text = "allow one without TLS: whoever reaches it can run code here"
+    add("--insecure-scheduler", action="store_true", help=text)
+    text = "skip outputs made from the same input with the same settings"
+    add("--resume", action="store_true", help=text)
+    add("--table", type=Path, metavar="FILE", help="what came of each file, as ECSV")
 
 
 def _add_detection(group):
-    group.add_argument(
-        "--model", default="acs-wfc-vi", metavar="NAME", help="or a folder (default: acs-wfc-vi)"
-    )
-    group.add_argument(
-        "-T", type=int, default=16, help="weight draws; the time grows with it (default: 16)"
-    )
-    group.add_argument(
-        "--threshold",
-        type=float,
-        metavar="P",
-        help="probability from which a pixel is flagged (default: the model's own)",
-    )
-    group.add_argument("--seed", type=int, metavar="N", help="makes the result repeatable")
-    group.add_argument(
+    add = group.add_argument
+    add_options(group, "model", default="acs-wfc-vi")
+    add_options(group, "T", "threshold", "seed")
+    add(
         "--sampling",
         choices=("antithetic", "independent", "moments", "mean"),
         default="antithetic",
         help="how the weights are drawn; 'moments' draws none and propagates mean and variance, "
         "'mean' is without uncertainty",
     )
-    group.add_argument(
-        "--views",
-        type=int,
-        choices=(1, 2, 4),
-        help="ways to turn the image, whose mean counts (default: the model's own)",
-    )
-    group.add_argument(
-        "--mask-growth", type=int, default=0, metavar="PIXELS", help="grow the mask by this radius"
-    )
-    group.add_argument(
-        "--clean",
-        choices=("median", "medmask", "meanmask", "idw", "maskfill"),
-        help="replace the flagged pixels (default: leave them)",
-    )
-    group.add_argument(
-        "--device", default="auto", metavar="D", help="auto, cpu, cuda, mps (default: auto)"
-    )
-    group.add_argument("--tile-size", type=int, metavar="PIXELS", help="lower it to save memory")
-    group.add_argument(
-        "--precision",
-        choices=("float32", "bfloat16"),
-        default="float32",
-        help="of the convolutions; 'bfloat16' is faster where the processor has it",
-    )
+    text = "ways to turn the image, whose mean counts (default: the model's own)"
+    add("--views", type=int, choices=(1, 2, 4), help=text)
+    add("--mask-growth", type=int, default=0, metavar="PIXELS", help="grow the mask by this radius")
+    text = "replace the flagged pixels (default: leave them)"
+    add("--clean", choices=("median", "medmask", "meanmask", "idw", "maskfill"), help=text)
+    add_options(group, "device", "tile-size")
+    text = "of the convolutions; 'bfloat16' is faster where the processor has it"
+    add("--precision", choices=("float32", "bfloat16"), default="float32", help=text)
 
 
 def _add_image(group):
-    group.add_argument(
-        "--ext",
-        type=_extver,
-        action="append",
-        metavar="SCI,N",
-        help="search this chip only; may be repeated (default: all)",
-    )
-    group.add_argument(
-        "--dq-ignore",
-        type=_bits,
-        metavar="BITS",
-        help="bits, as in 128,512, that shall not mask a pixel",
-    )
-    group.add_argument("--unit", metavar="U", help="of the pixels, as electron or adu/s")
-    group.add_argument(
-        "--spectrum",
-        choices=("x", "y"),
-        help="a two-dimensional spectrum with its wavelength along this axis: model what is smooth "
-        "along or across it",
-    )
-    group.add_argument(
-        "--negative", action="store_true", help="of a difference: find hits of both frames"
-    )
-    group.add_argument(
-        "--use-err",
-        action="store_true",
-        help="take the noise from ERR in place of an estimate",
-    )
-    group.add_argument(
-        "--protect",
-        type=Path,
-        metavar="REGIONS",
-        help="a region file of DS9 or CASA: pixels inside are never flagged",
-    )
-    group.add_argument("--gain", type=float, metavar="G", help="electrons per adu")
-    group.add_argument("--readnoise", type=float, metavar="R", help="electrons")
-    group.add_argument("--satlevel", type=float, metavar="S", help="electrons")
-    group.add_argument("--exposure-time", type=float, metavar="SECONDS", help="for rates")
+    add = group.add_argument
+    add_options(group, "ext", "dq-ignore")
+    add("--unit", metavar="U", help="of the pixels, as electron or adu/s")
+    text = "a two-dimensional spectrum with its wavelength along this axis: model what is smooth"
+    add("--spectrum", choices=("x", "y"), help=f"{text} along or across it")
+    text = "of a difference: find hits of both frames"
+    add("--negative", action="store_true", help=text)
+    text = "take the noise from ERR in place of an estimate"
+    add("--use-err", dest="uncertainty", action="store_const", const=True, help=text)
+    add_options(group, "protect", "gain", "readnoise", "satlevel", "exposure-time")
 
 
 def _planes(text):
     names = () if text == "none" else tuple(text.split(","))
-    if not set(names) <= {"prob", "std", "ent", "mi"}:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of prob, std, ent, mi")
+    if not set(names) <= set(_PLANES):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of {', '.join(_PLANES)}")
     return names
 
 
 def _dq_bit(text):
-    if text == "none":
-        return None
-    if text == "default":
-        return text
+    if text in ("none", "default"):
+        return None if text == "none" else text
     if text not in ("4096", "8192", "16384"):
         raise argparse.ArgumentTypeError(f"{text!r} is not 4096, 8192, 16384 or none")
     return int(text)
-
-
-def _bits(text):
-    try:
-        bits = [int(part) for part in text.replace("+", ",").split(",")]
-    except ValueError:
-        bits = [-1]
-    if min(bits) < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of bits, as in 128,512")
-    total = 0
-    for value in bits:
-        total |= value
-    return total
-
-
-def _extver(text):
-    name, _, number = text.rpartition(",")
-    if name.strip().upper() not in ("", "SCI") or not number.strip().isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a chip, as in SCI,1")
-    return int(number)
 
 
 def run(args):

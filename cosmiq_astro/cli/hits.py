@@ -1,11 +1,6 @@
-"""``cosmiq-astro hits``: dark frames in, a library of cosmic rays out."""
+"""
+Cut the cosmic rays out of dark frames, to be injected in training.
 
-import argparse
-from pathlib import Path
-
-__all__ = ["add_parser", "run"]
-
-_EPILOG = """\
 examples:
   cosmiq-astro hits darks/*.fits -o hits.npz --gain 1.9 --readnoise 5
   cosmiq-astro train --hits hits.npz --science science/ -o mycam-unet --gain 1.9 --readnoise 5
@@ -14,7 +9,16 @@ The darks come as the camera made them, of one exposure time; three are needed,
 ten or more are better. Bias and dark current are taken off; pixels that stand
 out again and again are hot, and no hit is taken from them.
 
-exit codes: 0 all went well, 1 failed, 2 wrong usage, 130 interrupted"""
+exit codes: 0 all went well, 1 failed, 2 wrong usage, 130 interrupted
+"""
+
+from pathlib import Path
+
+from cosmiq_astro._io import refuse_existing
+from cosmiq_astro.cli._options import add_command, add_options
+from cosmiq_astro.cli._terminal import print_table
+
+__all__ = ["add_parser", "run"]
 
 
 def add_parser(commands):
@@ -31,28 +35,20 @@ def add_parser(commands):
     parser : `argparse.ArgumentParser`
         That of the command.
     """
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "hits",
+        run,
+        __doc__,
         help="cut the cosmic rays out of dark frames, for training",
-        description="Cut the cosmic rays out of dark frames, to be injected in training.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("files", nargs="+", type=Path, metavar="DARK", help="FITS files, or directories of them")
     add("-o", "--output", type=Path, required=True, metavar="FILE.npz", help="the library")
-    add("--overwrite", action="store_true", help="replace a library that is there")
-    add("--readnoise", type=float, required=True, metavar="R", help="electrons")
-    add("--gain", type=float, metavar="G", help="electrons per adu, for adu")
-    add("--mask", type=Path, metavar="FILE", help="bad pixels of the detector: not 0")
-    add(
-        "--min-charge",
-        type=float,
-        default=250.0,
-        metavar="Q",
-        help="least charge of a hit, electrons; raise it where warm pixels abound (250)",
-    )
-    parser.set_defaults(run=run, usage_error=parser.error)
+    add_options(parser, "readnoise", required=True)
+    add_options(parser, "overwrite", "gain", "mask")
+    text = "least charge of a hit, electrons; raise it where warm pixels abound (250)"
+    add("--min-charge", type=float, default=250.0, metavar="Q", help=text)
     return parser
 
 
@@ -72,8 +68,7 @@ def run(args):
     """
     if args.output.suffix != ".npz":
         args.usage_error(f"--output must end in .npz, got {args.output}")
-    if args.output.exists() and not args.overwrite:
-        raise FileExistsError(f"{args.output} exists already; give --overwrite to replace it")
+    refuse_existing(args.output, args.overwrite)
     from cosmiq_astro._io import atomic_write
     from cosmiq_astro.training import cut_hits
     from cosmiq_astro.training._pixels import find_images
@@ -95,7 +90,7 @@ def run(args):
             [str(getattr(dark, "path", i)) for i, dark in enumerate(darks)], 0, "dark"
         )
         report["level"].format, report["hits_per_pixel"].format = ".1f", ".2e"
-        print("\n".join(report.pformat(max_lines=-1, max_width=-1)))
+        print_table(report)
         print(
             f"{len(library.footprints)} hits of {len(darks)} darks, {int(library.bad.sum())} "
             f"pixels hot or unsteady -> {args.output}"

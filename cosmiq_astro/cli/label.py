@@ -1,12 +1,6 @@
-"""``cosmiq-astro label``: repeated exposures in, training pairs out."""
+"""
+Label the cosmic rays in two or more exposures of one field.
 
-import argparse
-import re
-from pathlib import Path
-
-__all__ = ["add_parser", "run"]
-
-_EPILOG = """\
 examples:
   cosmiq-astro label night/f0082.fits night/f0083.fits night/f0084.fits \\
       -o pairs/field1 --gain 1.9 --readnoise 5 --satlevel 114000 --offsets measure
@@ -21,7 +15,16 @@ of its own. Look at the pictures of --plot before you train.
 An exposure that is unlike the others (seeing, guiding, another field) is named
 and left out; where no two are alike, nothing is written.
 
-exit codes: 0 all went well, 1 failed, 2 wrong usage, 130 interrupted"""
+exit codes: 0 all went well, 1 failed, 2 wrong usage, 130 interrupted
+"""
+
+import re
+from pathlib import Path
+
+from cosmiq_astro.cli._options import add_command, add_options
+from cosmiq_astro.cli._terminal import print_table
+
+__all__ = ["add_parser", "run"]
 
 _SUFFIX = re.compile(r"(\.fits?)?(\.gz|\.fz|\.bz2)?$", re.IGNORECASE)
 _REPORT, _PICTURE = "labels.ecsv", "labels.png"
@@ -41,42 +44,28 @@ def add_parser(commands):
     parser : `argparse.ArgumentParser`
         That of the command.
     """
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "label",
+        run,
+        __doc__,
         help="label the cosmic rays in repeated exposures, for training",
-        description="Label the cosmic rays in two or more exposures of one field.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("files", nargs="+", type=Path, metavar="FILE", help="FITS files of one field and filter")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="made if missing")
-    add("--overwrite", action="store_true", help="replace outputs that exist")
+    add_options(parser, "overwrite")
     add("--plot", action="store_true", help=f"stamps of what was labelled, DIR/{_PICTURE}")
     group = parser.add_argument_group("the exposures")
-    add = group.add_argument
-    add("--readnoise", type=float, required=True, metavar="R", help="electrons")
-    add("--gain", type=float, metavar="G", help="electrons per adu")
-    add("--satlevel", type=float, metavar="S", help="electrons; give it if stars saturate")
-    add("--mask", type=Path, metavar="FILE", help="bad pixels of the detector: not 0")
-    add("--ext", type=int, default=1, metavar="N", help="EXTVER of the chip (default: 1)")
-    group = parser.add_argument_group("the comparison")
-    add = group.add_argument
-    add(
-        "--offsets",
-        choices=("none", "measure", "wcs"),
-        default="none",
-        help="none: aligned; measure: from the stars; wcs: reproject (default: none)",
-    )
-    add(
-        "--significance",
-        type=float,
-        default=6.0,
-        metavar="SIGMA",
-        help="of a hit's brightest pixel; raise it if stars get labels (default: 6)",
-    )
+    add_options(group, "readnoise", required=True)
+    add_options(group, "gain", "satlevel", "mask")
+    group.add_argument("--ext", type=int, default=1, metavar="N", help="EXTVER of the chip (1)")
+    add = parser.add_argument_group("the comparison").add_argument
+    text = "none: aligned; measure: from the stars; wcs: reproject (default: none)"
+    add("--offsets", choices=("none", "measure", "wcs"), default="none", help=text)
+    text = "of a hit's brightest pixel; raise it if stars get labels (default: 6)"
+    add("--significance", type=float, default=6.0, metavar="SIGMA", help=text)
     add("--force", action="store_true", help="use exposures that are unlike the others, too")
-    parser.set_defaults(run=run, usage_error=parser.error)
     return parser
 
 
@@ -104,6 +93,7 @@ def run(args):
     from cosmiq_astro._io import check_run, refuse_existing
     from cosmiq_astro.hst import read_chip
     from cosmiq_astro.training import label_exposures
+    from cosmiq_astro.training._pixels import find_images
 
     planned = [args.output / f"{n}{end}.fits" for n in names for end in ("", "_mask", "_ignore")]
     planned += [args.output / _REPORT, *([args.output / _PICTURE] if args.plot else [])]
@@ -116,30 +106,18 @@ def run(args):
         gain=args.gain,
         offsets=None if args.offsets == "none" else args.offsets,
         satlevel=None if args.satlevel is None else args.satlevel * u.electron,
-        mask=_read_mask(args),
+        mask=None if args.mask is None else find_images(args.mask)[0][:, :] != 0,
         significance=args.significance,
         keep_unlike=args.force,
         names=names,
     )
-    report = labels.report
-    for column in report.itercols():
-        if column.dtype.kind == "f":
-            column.format = ".4f"
     _write(args, names, labels)
     if not args.quiet:
-        print("\n".join(report.pformat(max_lines=-1, max_width=-1)))
-        n_all, n_out = len(report), len(labels.left_out)
+        print_table(labels.report, ".4f")
+        n_all, n_out = len(names), len(labels.left_out)
         print(f"{n_all - n_out} of {n_all} exposures used; ", end="")
         print(f"{100 * labels.labelled_fraction:.2f} % of their pixels labelled -> {args.output}")
     return 0
-
-
-def _read_mask(args):
-    if args.mask is None:
-        return None
-    from cosmiq_astro.training._pixels import find_images
-
-    return find_images(args.mask)[0][:, :] != 0
 
 
 def _write(args, names, labels):

@@ -1,4 +1,21 @@
-"""``cosmiq-astro``: the parser, and what every command shares."""
+"""
+Find the cosmic rays in single CCD exposures, with a probability and an
+uncertainty for every pixel.
+
+examples:
+  cosmiq-astro detect --sample                try it on a bundled HST exposure
+  cosmiq-astro detect j8bt06nyq_flt.fits      writes j8bt06nyq_flt_crvi.fits
+  cosmiq-astro review j8bt06nyq_flt_crvi.fits a page to look at it and correct it
+  cosmiq-astro evaluate --simulate 6          are the probabilities right?
+  cosmiq-astro label night/*.fits -o pairs/   labels from repeated exposures
+  cosmiq-astro hits darks/*.fits -o hits.npz  cosmic rays from dark frames
+  cosmiq-astro train pairs/ -o mycam          a model for another camera
+  cosmiq-astro simulate -o frames/            exposures whose cosmic rays are known
+  cosmiq-astro models                         what can be given to --model
+  cosmiq-astro detect *.fits @night.txt       options from a file, as they are written here
+
+exit codes: 0 all went well, 1 a file failed, 2 wrong usage, 130 interrupted
+"""
 
 import argparse
 import contextlib
@@ -27,25 +44,6 @@ __all__ = ["build_parser", "main"]
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_UNREAD = 1, 2, 130, 141
 
-_DESCRIPTION = """\
-Find the cosmic rays in single CCD exposures, with a probability and an
-uncertainty for every pixel."""
-
-_EPILOG = """\
-examples:
-  cosmiq-astro detect --sample                try it on a bundled HST exposure
-  cosmiq-astro detect j8bt06nyq_flt.fits      writes j8bt06nyq_flt_crvi.fits
-  cosmiq-astro review j8bt06nyq_flt_crvi.fits a page to look at it and correct it
-  cosmiq-astro evaluate --simulate 6          are the probabilities right?
-  cosmiq-astro label night/*.fits -o pairs/   labels from repeated exposures
-  cosmiq-astro hits darks/*.fits -o hits.npz  cosmic rays from dark frames
-  cosmiq-astro train pairs/ -o mycam          a model for another camera
-  cosmiq-astro simulate -o frames/            exposures whose cosmic rays are known
-  cosmiq-astro models                         what can be given to --model
-  cosmiq-astro detect *.fits @night.txt       options from a file, as they are written here
-
-exit codes: 0 all went well, 1 a file failed, 2 wrong usage, 130 interrupted"""
-
 
 class _Parser(argparse.ArgumentParser):
     def convert_arg_line_to_args(self, arg_line):
@@ -73,11 +71,12 @@ def build_parser():
     parser : `argparse.ArgumentParser`
         Parsed arguments have ``run``, the function to call with them.
     """
+    description, _, epilog = (__doc__ or "").strip().partition("\n\n")
     parser = _Parser(
         prog="cosmiq-astro",
         fromfile_prefix_chars="@",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
+        description=description,
+        epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

@@ -1,6 +1,9 @@
-"""``cosmiq-astro models``: what can be given to ``--model``."""
+"""List the bundled models: what can be given to ``--model``."""
 
 import json
+
+from cosmiq_astro.cli._options import add_command, add_options
+from cosmiq_astro.cli._terminal import print_table
 
 __all__ = ["add_parser", "run"]
 
@@ -19,11 +22,8 @@ def add_parser(commands):
     parser : `argparse.ArgumentParser`
         That of the command.
     """
-    parser = commands.add_parser(
-        "models", help="list the bundled models", description="List the models."
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object per model")
-    parser.set_defaults(run=run)
+    parser = add_command(commands, "models", run, __doc__, help="list the bundled models")
+    add_options(parser, "json", help="print one JSON object per model")
     return parser
 
 
@@ -51,5 +51,5 @@ def run(args):
     if not args.verbose:
         # Enough to recognise the weights by; --verbose and --json give all of it.
         table["sha256"] = [digest[:16] for digest in table["sha256"]]
-    print("\n".join(table.pformat(max_lines=-1, max_width=-1, align="<")))
+    print_table(table)
     return 0

@@ -1,17 +1,6 @@
-"""``cosmiq-astro review``: pages on which a person looks at detections and corrects them."""
+"""
+Make a page for every chip of files that 'cosmiq-astro detect' wrote.
 
-import argparse
-import re
-import traceback
-from pathlib import Path
-
-from cosmiq_astro._io import printable
-from cosmiq_astro.cli._errors import describe
-from cosmiq_astro.cli._terminal import print_error, print_output
-
-__all__ = ["add_parser", "run"]
-
-_EPILOG = """\
 examples:
   cosmiq-astro review j8bt06nyq_flt_crvi.fits
       writes j8bt06nyq_flt_crvi_review.html: open it in a browser
@@ -21,7 +10,18 @@ examples:
 The page needs no network. What is corrected there is saved as an edits file;
 'cosmiq-astro apply EDITS FILE' writes it into the mask.
 
-exit codes: 0 all went well, 1 a file failed, 2 wrong usage, 130 interrupted"""
+exit codes: 0 all went well, 1 a file failed, 2 wrong usage, 130 interrupted
+"""
+
+import re
+from pathlib import Path
+
+from cosmiq_astro._io import printable
+from cosmiq_astro.cli._errors import attempt
+from cosmiq_astro.cli._options import add_command, add_options
+from cosmiq_astro.cli._terminal import print_output
+
+__all__ = ["add_parser", "run"]
 
 _SUFFIX = re.compile(r"(\.fits?|\.fts)?(\.gz|\.fz|\.bz2)?$", re.IGNORECASE)
 
@@ -40,23 +40,20 @@ def add_parser(commands):
     parser : `argparse.ArgumentParser`
         That of the command.
     """
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "review",
+        run,
+        __doc__,
         help="make a page to look at a detection and correct it",
-        description="Make a page for every chip of files that 'cosmiq-astro detect' wrote.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("files", nargs="+", type=Path, metavar="FILE", help="FITS files with a detection")
     add("-o", "--output", type=Path, metavar="DIR", help="made if missing (default: beside FILE)")
-    add("--model", metavar="NAME", help="or a folder, for the expected precision and recall")
-    add("--protect", type=Path, metavar="REGIONS", help="pixels that cannot be flagged there")
+    add_options(parser, "model", help="or a folder, for the expected precision and recall")
     add("--regions", action="store_true", help="write the hits as DS9 regions too")
     add("--votable", action="store_true", help="write the hits as a VOTable too")
-    add("--gain", type=float, metavar="G", help="electrons per adu, for the VOTable's charges")
-    add("--overwrite", action="store_true", help="replace outputs that exist")
-    parser.set_defaults(run=run, usage_error=parser.error)
+    add_options(parser, "protect", "gain", "overwrite")
     return parser
 
 
@@ -74,16 +71,8 @@ def run(args):
     code : int
         1 if any file failed, else 0.
     """
-    n_failed = 0
-    for file in args.files:
-        try:
-            _review(args, file)
-        except Exception as error:
-            if args.debug:
-                traceback.print_exc()
-            print_error(f"{file}: {describe(error)}")
-            n_failed += 1
-    return 1 if n_failed else 0
+    done = [attempt(args, file, _review, args, file) for file in args.files]
+    return 0 if all(done) else 1
 
 
 def _review(args, file):

@@ -1,21 +1,6 @@
-"""``cosmiq-astro simulate``: exposures of HST cameras with a known truth."""
+"""
+Simulate exposures of HST cameras, with their truth.
 
-import argparse
-import json
-from pathlib import Path
-
-__all__ = ["add_parser", "run"]
-
-_ENDINGS = {
-    "ACS/WFC": "flc",
-    "ACS/HRC": "flt",
-    "WFC3/UVIS": "flc",
-    "WFPC2": "c0m",
-    "STIS/CCD": "flt",
-}
-_FIELDS = ("extragalactic", "globular", "galaxy", "nebula", "blend")
-
-_EPILOG = """\
 examples:
   cosmiq-astro simulate -o frames/ --seed 1
       one full ACS/WFC exposure of 500 s
@@ -28,7 +13,24 @@ output: NAME_000_flc.fits and so on, laid out as the camera's calibrated files
 (_flt, _c0m with _c1m), with TRUTH (1 = cosmic ray) and IGNORE (1 = undecided)
 for every chip.
 
-exit codes: 0 all went well, 1 failed, 2 wrong usage, 130 interrupted"""
+exit codes: 0 all went well, 1 failed, 2 wrong usage, 130 interrupted
+"""
+
+import json
+from pathlib import Path
+
+from cosmiq_astro._io import refuse_existing
+from cosmiq_astro.cli._options import add_command, add_options, positive
+
+__all__ = ["add_parser", "run"]
+
+_ENDINGS = {
+    "ACS/WFC": "flc",
+    "ACS/HRC": "flt",
+    "WFC3/UVIS": "flc",
+    "WFPC2": "c0m",
+    "STIS/CCD": "flt",
+}
 
 
 def add_parser(commands):
@@ -45,52 +47,31 @@ def add_parser(commands):
     parser : `argparse.ArgumentParser`
         That of the command.
     """
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "simulate",
+        run,
+        __doc__,
         help="make exposures whose cosmic rays are known",
-        description="Simulate exposures of HST cameras, with their truth.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="made if missing")
-    add("-n", "--number", type=_positive, default=1, metavar="N", help="of exposures (1)")
+    add("-n", "--number", type=positive, default=1, metavar="N", help="of exposures (1)")
     add("--name", default="simulated", metavar="NAME", help="that their names begin with")
-    add("--overwrite", action="store_true", help="replace files that exist")
-    add("--seed", type=int, default=0, metavar="N", help="the same one makes the same files (0)")
-    add("--json", action="store_true", help="print one JSON object per file")
+    add_options(parser, "seed", default=0, help="the same one makes the same files (0)")
+    add_options(parser, "overwrite", "json")
     group = parser.add_argument_group("the camera")
     add = group.add_argument
     add("--camera", choices=tuple(_ENDINGS), default="ACS/WFC", help="(ACS/WFC)")
     add("--filter", metavar="NAME", help="such as F814W (default: F606W)")
-    add("--size", type=_positive, metavar="PIXELS", help="side of a chip (default: the camera's)")
+    add_options(group, "size")
     add("--subarray", action="store_true", help="one chip only")
-    add("--cte", type=float, default=0.05, metavar="C", help="strength of the trails (0.05)")
     group = parser.add_argument_group("the exposure")
-    add = group.add_argument
-    add("--exposure-time", type=float, default=500.0, metavar="SECONDS", help="(500)")
-    add(
-        "--field",
-        choices=_FIELDS,
-        action="append",
-        help="kind of scene; if repeated, in turn (default: extragalactic)",
-    )
-    add("--sky-rate", type=float, default=0.06, metavar="R", help="electrons per second (0.06)")
-    add(
-        "--cosmic-ray-rate",
-        type=float,
-        default=1.0,
-        metavar="R",
-        help="per cm2 and second (1; up to 1100 in the South Atlantic Anomaly)",
-    )
-    parser.set_defaults(run=run, usage_error=parser.error)
+    add_options(group, "exposure-time", default=500.0, help="(500)")
+    add_options(group, "field")
+    text = "per cm2 and second (1; up to 1100 in the South Atlantic Anomaly)"
+    group.add_argument("--cosmic-ray-rate", type=float, default=1.0, metavar="R", help=text)
     return parser
-
-
-def _positive(text):
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
-    return int(text)
 
 
 def run(args):
@@ -115,8 +96,7 @@ def run(args):
     fields = args.field or ["extragalactic"]
     for i in range(args.number):
         file = args.output / f"{args.name}_{i:03}_{_ENDINGS[args.camera]}.fits"
-        if file.exists() and not args.overwrite:
-            raise FileExistsError(f"{file} exists already; give --overwrite to replace it")
+        refuse_existing(file, args.overwrite)
         truth = write_frame(
             file,
             camera=args.camera,
@@ -125,9 +105,7 @@ def run(args):
             chip_shape=None if args.size is None else (args.size, args.size),
             subarray=args.subarray,
             filter_name=args.filter,
-            sky_rate=args.sky_rate,
             cosmic_ray_rate=args.cosmic_ray_rate,
-            cte=args.cte,
             seed=np.random.default_rng([args.seed, i]),
             overwrite=args.overwrite,
         )

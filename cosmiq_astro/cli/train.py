@@ -19,12 +19,15 @@ examples:
       and left out
   cosmiq-astro train pairs/ -o mycam-unet --readnoise 5
       labels alone
+  cosmiq-astro train --edits reviewed/ -o mycam-unet --readnoise 5
+      detections that were corrected on their review pages
   cosmiq-astro train pairs/ --hits hits.npz -o mycam-vi --readnoise 5 --bayesian
       the variational network, whose prior is what the bundled one has learnt
 
 input: NAME.fits or NAME.npy with NAME_mask and, where labels are doubtful,
 NAME_ignore beside it, as 'cosmiq-astro label' writes them; 'cosmiq-astro hits'
-makes hits.npz. Frames that show the same stars are never on both sides of the
+makes hits.npz. The edits of a review, NAME_edits.json, lie beside the file that
+was reviewed. Frames that show the same stars are never on both sides of the
 split between training and validation; where there are too few fields, each
 frame is parted, and the upper fifth of it validates.
 
@@ -61,6 +64,7 @@ def add_parser(commands):
     parser = commands.add_parser(
         "train",
         usage="%(prog)s [options] DIR -o FOLDER\n"
+        "       %(prog)s [options] [DIR] --edits PATH -o FOLDER\n"
         "       %(prog)s [options] [DIR] --hits HITS --science DIR -o FOLDER",
         help="train a model for another camera",
         description="Train a model on exposures with known cosmic rays.",
@@ -79,6 +83,15 @@ def add_parser(commands):
         metavar="PATH",
         help="inject hits: a library (.npz), dark-subtracted dark frames (a file or a directory), "
         "or 'simulated'; may be repeated",
+    )
+    add(
+        "--edits",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="corrections as labels: an edits file beside the file reviewed, or a directory of "
+        "them; may be repeated",
     )
     add("--science", type=Path, metavar="DIR", help="with --hits: exposures without labels")
     group = parser.add_argument_group("the network and its training")
@@ -167,8 +180,8 @@ def run(args):
     code : int
         1 if the model is worse than the one it began from, else 0.
     """
-    if args.directory is None and args.science is None:
-        args.usage_error("give a directory of labelled exposures, or --hits and --science")
+    if args.directory is None and args.science is None and not args.edits:
+        args.usage_error("give a directory of labelled exposures, --edits, or --hits and --science")
     if args.science is not None and args.hits is None:
         args.usage_error("--science has no labels: give --hits to inject")
     if args.hits is None and args.density is not None:

@@ -64,10 +64,8 @@ class ChipDetection:
 
     def cards(self):
         """Return what is to be noted in the image's header, value and comment by keyword."""
-        settings = self.settings
-        cards = cards_of(self.found, clean=settings.clean)
+        cards = cards_of(self.found, clean=self.settings.clean)
         cards["CRVIDQ"] = (self.dq_bit or 0, "DQ bit set on flagged pixels")
-        cards["CRVIGROW"] = (settings.mask_growth, "radius the mask was grown by (pixels)")
         if self.hit_rate is not None:
             cards["CRVIRATE"] = (float(f"{self.hit_rate.value:.4g}"), "hits per cm2 and second")
         cards["CRVISRC"] = (self.source, "SHA-256 of the input file (first 16)")

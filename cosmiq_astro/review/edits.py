@@ -7,14 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["FORMAT", "Edits", "edited_mask", "exposure_digest", "read_edits", "training_frame"]
+__all__ = ["FORMAT", "Edits", "edited_mask", "exposure_digest", "read_edits"]
 
 FORMAT = "cosmiq_astro edits 1"
 """First entry of an edits file: what it is, and of which version."""
 
 _RUNS = ("added", "removed", "confirmed", "unsure")
-# Where nobody has looked, pixels of these probabilities have no label.
-_AMBIGUOUS = (0.05, 0.95)
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,8 @@ class Edits:
         Probability that the page's slider was at.
     sha256 : str
         Of the file; empty if there is none.
+    name : str
+        Of the exposure, as the page knows it.
     """
 
     digest: str
@@ -56,6 +56,7 @@ class Edits:
     complete: bool = False
     threshold: float = float("nan")
     sha256: str = ""
+    name: str = ""
 
 
 def exposure_digest(array):
@@ -133,6 +134,7 @@ def read_edits(path):
             complete=facts["complete"] is True,
             threshold=float(facts["threshold"]),
             sha256=hashlib.sha256(content).hexdigest(),
+            name=str(facts.get("name", "")),
         )
     except (ValueError, TypeError, LookupError, OverflowError) as error:
         raise ValueError(f"{path} is a damaged edits file: {error}") from error
@@ -203,44 +205,3 @@ def _check_exposure(edits, image, name):
             f"the edits belong to another exposure than {name} (its pixels have the digest "
             f"{exposure_digest(image)}, the edits {edits.digest}): give the one that was reviewed"
         )
-
-
-def training_frame(edits, ccd):
-    """
-    Turn corrections into labels.
-
-    Parameters
-    ----------
-    edits : `Edits`
-        From `read_edits`.
-    ccd : `~cosmiq_astro.CosmicRayCCDData`
-        The detection that was reviewed, as `~cosmiq_astro.hst.read_chip` reads
-        it from the file of the review.
-
-    Returns
-    -------
-    image : ndarray
-        Pixel values, in the unit of ``ccd``.
-    mask : ndarray of bool
-        True for cosmic rays: the mask with the edits made.
-    ignore : ndarray of bool
-        True where there is no label: bad pixels; what the reviewer was unsure
-        of; and, unless the review is complete, pixels with a probability
-        between 0.05 and 0.95 that were neither changed nor confirmed. Together
-        what `~cosmiq_astro.training.PairedDataset` takes.
-
-    Raises
-    ------
-    ValueError
-        If the edits belong to another exposure or another mask.
-    """
-    image = np.asarray(ccd.data)
-    mask = edited_mask(edits, image, ccd.cr_mask)
-    ignore = ~np.isfinite(image) | edits.unsure
-    if ccd.mask is not None:
-        ignore |= ccd.mask & ~ccd.cr_mask
-    if not edits.complete and ccd.cr_probability is not None:
-        low, high = _AMBIGUOUS
-        ambiguous = (ccd.cr_probability > low) & (ccd.cr_probability < high)
-        ignore |= ambiguous & ~(edits.added | edits.removed | edits.confirmed)
-    return image, mask & ~ignore, ignore

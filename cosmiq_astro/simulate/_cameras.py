@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-__all__ = ["CAMERAS", "Camera", "image_header", "primary_header"]
-
 
 @dataclass(frozen=True)
 class Camera:

@@ -6,8 +6,6 @@ import numpy as np
 from scipy import fft
 from scipy.ndimage import gaussian_filter
 
-__all__ = ["Canvas", "fractal", "globular_stars", "nebula_light", "smooth_gradient", "star_light"]
-
 
 @dataclass(frozen=True, eq=False)
 class Canvas:

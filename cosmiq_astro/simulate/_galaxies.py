@@ -7,8 +7,6 @@ from scipy.ndimage import gaussian_filter
 
 from cosmiq_astro.simulate._fields import fractal, star_light
 
-__all__ = ["draw_galaxies", "field_galaxies", "resolved_galaxy"]
-
 _ZERO_POINT = 25.9  # AB magnitude of 1 electron / s through F814W on ACS/WFC
 
 

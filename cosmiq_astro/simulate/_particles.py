@@ -2,8 +2,6 @@
 
 import numpy as np
 
-__all__ = ["electron_walks", "primary_tracks"]
-
 _ELECTRON_VOLT = 0.71 / 3.65  # electrons collected per eV lost; the rest is lost at the surface
 _PROTON, _ELECTRON = 938.27, 0.511  # rest energies, MeV
 _STEP = 3.0  # micrometres between the points of a track

@@ -125,10 +125,7 @@ def hot_pixels(shape, rng, *, fraction=0.005, rate=0.14, slope=1.5):
         Dark current in electron / s, 0 in good pixels, at most 300 ``rate``.
     """
     n = rng.binomial(shape[0] * shape[1], fraction)
-    image = np.zeros(shape, np.float32)
-    value = rate * np.minimum((1 - rng.random(n)) ** (-1 / slope), 300)
-    image.flat[rng.integers(0, image.size, n)] = value
-    return image
+    return _scattered(rate * np.minimum((1 - rng.random(n)) ** (-1 / slope), 300), shape, rng)
 
 
 def warm_pixels(shape, rng, *, fraction=0.01, rate=(0.06, 0.14)):
@@ -152,8 +149,13 @@ def warm_pixels(shape, rng, *, fraction=0.01, rate=(0.06, 0.14)):
         Dark current in electron / s, 0 in good pixels.
     """
     n = rng.binomial(shape[0] * shape[1], fraction)
+    return _scattered(rng.uniform(*rate, n), shape, rng)
+
+
+def _scattered(values, shape, rng):
+    """Return an image of zeros with the values at random places."""
     image = np.zeros(shape, np.float32)
-    image.flat[rng.integers(0, image.size, n)] = rng.uniform(*rate, n)
+    image.flat[rng.integers(0, image.size, values.size)] = values
     return image
 
 

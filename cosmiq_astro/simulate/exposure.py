@@ -50,6 +50,12 @@ class ExposureTruth:
     ignore: np.ndarray
     stars: Table
 
+    @classmethod
+    def of(cls, charge, expected, readnoise, stars):
+        """Return the truth of an exposure, its labels by the one definition."""
+        noise = np.sqrt(np.maximum(expected, 0) + np.float32(readnoise) ** 2)
+        return cls(charge, expected, noise, *label_from_charge(charge, noise), stars)
+
     def __repr__(self):
         ny, nx = self.label.shape
         hit = np.count_nonzero(self.label)
@@ -203,8 +209,6 @@ def simulate_exposure(
         gain=gain,
         cte=cte,
     )
-    noise = np.sqrt(np.maximum(expected, 0) + np.float32(readnoise) ** 2)
-    label, ignore = label_from_charge(charge, noise)
     meta = {
         "EXPTIME": float(exposure_time),
         "GAIN": float(gain),
@@ -213,4 +217,4 @@ def simulate_exposure(
         "FIELD": field,
     }
     ccd = CCDData(image, unit=u.electron, meta=meta)
-    return ccd, ExposureTruth(charge, expected, noise, label, ignore, scene.stars)
+    return ccd, ExposureTruth.of(charge, expected, readnoise, scene.stars)

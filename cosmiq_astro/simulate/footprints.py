@@ -108,13 +108,12 @@ class Footprints:
         y, x = np.asarray(y, np.int64), np.asarray(x, np.int64)
         n = hit.max(initial=-1) + 1
         index = np.arange(n)
-        middle = [
-            (ndimage.minimum(v, hit, index) + ndimage.maximum(v, hit, index)).astype(np.int64) // 2
-            if n
-            else index
-            for v in (y, x)
-        ]
-        dy, dx = y - middle[0][hit], x - middle[1][hit]
+        dy, dx = y, x
+        if n:
+            dy, dx = (
+                v - (ndimage.minimum(v, hit, index) + ndimage.maximum(v, hit, index))[hit] // 2
+                for v in (y, x)
+            )
         limit = np.iinfo(np.int16).max
         if max(np.abs(dy).max(initial=0), np.abs(dx).max(initial=0)) > limit:
             raise ValueError(f"a hit reaches further than {limit} pixels; check y and x")
@@ -126,36 +125,6 @@ class Footprints:
             np.bincount(inverse, charge, key.size).astype(np.float32),
             np.concatenate([[0], np.cumsum(np.bincount(hit[first], minlength=n))]).astype(np.int64),
             None if unknown is None else np.bincount(inverse, unknown, key.size) > 0,
-        )
-
-    @classmethod
-    def from_spans(cls, hit, x, y, values, *, gain=1.0):
-        """
-        Build a library from rows of pixels, the format of DESC imSim's cosmic-ray files.
-
-        Parameters
-        ----------
-        hit : array_like of int, shape (n_spans,)
-            The hit each span belongs to (column ``fp_id``).
-        x, y : array_like of int, shape (n_spans,)
-            First pixel of each span (columns ``x0``, ``y0``).
-        values : sequence of array_like
-            Values of the pixels of each span from ``x`` on.
-        gain : float, optional
-            Electrons per unit of ``values``.
-
-        Returns
-        -------
-        Footprints
-            The hits.
-        """
-        length = np.array([len(v) for v in values])
-        start = np.repeat(np.cumsum(length) - length, length)
-        return cls.from_pixels(
-            np.repeat(np.asarray(hit), length),
-            np.repeat(np.asarray(y), length),
-            np.repeat(np.asarray(x), length) + np.arange(length.sum()) - start,
-            np.concatenate([np.asarray(v, float) for v in values]) * gain,
         )
 
     @classmethod

@@ -18,7 +18,6 @@ from cosmiq_astro.simulate.detector import (
     warm_pixels,
 )
 from cosmiq_astro.simulate.exposure import ExposureTruth, expose
-from cosmiq_astro.simulate.labels import label_from_charge
 from cosmiq_astro.simulate.optics import hst_psf
 from cosmiq_astro.simulate.scenes import Scene, simulate_scene
 
@@ -149,7 +148,9 @@ def simulate_hst_file(
             quality = stack.enter_context(atomic_write(beside, overwrite=overwrite))
             primary = fits.PrimaryHDU(header=primary)
             primary.header["FILENAME"] = beside.name
-            _as_images([primary, *hdus[3::3]]).writeto(quality)
+            for hdu in hdus[3::3]:
+                hdu.name = "SCI"  # as the archive names the planes of this file
+            fits.HDUList([primary, *hdus[3::3]]).writeto(quality)
             hdus = [hdus[0], *hdus[1::3]]
         fits.HDUList(hdus).writeto(temporary)
     return truth
@@ -219,15 +220,13 @@ def _chip(scene, exposure_time, hits, camera, amplifiers, *, sky_rate, cte, rng)
     columns = bad_columns(shape, rng, n=max(1, shape[1] // 500))
     offset = columns + bias_steps(shape, rng)
     image, expected = image + offset, expected + offset
-    noise = np.sqrt(np.maximum(expected, 0) + readnoise**2)
     quality = np.zeros(shape, np.int16)
     hot, warm, bad, full = camera.bits
     quality[dark >= 0.06] = warm
     quality[dark >= 0.14] = hot
     quality[columns != 0] |= bad
     quality[image > 0.97 * camera.full_well] |= full
-    label, ignore = label_from_charge(charge, noise)
-    return image, quality, ExposureTruth(charge, expected, noise, label, ignore, scene.stars)
+    return image, quality, ExposureTruth.of(charge, expected, readnoise, scene.stars)
 
 
 def _triplet(image, noise, quality, extver, headers):
@@ -237,10 +236,3 @@ def _triplet(image, noise, quality, extver, headers):
         fits.ImageHDU(data, headers[is_quality], name=name, ver=extver)
         for name, (data, is_quality) in planes.items()
     ]
-
-
-def _as_images(hdus):
-    """Name the planes of WFPC2's data-quality file as the archive does."""
-    for hdu in hdus[1:]:
-        hdu.name = "SCI"
-    return fits.HDUList(hdus)

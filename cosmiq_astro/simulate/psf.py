@@ -121,7 +121,7 @@ class PSF:
         reach = np.searchsorted(-self.envelope, -cutoff / np.maximum(flux, 1e-30))
         image = np.zeros(shape, np.float32)
         lower = -1
-        for radius in _radii(self.radius):
+        for radius in (*(r for r in _RADII if r < self.radius), self.radius):
             rows = np.flatnonzero((reach > lower) & ((reach <= radius) | (radius == self.radius)))
             self._add(image, iy[rows], ix[rows], py[rows], px[rows], flux[rows], radius)
             lower = radius
@@ -178,7 +178,3 @@ class PSF:
         smeared = fft.irfft2(fft.rfft2(self.grid, (padded, padded)) * transfer, (padded, padded))
         m = self.grid.shape[0]
         return replace(self, grid=np.maximum(smeared[:m, :m], 0).astype(np.float32))
-
-
-def _radii(largest):
-    return [r for r in _RADII if r < largest] + [largest]

@@ -10,6 +10,7 @@ from astropy.io import fits
 from astropy.nddata import NDData
 
 from cosmiq_astro.hst.headers import unit_of
+from cosmiq_astro.review.labels import read_corrected
 from cosmiq_astro.units import electrons_per_unit
 
 __all__ = [
@@ -314,7 +315,7 @@ def find_exposures(paths, *, gain=None, need_masks=True):
     Parameters
     ----------
     paths : path-like or sequence of path-like
-        See `~cosmiq_astro.training.PairedDataset.from_directory`.
+        Directories and edits files, see `~cosmiq_astro.training.PairedDataset.from_directory`.
     gain : float or `~astropy.units.Quantity`, optional
         Electron per adu.
     need_masks : bool, optional
@@ -331,24 +332,28 @@ def find_exposures(paths, *, gain=None, need_masks=True):
     Raises
     ------
     ValueError
-        If there is no exposure or a mask is missing.
+        If there is no exposure or a mask is missing, or edits are of another exposure.
     """
-    files = []
+    files, frames = [], []
     for path in map(Path, [paths] if isinstance(paths, str | os.PathLike) else paths):
+        if path.suffix == ".json":
+            frames.append(read_corrected(path))
+            continue
         own = _image_files(path)
         if not own:
             beside = ", with NAME_mask.fits or NAME_mask.npy beside it" if need_masks else ""
             raise ValueError(f"{path} holds no exposures: NAME.fits or NAME.npy{beside}")
         files += own
+    for file in files:
+        mask, ignore = _plane(file, "mask", required=need_masks), _plane(file, "ignore")
+        frames.append((_open(file), mask, ignore, file))
+    images, masks, ignore, files = map(list, zip(*frames, strict=True))
     # Each in its own unit: labelled exposures are in electrons, others in adu.
-    images = [_in_electrons(file, gain) for file in files]
-    masks = [_plane(file, "mask", required=need_masks) for file in files]
-    ignore = [_plane(file, "ignore", required=False) for file in files]
+    images = [_in_electrons(*pair, gain) for pair in zip(images, files, strict=True)]
     return images, masks, ignore, files
 
 
-def _in_electrons(file, gain):
-    image = _open(file)
+def _in_electrons(image, file, gain):
     is_known = u.electron in getattr(image, "unit", u.adu).bases
     return read_pixels(str(file), [image], None if is_known else gain)[0][0]
 
@@ -391,7 +396,7 @@ def _open(file):
     return FitsImage(file) if file.suffix == ".fits" else np.load(file, mmap_mode="r")
 
 
-def _plane(file, kind, *, required):
+def _plane(file, kind, *, required=False):
     names = [file.with_name(f"{file.stem}_{kind}{suffix}") for suffix in _SUFFIXES]
     found = [name for name in names if name.is_file()]
     if not found and required:

@@ -204,12 +204,14 @@ class PairedDataset(ObservedFrames):
         first two-dimensional image is taken, in the unit of its ``BUNIT``
         (adu if there is none), rates with ``EXPTIME``; ``.npy`` files are in
         electrons, or in adu if ``gain`` is given. ``cosmiq-astro label`` makes
-        such files.
+        such files. An edits file of a review page (``.json``), beside the
+        file that was reviewed, makes that one an exposure too: its mask is the
+        corrected one (`~cosmiq_astro.review.training_frame`).
 
         Parameters
         ----------
         path : path-like or sequence of path-like
-            The directory, or several.
+            The directory, or an edits file, or several of either.
         readnoise, gain, exposure_scale, extra_sky : object, optional
             As for the class.
         visits : {'field', 'frame', 'directory'}, optional

@@ -71,8 +71,8 @@ def cut_hits(darks, *, readnoise, gain=None, mask=None, min_charge=250.0):
     Returns
     -------
     library : `~cosmiq_astro.training.HitLibrary`
-        The hits, for `~cosmiq_astro.training.InjectionDataset`; what their
-        rims hold is not known, so give them with ``rim=1`` there.
+        The hits, for `~cosmiq_astro.training.InjectionDataset`; their rims
+        are marked as unknown.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def cut_hits(darks, *, readnoise, gain=None, mask=None, min_charge=250.0):
         charge = image[:, :] - level - usual
         hidden = bad | ~np.isfinite(charge) | (False if own is None else own)
         charge = np.where(hidden, 0, charge - _smooth(np.where(hidden, np.nan, charge)))
-        cut.append(extract_footprints(charge, noise, mask=hidden, min_charge=min_charge))
+        cut.append(extract_footprints(charge, noise, mask=hidden, min_charge=min_charge, rim=True))
         n = len(cut[-1])
         rows.append({"level": level, "n_hits": n, "hits_per_pixel": n / charge.size})
     footprints = Footprints.concatenate(cut)

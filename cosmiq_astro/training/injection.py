@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from astropy.stats import mad_std
-from scipy.ndimage import binary_dilation
 
 from cosmiq_astro.simulate import Footprints, extract_footprints, label_from_charge
 from cosmiq_astro.training._frames import ObservedFrames, check_interval, log_uniform
@@ -19,12 +18,9 @@ from cosmiq_astro.training._pixels import (
 )
 from cosmiq_astro.training.datasets import Patch
 from cosmiq_astro.training.hits import find_hits
-from cosmiq_astro.training.settings import check_numbers
 from cosmiq_astro.units import to_electrons
 
 __all__ = ["InjectionDataset"]
-
-_EIGHT = np.ones((3, 3), dtype=bool)
 
 
 class InjectionDataset(ObservedFrames):
@@ -44,7 +40,8 @@ class InjectionDataset(ObservedFrames):
     cosmic_rays : `~cosmiq_astro.simulate.Footprints` or sequence of ndarray
         A library of hits; or dark-subtracted dark frames, or images of charge
         alone, in the unit of the images: their hits are cut out by
-        `~cosmiq_astro.simulate.extract_footprints`.
+        `~cosmiq_astro.simulate.extract_footprints`. Pixels whose charge is a
+        guess (`~cosmiq_astro.simulate.Footprints`) are left out of the loss.
     masks : sequence of ndarray, optional
         True where a frame has a hit of its own or a bad pixel: left out of the
         loss. Take them from repeated exposures
@@ -71,10 +68,6 @@ class InjectionDataset(ObservedFrames):
     extra_sky : tuple of float, optional
         Sky added with its Poisson noise, electron per pixel, uniform. Widen it
         if your frames were all taken in dark nights.
-    rim : int, optional
-        Pixels around each hit that are left out of the loss, because what it
-        holds there is not known: 1 for hits cut out of darks, 0 where the
-        charge is known to the last electron.
     visits : sequence, optional
         Which visit each frame belongs to: frames of one visit stay on one side
         of a split. Give it when frames show the same field.
@@ -97,7 +90,7 @@ class InjectionDataset(ObservedFrames):
     (3, 12288)
     """
 
-    _ranges = ("_density", "_charge_scale", "_exposure_scale", "_extra_sky", "_rim")
+    _ranges = ("_density", "_charge_scale", "_exposure_scale", "_extra_sky")
 
     def __init__(
         self,
@@ -112,7 +105,6 @@ class InjectionDataset(ObservedFrames):
         charge_scale=(0.5, 2.0),
         exposure_scale=(1.0, 1.0),
         extra_sky=(0.0, 0.0),
-        rim=0,
         visits=None,
     ):
         images, own = read_pixels("images", images, gain)
@@ -120,8 +112,6 @@ class InjectionDataset(ObservedFrames):
         given = check_frames("masks", masks, shapes) or [None] * len(shapes)
         masks = [combine_masks(a, b) for a, b in zip(given, own, strict=True)]
         self._library = _library(cosmic_rays, gain)
-        check_numbers(not_negative=("rim",), rim=rim)
-        self._rim = int(rim)
         self._satlevel = to_electrons("satlevel", satlevel, gain=gain)
         self._density = check_interval("density", density, positive=True)
         self._charge_scale = check_interval("charge_scale", charge_scale, positive=True)
@@ -166,8 +156,7 @@ class InjectionDataset(ObservedFrames):
         cosmic_rays : `~cosmiq_astro.simulate.Footprints` or path-like, or a sequence of path-like
             A library of hits, or files: libraries (``.npz``, as ``cosmiq-astro
             hits`` writes them), dark-subtracted dark frames in the unit of the
-            science frames, or directories of such. With hits from files
-            ``rim=1``.
+            science frames, or directories of such.
         readnoise, gain, satlevel, density, exposure_scale, extra_sky : object, optional
             As for the class.
         finder : str, path-like or Model, optional
@@ -197,9 +186,8 @@ class InjectionDataset(ObservedFrames):
             for i, mask in enumerate(masks):
                 if mask is None:
                     masks[i] = find_hits([images[i]], model=finder, **camera)[0]
-        rim = 0
         if not isinstance(cosmic_rays, Footprints):
-            cosmic_rays, rim = _read_hits(cosmic_rays, gain), 1
+            cosmic_rays = _read_hits(cosmic_rays, gain)
         dataset = cls(
             images,
             cosmic_rays,
@@ -209,7 +197,6 @@ class InjectionDataset(ObservedFrames):
             density=density,
             exposure_scale=exposure_scale,
             extra_sky=extra_sky,
-            rim=rim,
         )
         dataset.group(files, by=visits)
         return dataset
@@ -318,11 +305,12 @@ class InjectionDataset(ObservedFrames):
             exposure_scale=self._exposure_scale,
             extra_sky=self._extra_sky,
         )
-        charge = self._library.paste(
+        charge, unknown = self._library.paste(
             image.shape,
             rng.poisson(log_uniform(rng, self._density) * image.size),
             rng,
             charge_scale=self._charge_scale,
+            return_unknown=True,
         )
         hit = image + charge
         if self._satlevel is not None:
@@ -332,9 +320,8 @@ class InjectionDataset(ObservedFrames):
         label, ignore = label_from_charge(hit - image, np.maximum(noise, 1e-3))
         # Where a hit is lost in a saturated star, there is nothing to learn.
         ignore |= (charge > 3 * noise) & ~label
-        if self._rim:
-            # What a cut hit holds there is not known: it is not said to be nothing.
-            ignore |= binary_dilation(label, _EIGHT, iterations=self._rim) & ~label
+        # What a cut hit holds there is not known: it is not said to be nothing.
+        ignore |= unknown & ~label
         if self._left_out[frame] is not None:
             ignore |= np.asarray(self._left_out[frame][box], dtype=bool)
         hit = np.where(usable, hit, np.nan).astype(np.float32)
@@ -364,7 +351,7 @@ def _library(cosmic_rays, gain):
             # An image of charge alone has no noise.
             noise = max(float(mad_std(good)), 1.0) if good.size else 1.0
             charge = np.where(bad, 0, charge - (np.median(good) if good.size else 0))
-            cut.append(extract_footprints(charge, noise, mask=bad))
+            cut.append(extract_footprints(charge, noise, mask=bad, rim=True))
         library = Footprints.concatenate(cut)
     if not len(library):
         raise ValueError("cosmic_rays holds no hit to inject; give more or longer dark frames")

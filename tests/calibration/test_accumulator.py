@@ -15,9 +15,8 @@ EXACT = [
     ("negative_log_likelihood", {"non_trivial": True}),
     ("expected_calibration_error", {}),
     ("expected_calibration_error", {"non_trivial": True}),
-    ("maximum_calibration_error", {}),
 ]
-RANK = ["roc_auc", "average_precision", "aurc", "augrc", "error_auroc"]
+RANK = ["roc_auc", "aurc", "error_auroc"]
 
 
 def counted(p, y, **columns):
@@ -39,11 +38,9 @@ def test_sums_are_exact(pixels, name, options, weighted):
     assert getattr(counts, name)(**options) == pytest.approx(exact, rel=1e-12)
 
 
-def test_other_exact_results(pixels):
+def test_reliability_is_exact(pixels):
     p, y = pixels
     counts = counted(p, y)
-    assert_allclose(counts.brier_parts(), cal.brier_parts(p, y), atol=1e-14)
-    assert_allclose(counts.classwise_calibration_error(), cal.classwise_calibration_error(p, y))
     expected = cal.reliability_table(p, y)
     table = counts.reliability_table()
     for name in expected.colnames:
@@ -52,26 +49,14 @@ def test_other_exact_results(pixels):
 
 @pytest.mark.parametrize("name", RANK)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_rank_measures_are_within_their_bounds(name, dtype):
+def test_rank_measures_are_close(name, dtype):
     rng = np.random.default_rng(0)
     hit = rng.random(300_000) < 0.03
     p = expit(rng.normal(0, 2, hit.size) + np.where(hit, 3, -6)).astype(dtype)
     p[:100], p[100:200] = 0, 1
     y = rng.random(p.size) < p
     counts = counted(p, y)
-    bound = counts.rank_error_bounds()[name]
-    assert abs(getattr(counts, name)() - getattr(cal, name)(p, y)) <= bound + 1e-12
-    assert bound <= 1e-4
-
-
-def test_bound_covers_the_worst_order_within_a_fine_bin():
-    p = 0.3 + 1e-7 * np.arange(100)
-    for y in (np.arange(100) < 50, np.arange(100) >= 50):
-        counts = CalibrationAccumulator()
-        counts.update(p, y)
-        assert counts.roc_auc() == 0.5
-        assert counts.rank_error_bounds()["roc_auc"] == 0.5
-        assert abs(cal.roc_auc(p, y) - 0.5) == 0.5
+    assert getattr(counts, name)() == pytest.approx(getattr(cal, name)(p, y), abs=1e-4)
 
 
 def test_exact_zeros_and_ones_are_ties_of_their_own():
@@ -80,7 +65,6 @@ def test_exact_zeros_and_ones_are_ties_of_their_own():
     counts = CalibrationAccumulator()
     counts.update(p, y)
     assert counts.roc_auc() == cal.roc_auc(p, y)
-    assert counts.rank_error_bounds()["roc_auc"] == 0
 
 
 def test_rows_of_the_tables_are_exact_for_their_threshold(pixels):

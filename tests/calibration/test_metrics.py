@@ -6,15 +6,19 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from cosmiq_astro.calibration import (
-    brier_parts,
     brier_score,
-    classwise_calibration_error,
     expected_calibration_error,
-    maximum_calibration_error,
     negative_log_likelihood,
+    score_table,
 )
 
 N = 60
+
+
+def maximum_calibration_error(p, y, *, n_bins=15, weight=None):
+    return score_table(p, y, n_bins=n_bins, weight=weight)["mce"][0]
+
+
 probabilities = arrays(float, N, elements=st.floats(0, 1))
 labels = arrays(bool, N)
 weights = arrays(float, N, elements=st.floats(0.1, 10))
@@ -63,26 +67,6 @@ def test_bin_edges_are_closed_below():
     p = np.arange(49) / 49
     assert maximum_calibration_error(p, p > 2, n_bins=49) == pytest.approx(48 / 49)
     assert expected_calibration_error(p, p > 2, n_bins=49) == pytest.approx(p.mean())
-
-
-@settings(max_examples=60, deadline=None)
-@given(probabilities, labels, weights, st.integers(1, 20))
-def test_brier_parts_add_up(p, y, weight, n_bins):
-    parts = brier_parts(p, y, n_bins=n_bins, weight=weight)
-    total = parts.reliability - parts.resolution + parts.uncertainty + parts.within_bin
-    assert total == pytest.approx(brier_score(p, y, weight=weight), abs=1e-12)
-    assert parts.reliability >= 0
-    assert parts.resolution >= 0
-
-
-def test_brier_parts_of_values_at_two_points_have_no_remainder():
-    p = np.repeat([0.25, 0.75], 8)
-    y = np.concatenate([np.arange(8) < 4, np.arange(8) < 6])
-    parts = brier_parts(p, y, n_bins=2)
-    base = 10 / 16
-    assert parts.within_bin == pytest.approx(0, abs=1e-15)
-    assert parts.reliability == pytest.approx(0.5 * 0.25**2)
-    assert parts.resolution == pytest.approx(((0.5 - base) ** 2 + (0.75 - base) ** 2) / 2)
 
 
 @settings(max_examples=60, deadline=None)
@@ -135,12 +119,7 @@ def test_non_trivial_pixels():
     p = np.array([0.001, 0.005, 0.01, 0.2, 0.9])
     y = np.array([0, 1, 0, 0, 1])
     keep = [1, 3, 4]
-    for score in (
-        brier_score,
-        negative_log_likelihood,
-        expected_calibration_error,
-        maximum_calibration_error,
-    ):
+    for score in (brier_score, negative_log_likelihood, expected_calibration_error):
         assert score(p, y, non_trivial=True) == pytest.approx(score(p[keep], y[keep]))
     assert expected_calibration_error(p, y, binning="count", non_trivial=True) == pytest.approx(
         expected_calibration_error(p[keep], y[keep], binning="count")
@@ -149,35 +128,27 @@ def test_non_trivial_pixels():
 
 def test_classwise_errors_are_those_of_each_call(pixels):
     p, y = pixels
-    error = classwise_calibration_error(p, y, threshold=0.3)
+    row = score_table(p, y, threshold=0.3)[0]
     called = p >= 0.3
-    assert error.sky == pytest.approx(expected_calibration_error(p[~called], y[~called]))
-    assert error.cosmic_ray == pytest.approx(expected_calibration_error(p[called], y[called]))
-    assert np.isnan(classwise_calibration_error([0.1], [0]).cosmic_ray)
+    assert row["ece_sky"] == pytest.approx(expected_calibration_error(p[~called], y[~called]))
+    assert row["ece_cosmic_ray"] == pytest.approx(expected_calibration_error(p[called], y[called]))
+    assert np.isnan(score_table([0.1], [0])["ece_cosmic_ray"][0])
 
 
 def test_weights_count_by_class_and_in_adaptive_bins():
     p, y = np.array([0.1, 0.2, 0.7, 0.9]), np.array([0, 1, 1, 0])
     weight = np.array([1.0, 3.0, 1.0, 2.0])
-    error = classwise_calibration_error(p, y, weight=weight, n_bins=1)
-    assert error.sky == pytest.approx(abs(0.1 + 3 * 0.2 - 3) / 4)
-    assert error.cosmic_ray == pytest.approx(abs(0.7 + 2 * 0.9 - 1) / 3)
+    row = score_table(p, y, weight=weight, n_bins=1)[0]
+    assert row["ece_sky"] == pytest.approx(abs(0.1 + 3 * 0.2 - 3) / 4)
+    assert row["ece_cosmic_ray"] == pytest.approx(abs(0.7 + 2 * 0.9 - 1) / 3)
     assert expected_calibration_error(
         p, y, weight=[3, 1, 1, 3], n_bins=2, binning="count"
     ) == pytest.approx((abs(3 * 0.1 + 0.2 - 1) + abs(0.7 + 3 * 0.9 - 1)) / 8)
 
 
-def test_defaults_are_15_bins_and_one_call_at_a_half(pixels):
-    p, y = pixels
-    assert brier_parts(p, y) == brier_parts(p, y, n_bins=15)
-    assert brier_parts(p, y).reliability != brier_parts(p, y, n_bins=16).reliability
-    assert classwise_calibration_error(p, y) == classwise_calibration_error(p, y, threshold=0.5)
-
-
 def test_pixels_of_several_images_count_alike():
     table = Table({"probability": [0.2, 0.4, 0.9], "label": [0, 1, 1], "image": ["a", "b", "b"]})
     assert brier_score(table) == pytest.approx((0.04 + 0.36 + 0.01) / 3)
-    assert brier_parts(table, n_bins=1).uncertainty == pytest.approx(2 / 9)
 
 
 def test_no_pixel_gives_nan_and_unknown_binning_is_refused():
@@ -186,7 +157,3 @@ def test_no_pixel_gives_nan_and_unknown_binning_is_refused():
     assert np.isnan(expected_calibration_error([np.nan], [1], binning="count"))
     with pytest.raises(ValueError, match="binning must be 'width' or 'count', not 'equal'"):
         expected_calibration_error([0.5], [1], binning="equal")
-
-
-def test_parts_of_nothing_are_not_a_number():
-    assert np.isnan(brier_parts([np.nan], [0])).all()

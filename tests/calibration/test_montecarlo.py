@@ -70,7 +70,6 @@ def test_draws_needed():
     assert draws_needed([0.03, 0.04, np.nan], error=0.01) == 13  # 12.5
     assert draws_needed([0.03, 0.04], error=0.01, quantile=1.0) == 16
     assert draws_needed([0.03, 0.04], error=0.01, antithetic=True) == 14
-    assert draws_needed([0.03, 0.04], error=0.01, antithetic=True, views=2) == 16
 
 
 def test_refusals():
@@ -83,28 +82,6 @@ def test_refusals():
     for T in (2, 5):
         with pytest.raises(ValueError, match=f"multiple of 2, 4 or more; T is {T}"):
             draw_spread(np.full((T, 3), 0.5), antithetic=True)
-    with pytest.raises(ValueError, match="of 2 views must be a multiple of 4, 8 or more; T is 4"):
-        draw_spread(np.full((4, 3), 0.5), antithetic=True, views=2)
-    with pytest.raises(ValueError, match="views must be 1 or more, not 0"):
-        draw_spread(np.full((4, 3), 0.5), views=0)
-
-
-@pytest.mark.parametrize("antithetic", [False, True])
-@pytest.mark.parametrize("views", [1, 2, 4])
-def test_pairs_lie_as_many_draws_apart_as_there_are_views(antithetic, views):
-    rng = np.random.default_rng(4)
-    offset = rng.normal(0, 0.5, (views, LOGIT.size))
-
-    def draws(T):
-        noise = rng.normal(size=(T // views, views, 1))
-        if antithetic:
-            noise[1::2] = -noise[::2]
-        return expit(LOGIT + offset + 0.8 * noise).reshape(T, -1)
-
-    spread = draw_spread(draws(8000), antithetic=antithetic, views=views)
-    T = 8
-    means = [draws(T).mean(0) for _ in range(2000)]
-    assert_allclose(spread / np.sqrt(T), np.std(means, axis=0), rtol=0.15)
 
 
 def test_the_draws_of_a_network_are_opposite_two_by_two():

@@ -4,11 +4,9 @@ from numpy.testing import assert_allclose
 
 from cosmiq_astro.calibration import (
     plot_entropy_error,
-    plot_precision_recall,
     plot_reliability,
     plot_risk_coverage,
     plot_roc,
-    precision_recall_table,
     reliability_table,
     risk_coverage_table,
     roc_table,
@@ -20,7 +18,6 @@ CURVES = [
     (plot_reliability, reliability_table),
     (plot_risk_coverage, risk_coverage_table),
     (plot_roc, roc_table),
-    (plot_precision_recall, precision_recall_table),
 ]
 
 

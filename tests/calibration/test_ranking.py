@@ -7,15 +7,24 @@ from scipy.integrate import trapezoid
 
 from cosmiq_astro.calibration import (
     CalibrationAccumulator,
-    augrc,
     aurc,
-    average_precision,
     error_auroc,
     roc_auc,
+    score_table,
     tpr_at_fpr,
 )
 
 N = 40
+
+
+def augrc(p, y, *, uncertainty):
+    return score_table(p, y, uncertainty=uncertainty)["augrc"][0]
+
+
+def average_precision(p, y, *, weight=None):
+    return score_table(p, y, weight=weight)["average_precision"][0]
+
+
 scores = arrays(float, N, elements=st.sampled_from(np.linspace(0, 1, 11)))
 labels = arrays(bool, N)
 

@@ -87,7 +87,6 @@ def test_write(report, tmp_path):
         "index.html",
         "reliability.png",
         "roc.png",
-        "precision_recall.png",
         "risk_coverage.png",
         "entropy_error.png",
     }

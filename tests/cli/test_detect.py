@@ -167,7 +167,7 @@ def test_dry_run_finds_what_would_fail(make_file, run, capsys):
     file = make_file()
     file.with_name("j1_flc_crvi.fits").touch()
     assert run(file, "--dry-run") == 1
-    assert "exists already; set overwrite to replace it" in capsys.readouterr().err
+    assert "exists already; give --overwrite to replace it" in capsys.readouterr().err
 
 
 def test_dry_run_tells_what_is_done_already(make_file, run, capsys, tmp_path):
@@ -230,7 +230,7 @@ def test_parsed_values():
     )
     assert args.dq_bit is None
     assert args.dq_ignore == 640
-    assert args.ext == [2]
+    assert args.extver == [2]
     assert args.run is command.run
     assert build_parser().parse_args(["detect", "a.fits", "--planes", "none"]).planes == ()
 

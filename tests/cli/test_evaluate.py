@@ -144,7 +144,7 @@ def test_report_of_two_models(make_frame, run, models, tmp_path, capsys):
     assert (table.meta["T"], table.meta["SEED"]) == (2, 1)
     assert set(QTable.read(report / "differences.ecsv")["against"]) == {models[1]}
     assert run(file, *more) == 1
-    assert "index.html exists already; set --overwrite" in capsys.readouterr().err
+    assert "index.html exists already; give --overwrite" in capsys.readouterr().err
     assert run(file, *more, "--overwrite", "-q") == 0
     assert capsys.readouterr().out == ""
 

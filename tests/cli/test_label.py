@@ -95,7 +95,7 @@ def test_outputs_are_not_replaced_unasked(files, tmp_path, capsys):
     assert main(command) == 0
     assert capsys.readouterr().out == ""
     assert main(command) == 1
-    assert "f0.fits exists already; set overwrite" in capsys.readouterr().err
+    assert "f0.fits exists already; give --overwrite" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0
 
 

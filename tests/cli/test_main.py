@@ -100,7 +100,7 @@ def test_options_from_a_file(options):
         "--model acs-wfc-unet  # fast\n-T 8\n\n--ext SCI,1 --ext 2\n--resume\n-o 'my dir'"
     )
     args = build_parser().parse_args(["detect", "a.fits", path, "-T", "4"])
-    assert (args.model, args.T, args.ext, args.resume) == ("acs-wfc-unet", 4, [1, 2], True)
+    assert (args.model, args.T, args.extver, args.resume) == ("acs-wfc-unet", 4, [1, 2], True)
     assert args.output == "my dir"
     assert build_parser().parse_args(["train", "pairs", options("-o mine")]).output.name == "mine"
 

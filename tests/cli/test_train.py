@@ -60,7 +60,7 @@ def test_a_model_is_trained_and_used(pairs, tmp_path, capsys):
     assert ca.load_model(vi).method == "vi"
     assert f"begun from {out}" in (vi / "card.md").read_text()
     assert main(command) == 1
-    assert "exists already; set overwrite to replace it" in capsys.readouterr().err
+    assert "exists already; give --overwrite to replace it" in capsys.readouterr().err
 
 
 def test_a_worse_model_is_refused(pairs, tmp_path, capsys):
@@ -105,7 +105,7 @@ def test_ranges_arrive(pairs, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give a directory of labelled exposures, or --hits and --science"),
+        ([], "give a directory of labelled exposures, --edits, or --hits and --science"),
         (["--science", "s"], "--science has no labels: give --hits"),
         (["p", "--density", "1e-3,1e-2"], "--density is for --hits"),
         (["p", "--satlevel", "5e4"], "--satlevel is for --hits"),

@@ -18,6 +18,7 @@ from cosmiq_astro.review import (
     training_frame,
 )
 from cosmiq_astro.review.edits import FORMAT
+from cosmiq_astro.simulate import cosmic_ray_footprints
 from cosmiq_astro.training import PairedDataset
 
 
@@ -179,6 +180,49 @@ def test_corrections_become_labels(reviewed, tmp_path):
     assert dataset.n_valid_pixels == (~ignore).sum()
     edits = read_edits(save(tmp_path / "e.json", ccd, **changes, complete=True))
     assert not training_frame(edits, ccd)[2][tuple(open_)]
+    ccd.cr_mask[tuple(protected := np.argwhere(ccd.cr_mask)[-1])] = False
+    edits = read_edits(save(tmp_path / "e.json", ccd, **changes, complete=True))
+    assert training_frame(edits, ccd)[2][tuple(protected)]
     np.testing.assert_array_equal(
         edited_mask(edits, ccd.data, ccd.cr_mask)[run[0], run[1] : run[1] + 3], True
     )
+
+
+def test_a_model_is_trained_on_corrections(tmp_path, capsys):
+    """One flag from reviewed files to a model; edits of other exposures are refused at once."""
+    rng, hits = np.random.default_rng(3), cosmic_ray_footprints(100, seed=1)
+    for i in range(2):
+        image = rng.normal(50, 8, (160, 64))
+        image += hits.paste(image.shape, 20, rng)
+        out = ca.cosmicray_unet(ca.CosmicRayCCDData(image, unit="electron"), readnoise=4)
+        out.write(tmp_path / f"f{i}_crvi.fits")
+        edits = save(tmp_path / f"f{i}_crvi_edits.json", out, name=f"f{i}_crvi", added=[[9, 9, 3]])
+    dataset = PairedDataset.from_directory([edits], readnoise=4)
+    patch = dataset.patch(0, 64, np.random.default_rng(0))
+    assert dataset.n_valid_pixels < out.data.size
+    assert patch.label.any()
+    command = ["train", "-o", str(tmp_path / "mine"), "--hidden", "2", "--epochs", "1", "--force"]
+    command += ["--patch-size", "32", "--init", "none", "--readnoise", "4", "--device", "cpu"]
+    assert main([*command, "--edits", str(tmp_path)]) == 0
+    assert "training: 2 frames" in capsys.readouterr().out
+    assert ca.load_model(tmp_path / "mine").method == "unet"
+
+    command[2] = str(tmp_path / "other")
+    for changes, message in (
+        ({"exposure": "0" * 32}, "belong to another exposure than"),
+        ({"name": "absent"}, "corrects absent, which is not beside it"),
+    ):
+        save(edits, out, **{"name": "f1_crvi"} | changes)
+        assert main([*command, "--edits", str(edits)]) == 1
+        assert message in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main([*command, "--edits", str(tmp_path / "empty")]) == 1
+    assert "holds no edits of a review" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+def test_masks_that_are_no_labels_are_refused(tmp_path, frame, tiny_unet):
+    image = ca.CosmicRayCCDData(frame, unit="electron")
+    out = ca.cosmicray_unet(image, model=tiny_unet, mask_growth=1, threshold=0.9)
+    with pytest.raises(ValueError, match="its mask was grown"):
+        training_frame(read_edits(save(tmp_path / "e.json", out)), out)

@@ -29,12 +29,6 @@ def test_from_pixels_refuses_a_hit_larger_than_int16():
         Footprints.from_pixels([0, 0], [0, 90_000], [0, 0], [1, 1])
 
 
-def test_from_spans_reads_rows():
-    hits = Footprints.from_spans([1, 1, 2], [4, 5, 0], [7, 8, 0], [[1, 2], [3], [5]], gain=2)
-    assert pixels(hits, 0) == [(0, 0, 2), (0, 1, 4), (1, 1, 6)]
-    assert pixels(hits, 1) == [(0, 0, 10)]
-
-
 def test_refuses_arrays_that_do_not_fit():
     with pytest.raises(ValueError, match="equally long"):
         Footprints(np.zeros(3), np.zeros(2), np.zeros(3), np.array([0, 3]))

@@ -1,0 +1,162 @@
+"""How a command is made, and the options that several of them have: each in one place."""
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+FIELDS = ("extragalactic", "globular", "galaxy", "nebula", "blend")
+"""Kinds of simulated scenes: here too, as the simulator takes long to import."""
+
+
+def positive(text):
+    """Return a positive integer."""
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
+    return int(text)
+
+
+def interval(text):
+    """Return two numbers."""
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LOW,HIGH, as in 0.2,1") from None
+    return low, high
+
+
+def chip(text):
+    """Return the EXTVER of a chip."""
+    name, _, number = text.rpartition(",")
+    if name.strip().upper() not in ("", "SCI") or not number.strip().isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a chip, as in SCI,1")
+    return int(number)
+
+
+def bits(text):
+    """Return bits of DQ as one number."""
+    total = 0
+    for part in text.replace("+", ",").split(","):
+        if not part.strip().isdigit():
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list of bits, as in 128,512")
+        total |= int(part)
+    return total
+
+
+def _flag(text):
+    return {"action": "store_true", "help": text}
+
+
+def _number(metavar, text, kind=float):
+    return {"type": kind, "metavar": metavar, "help": text}
+
+
+_OPTIONS = {
+    "overwrite": _flag("replace outputs that exist"),
+    "in-place": _flag("replace the inputs"),
+    "json": _flag("print one JSON object per file"),
+    "model": {"metavar": "NAME", "help": "or a folder (default: acs-wfc-vi)"},
+    "T": _number("T", "weight draws; the time grows with it (default: 16)", int) | {"default": 16},
+    "threshold": _number("P", "probability from which a pixel is flagged (default: the model's)"),
+    "seed": _number("N", "makes the result repeatable", int),
+    "device": {"default": "auto", "metavar": "D", "help": "auto, cpu, cuda, mps (default: auto)"},
+    "tile-size": _number("PIXELS", "lower it to save memory", int),
+    "ext": {
+        "dest": "extver",
+        "type": chip,
+        "action": "append",
+        "metavar": "SCI,N",
+        "help": "this chip only; may be repeated (default: all)",
+    },
+    "dq-ignore": _number("BITS", "bits, as in 128,512, that shall not mask a pixel", bits),
+    "protect": _number("REGIONS", "a region file of DS9 or CASA: pixels never flagged", Path),
+    "gain": _number("G", "electrons per adu"),
+    "readnoise": _number("R", "electrons"),
+    "satlevel": _number("S", "electrons; give it if stars saturate"),
+    "exposure-time": _number("SECONDS", "for rates"),
+    "mask": _number("FILE", "bad pixels of the detector: not 0", Path),
+    "field": {
+        "choices": FIELDS,
+        "action": "append",
+        "help": "kind of scene; if repeated, in turn (default: extragalactic)",
+    },
+    "size": _number("PIXELS", "side of a chip (default: the camera's)", positive),
+}
+
+
+def add_command(commands, name, run, text, **about):
+    """
+    Add a command.
+
+    Parameters
+    ----------
+    commands : object
+        What `argparse.ArgumentParser.add_subparsers` returned.
+    name : str
+        Of the command.
+    run : callable
+        Takes the parsed arguments, which have ``usage_error``, and returns the exit code.
+    text : str
+        The doc of its module: the first paragraph stands before the options,
+        the rest behind them.
+    **about
+        ``help``, ``usage``.
+
+    Returns
+    -------
+    parser : `argparse.ArgumentParser`
+        That of the command.
+    """
+    about["description"], _, about["epilog"] = (text or "").strip().partition("\n\n")
+    form = argparse.RawDescriptionHelpFormatter
+    parser = commands.add_parser(name, formatter_class=form, **about)
+    parser.set_defaults(run=run, usage_error=parser.error)
+    return parser
+
+
+def add_options(group, *names, **changes):
+    """
+    Offer options that several commands have.
+
+    Parameters
+    ----------
+    group : object
+        A parser, or a group of one.
+    *names : str
+        As they are written on the command line.
+    **changes
+        For ``argparse``, of all these options, where they differ for this command.
+    """
+    for name in names:
+        dashes = "-" if len(name) == 1 else "--"
+        group.add_argument(f"{dashes}{name}", **_OPTIONS[name] | changes)
+
+
+def add_fields(group, settings):
+    """
+    Offer the fields of a group of settings that have a text for it.
+
+    Parameters
+    ----------
+    group : object
+        A parser, or a group of one.
+    settings : type
+        A dataclass whose fields have ``help``, ``kind``, ``metavar`` and ``repeated``.
+    """
+    for field in fields(settings):
+        if not field.metadata:
+            continue
+        about, text = field.metadata, field.metadata["help"]
+        default = () if about["repeated"] else field.default
+        if about["repeated"]:
+            text += "; may be repeated"
+        elif default is not None:
+            text += f" ({default})"
+        group.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            dest=field.name,
+            action="append" if about["repeated"] else "store",
+            type=about["kind"],
+            default=None if about["repeated"] else default,
+            metavar=about["metavar"] or "N",
+            help=text,
+        )
