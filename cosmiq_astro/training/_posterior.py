@@ -34,7 +34,7 @@ def solve_sigma(network, batches, n_data, *, kl_beta=1.0, generator, rounds=_ROU
     n_data : float
         N, pixels that the posterior has seen.
     kl_beta : float, optional
-        Weight of the KL term; without it there is no width left.
+        Weight of the KL term, positive.
     generator : torch.Generator
         Source of the draws and the signs, on the CPU.
     rounds : int, optional
@@ -45,7 +45,7 @@ def solve_sigma(network, batches, n_data, *, kl_beta=1.0, generator, rounds=_ROU
         curvature = _curvature(network, batches, generator)
         for name, layer in layers.items():
             for part, (_, prior) in layer.prior().items():
-                fitted = n_data * curvature[f"{name}.{part}"] / max(kl_beta, 1e-9)
+                fitted = n_data / kl_beta * curvature[f"{name}.{part}"]
                 sigma = (prior**-2 + fitted) ** -0.5
                 getattr(layer, f"{part}_rho").data.copy_(inverse_softplus(sigma))
 

@@ -1,7 +1,6 @@
 """The training loop: one flag, ``bayesian``, chooses the network."""
 
 import logging
-import math
 import time
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -11,7 +10,7 @@ import torch
 from astropy.table import Table
 from lightning_fabric import Fabric
 
-from cosmiq_astro.models.layers import variational_layers
+from cosmiq_astro.models.layers import kl_divergence
 from cosmiq_astro.models.model import Model, load_model
 from cosmiq_astro.models.unet import UNetConfig, empty_unet
 from cosmiq_astro.training._checkpoint import State, read_checkpoint, resume, write_checkpoint
@@ -33,13 +32,12 @@ from cosmiq_astro.training.settings import (
     TrainingRun,
     TrainingSettings,
     check_numbers,
-    kl_weight,
 )
 
 __all__ = ["TrainingResult", "train"]
 
 _logger = logging.getLogger(__name__)
-_PATCHES = 32  # that tell how sharply the data fix each weight: to 12 %
+_PATCHES = 64  # that tell how sharply the data fix each weight: to 9 %
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,8 @@ class TrainingResult:
     history : `~astropy.table.Table`
         One row per epoch: ``epoch``, ``train_loss``, ``val_loss`` (nats per
         pixel, without the KL term), ``kl`` (KL / N, nats per pixel, before
-        ``kl_beta``), ``learning_rate``, ``log_sigma`` (the mean of ln σ of the
-        posterior; NaN without one), ``seconds``.
+        ``kl_beta``; with the final widths in the last row), ``learning_rate``,
+        ``seconds``.
     seed : int
         The seed used.
     """
@@ -77,7 +75,8 @@ class TrainingResult:
         Returns
         -------
         result : `~cosmiq_astro.training.TrainingResult`
-            As if the run had ended after its last complete epoch.
+            As if the run had ended after its last complete epoch, but that the
+            widths of a posterior are those it began with.
 
         Raises
         ------
@@ -124,8 +123,8 @@ def train(
     training frames: with ``kl_beta=1`` the negative evidence lower bound per
     pixel (Blundell et al. 2015, arXiv:1505.05424, eq. 2), whatever the patch
     and batch size. Adam finds the means of the posterior; its standard
-    deviations follow from them after each epoch, where the same bound is
-    largest (Opper & Archambeau 2009, Neural Computation 21, 786).
+    deviations follow from these in the end, where the same bound is largest
+    (Opper & Archambeau 2009, Neural Computation 21, 786).
 
     Parameters
     ----------
@@ -218,8 +217,38 @@ def train(
     )
     state = _Run(fabric, network, dataset, validation, schedule, run).fit(settings.patience)
     network.load_state_dict(state.best_weights)
+    if bayesian and kl_beta:
+        _solve_sigma(network.cpu(), dataset, schedule)
+        kl = kl_divergence(network).item() / dataset.n_valid_pixels
+        _warn_of_prior(kl_beta * kl, state.history[-1]["train_loss"])
+        state.history[-1]["kl"] = kl
     about = {"name": run.name, "instrument": run.instrument}
     return TrainingResult._of(network, state.history, schedule, about)
+
+
+def _warn_of_prior(kl, loss):
+    """Say so where the prior outweighs the data: the network would rather be ignorant."""
+    if kl > loss:
+        _logger.warning(
+            "kl_beta x KL is %.3g nats per pixel, more than the data term of %.3g: on so few "
+            "pixels the prior outweighs the data; lower kl_beta, or give more frames",
+            kl,
+            loss,
+        )
+
+
+def _solve_sigma(network, dataset, settings):
+    """Give the posterior the widths that its means call for."""
+    seeds = [(settings.seed, settings.epochs, i) for i in range(_PATCHES)]
+    size, channels = settings.patch_size, network.config.channels
+    batches = prepare_batches(dataset, 1, size, channels, seeds, margin=network.grid, workers=0)
+    solve_sigma(
+        network,
+        [(inputs, valid) for inputs, _, valid in batches],
+        dataset.n_valid_pixels,
+        kl_beta=settings.kl_beta,
+        generator=torch.Generator().manual_seed(settings.seed),
+    )
 
 
 @dataclass(frozen=True)
@@ -252,7 +281,6 @@ class _Run:
                 row = train_epoch(
                     fabric, model, optimizer, self.dataset, state.epoch, settings, batches, bar
                 )
-                row["log_sigma"] = self._solve_sigma(state.epoch)
                 row["val_loss"] = validate(fabric, network, self.validation, settings, workers)
                 row["seconds"] = time.monotonic() - start
                 self._keep(state, row)
@@ -264,36 +292,7 @@ class _Run:
                 bar.set_postfix(train=f"{row['train_loss']:.5f}", val=f"{row['val_loss']:.5f}")
         for logger in fabric.loggers:
             logger.finalize("success")
-        self._warn_of_prior(state)
         return state
-
-    def _solve_sigma(self, epoch):
-        """Give the posterior the width that its means call for; return the mean of ln σ."""
-        network, settings = self.network, self.settings
-        layers = variational_layers(network)
-        if not layers:
-            return math.nan
-        seeds = [(settings.seed, epoch, settings.batches_per_epoch + i) for i in range(_PATCHES)]
-        batches = prepare_batches(
-            self.dataset,
-            1,
-            settings.patch_size,
-            network.config.channels,
-            seeds,
-            margin=network.grid,
-            workers=0,
-        )
-        solve_sigma(
-            network,
-            [self.fabric.to_device((inputs, valid)) for inputs, _, valid in batches],
-            self.dataset.n_valid_pixels,
-            kl_beta=kl_weight(settings, epoch),
-            generator=torch.Generator().manual_seed(hash((settings.seed, epoch)) % 2**63),
-        )
-        sigmas = [
-            s.flatten() for layer in layers.values() for s in layer.posterior_sigma().values()
-        ]
-        return torch.cat(sigmas).log().mean().item()
 
     def _keep(self, state, row):
         """Add an epoch to the state, and its weights if they are the best."""
@@ -314,15 +313,3 @@ class _Run:
             from cosmiq_astro.training.pictures import write_examples
 
             write_examples(self.run.examples, step, self.network, self.validation, self.settings)
-
-    def _warn_of_prior(self, state):
-        """Say so where the prior outweighs the data: the network would rather be ignorant."""
-        last = state.history[-1]
-        kl = self.settings.kl_beta * last["kl"]
-        if kl > last["train_loss"]:
-            _logger.warning(
-                "kl_beta x KL is %.3g nats per pixel, more than the data term of %.3g: on so few "
-                "pixels the prior outweighs the data; lower kl_beta, or give more frames",
-                kl,
-                last["train_loss"],
-            )

@@ -14,7 +14,7 @@ from cosmiq_astro.models.unet import UNetConfig, empty_unet, initialize_weights
 
 __all__ = ["ElboNetwork", "freeze_layers", "masked_cross_entropy", "start_network"]
 
-_RELATIVE_SIGMA = 0.05  # of the draws in the first epoch
+_RELATIVE_SIGMA = 0.05  # of the draws while the means are being found
 
 
 def start_network(bayesian, init, hidden, settings, seed):
@@ -54,7 +54,7 @@ def start_network(bayesian, init, hidden, settings, seed):
     if bayesian:
         _set_priors(network, init, settings.prior)
     for layer in variational_layers(network).values():
-        # Solved for, not descended to.
+        # Solved for in the end, not descended to.
         layer.weight_rho.requires_grad_(False)
         layer.bias_rho.requires_grad_(False)
     return network

@@ -48,8 +48,8 @@ class TrainingSettings:
         that training begins from, if that is variational; else the prior is
         centred on 0.
     freeze : tuple of str
-        Patterns (`fnmatch`) of the layers that stay as they begin, such as
-        ``('down.*',)``. Freeze some when there are few frames.
+        Patterns (`fnmatch`) of the layers whose weights (of a posterior: means)
+        stay as they begin, such as ``('down.*',)``. Freeze some when there are few frames.
     kl_warmup : int
         Epochs over which ``kl_beta`` rises linearly from 0.
     patience : int or None
