@@ -7,14 +7,12 @@ __all__ = ["check_operating_curve"]
 _COLUMNS = ("threshold", "precision", "recall")
 
 
-def check_operating_curve(name, curve):
+def check_operating_curve(curve):
     """
     Refuse an operating curve that is none.
 
     Parameters
     ----------
-    name : str
-        What to call it in messages.
     curve : object
         What `~cosmiq_astro.calibration.operating_curve` returns.
 
@@ -38,6 +36,7 @@ def check_operating_curve(name, curve):
         right = False
     if not right:
         raise ValueError(
-            f"{name} must hold threshold (rising), precision and recall, lists of one length in "
-            "[0, 1], and hit_fraction and n_pixels: what calibration.operating_curve returns"
+            "operating_curve must hold threshold (rising), precision and recall, lists of one "
+            "length in [0, 1], and hit_fraction and n_pixels: what calibration.operating_curve "
+            "returns"
         )

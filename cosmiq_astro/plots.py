@@ -1,6 +1,5 @@
 """Pictures of detections; they need matplotlib."""
 
-import io
 import math
 
 import numpy as np
@@ -9,7 +8,7 @@ from scipy.special import entr
 
 from cosmiq_astro.calibration._input import plane
 
-__all__ = ["explore_threshold", "plot_detection", "plot_maps"]
+__all__ = ["plot_detection", "plot_maps"]
 
 _RED = (0.9, 0.1, 0.1, 1)
 _DRAWN_SIZE = 200
@@ -129,61 +128,6 @@ def plot_maps(data, results, *, truth=None, names=None, threshold=0.5, axes=None
             ax.set(xticks=[], yticks=[], title="" if i else title)
         row[0].set_ylabel(name)
     return axes
-
-
-def explore_threshold(data, result, *, truth=None):
-    """
-    Show the mask for any threshold, with a slider, in a notebook.
-
-    Needs ipywidgets.
-
-    Parameters
-    ----------
-    data : array-like
-        Image, shape ``(ny, nx)``.
-    result : object or array-like
-        A result with ``probability`` (or ``cr_probability``), or an array.
-    truth : array-like of bool, optional
-        True cosmic rays, drawn as by `plot_maps`.
-
-    Returns
-    -------
-    explorer : ``ipywidgets.VBox``
-        Slider, counts and picture; show it as the last line of a cell.
-    """
-    import ipywidgets
-    from matplotlib.figure import Figure
-
-    p = _probability(result)
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
-    left, right = figure.subplots(1, 2, sharex=True, sharey=True)
-    stretched, low, high = _stretch(np.asarray(data, dtype=float))
-    left.imshow(stretched, cmap="gray", origin="lower", vmin=low, vmax=high)
-    mask = right.imshow(_mask_colours(p >= 0.5, truth), origin="lower")
-    slider = ipywidgets.FloatSlider(0.5, min=0.01, max=0.99, step=0.01, description="threshold")
-    words, picture = ipywidgets.HTML(), ipywidgets.Image(format="png")
-
-    def show(change):
-        flagged = p >= change["new"]
-        mask.set_data(_mask_colours(flagged, truth))
-        words.value = _counts(flagged, truth)
-        file = io.BytesIO()
-        figure.savefig(file, format="png")
-        picture.value = file.getvalue()
-
-    slider.observe(show, names="value")
-    show({"new": slider.value})
-    return ipywidgets.VBox([slider, words, picture])
-
-
-def _counts(flagged, truth):
-    """Say how many pixels are flagged, and how many of them rightly."""
-    text = f"{np.count_nonzero(flagged)} pixels flagged"
-    if truth is None:
-        return text
-    truth = np.asarray(truth, dtype=bool)
-    n_right, n_true = np.count_nonzero(flagged & truth), np.count_nonzero(truth)
-    return f"{text}, {n_right} of {n_true} cosmic-ray pixels among them"
 
 
 def _probability(result):

@@ -1,4 +1,3 @@
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -6,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from cosmiq_astro import CosmicRayCCDData
-from cosmiq_astro.plots import explore_threshold, plot_detection, plot_maps
+from cosmiq_astro.plots import plot_detection, plot_maps
 
 plt = pytest.importorskip("matplotlib.pyplot")
 
@@ -83,32 +82,3 @@ def test_maps_have_a_row_for_each_result():
     assert axes[0, 3].images[0].get_array().max() <= np.log(2)
     assert axes[0, 0].get_title() == "data"
     assert axes[1, 0].get_ylabel() == "b"
-
-
-class FakeWidget:
-    """Just what of ipywidgets is used, so that the explorer is tested without it."""
-
-    def __init__(self, value=None, **traits):
-        self.value, self.traits = value, traits
-
-    def observe(self, handler, names):
-        assert names == "value"
-        self.handler = handler
-
-    def slide(self, value):
-        self.value = value
-        self.handler({"new": value})
-
-
-def test_explorer_follows_its_slider(monkeypatch):
-    names = ("FloatSlider", "HTML", "Image", "VBox")
-    fake = SimpleNamespace(**dict.fromkeys(names, FakeWidget))
-    monkeypatch.setitem(sys.modules, "ipywidgets", fake)
-    p = np.linspace(0, 1, 100).reshape(10, 10)
-    slider, words, picture = explore_threshold(p, p, truth=p > 0.9).value
-    assert words.value == "50 pixels flagged, 10 of 10 cosmic-ray pixels among them"
-    before = picture.value
-    assert before.startswith(b"\x89PNG")
-    slider.slide(0.95)
-    assert words.value == "5 pixels flagged, 5 of 10 cosmic-ray pixels among them"
-    assert picture.value != before

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Model", "load_deepcr", "load_model", "save_model"]
 
 _RANGES = ("exposure_time", "readnoise")
+_TEXTS = ("name", "version", "instrument")
 _LARGEST_CONFIG = 2**20  # bytes
 # What the weights' file holds beside them, by its prefix.
 _KNOWN = {"known_hits": KnownHits, "known_stars": KnownStars}
@@ -84,10 +85,10 @@ class Model:
     known_stars: KnownStars | None = field(default=None, repr=False)
 
     def __post_init__(self):
-        _check_recalibration("recalibration", self.recalibration)
-        _check_ranges("ranges", self.ranges)
+        _check_recalibration(self.recalibration)
+        _check_ranges(self.ranges)
         if self.operating_curve is not None:
-            check_operating_curve("operating_curve", self.operating_curve)
+            check_operating_curve(self.operating_curve)
 
     @property
     def method(self):
@@ -156,19 +157,13 @@ def load_model(model):
                 _check_features(known[name], network)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{name} in {weights} cannot be used: {error}") from error
-    return Model(
-        name=config["name"],
-        version=config["version"],
-        instrument=config["instrument"],
-        network=network.eval().requires_grad_(False).to(memory_format=torch.channels_last),
-        threshold=config["threshold"],
-        temperature=config["temperature"],
-        sha256=digest,
-        recalibration=config["recalibration"],
-        ranges=config.get("ranges", {}),
-        operating_curve=config.get("operating_curve"),
-        **known,
-    )
+    network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    config["network"] = network
+    names = [part.name for part in fields(Model) if part.name in config]
+    try:
+        return Model(**{name: config[name] for name in names}, **known)
+    except ValueError as error:
+        raise ValueError(f"{folder / 'config.json'}: {error}") from error
 
 
 def load_deepcr(path, *, scale=1.0):
@@ -209,11 +204,6 @@ def load_deepcr(path, *, scale=1.0):
     are those that it gives far from its cuts. Its model ``WFC3-UVIS`` expects
     images standardised with their mean and standard deviation, which is not
     part of the checkpoint: on electrons that model does not work.
-
-    Examples
-    --------
-    >>> from cosmiq_astro.models.model import load_deepcr
-    >>> model = load_deepcr("ACS-WFC.pth")  # doctest: +SKIP
     """
     network, digest = read_deepcr(path, scale=scale)
     return Model(
@@ -243,16 +233,12 @@ def _read_config(folder):
     try:
         config = json.loads(read_bounded(path, _LARGEST_CONFIG))
         config["network"] = UNetConfig(**config["network"])
-        recalibration = config.get("recalibration")
-        if recalibration is not None:
+        if config.get("recalibration") is not None:
             # Few models have one: the first call need not wait for the diagnostics.
             from cosmiq_astro.calibration import Recalibration
 
-            recalibration = Recalibration.from_dict(recalibration)
-        config["recalibration"] = recalibration
-        missing = {"name", "version", "instrument", "threshold", "temperature", "sha256"} - set(
-            config
-        )
+            config["recalibration"] = Recalibration.from_dict(config["recalibration"])
+        missing = {*_TEXTS, *_LIMITS, "sha256"} - set(config)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"{path} is not a model's configuration: {error}; if another version of cosmiq_astro "
@@ -260,7 +246,7 @@ def _read_config(folder):
         ) from error
     if missing:
         raise ValueError(f"{path} lacks {', '.join(sorted(missing))}")
-    for name in ("name", "version", "instrument"):
+    for name in _TEXTS:
         if not isinstance(config[name], str):
             raise ValueError(f"{name} in {path} must be a text, got {config[name]!r}")
         # It goes to terminals and into FITS headers.
@@ -273,14 +259,10 @@ def _read_config(folder):
         value = config[name]
         if not isinstance(value, int | float) or not lowest < value < highest:
             raise ValueError(f"{name} in {path} must be in ({lowest}, {highest}), got {value!r}")
-    _check_recalibration(f"recalibration in {path}", config["recalibration"])
-    _check_ranges(f"ranges in {path}", config.get("ranges", {}))
-    if config.get("operating_curve") is not None:
-        check_operating_curve(f"operating_curve in {path}", config["operating_curve"])
     return config
 
 
-def _check_ranges(name, ranges):
+def _check_ranges(ranges):
     for key, limits in ranges.items() if isinstance(ranges, dict) else [(None, None)]:
         try:
             low, high = limits
@@ -289,19 +271,20 @@ def _check_ranges(name, ranges):
             right = False
         if not right:
             raise ValueError(
-                f"{name} must have (lowest, highest) for some of {', '.join(_RANGES)}, got {ranges}"
+                f"ranges must have (lowest, highest) for some of {', '.join(_RANGES)}, got {ranges}"
             )
 
 
-def _check_recalibration(name, recalibration):
+def _check_recalibration(recalibration):
     if recalibration is None:
         return
     from cosmiq_astro.calibration import BetaCalibration, IsotonicCalibration
 
     if not isinstance(recalibration, BetaCalibration | IsotonicCalibration):
         raise ValueError(
-            f"{name} must be None or what fit_beta or fit_isotonic returned, got {recalibration!r};"
-            " a temperature divides the logits of each draw: give it as temperature"
+            "recalibration must be None or what fit_beta or fit_isotonic returned, got "
+            f"{recalibration!r}; a temperature divides the logits of each draw: give it as "
+            "temperature"
         )
 
 

@@ -88,7 +88,7 @@ def test_a_pickle_in_disguise_never_runs(folder):
         ({"threshold": "high"}, "threshold"),
         (
             {"ranges": {"exposure_time": [9]}},
-            "ranges in .* must have .lowest, highest. for some of",
+            r"config\.json: ranges must have .lowest, highest. for some of",
         ),
         ({"ranges": {"seeing": [1, 2]}}, "for some of exposure_time, readnoise, got"),
         ({"recalibration": {"method": "magic"}}, r"config\.json .* method must be one of"),
@@ -104,7 +104,7 @@ def test_a_pickle_in_disguise_never_runs(folder):
         ),
         (
             {"recalibration": {"method": "temperature", "temperature": 2.0}},
-            r"recalibration in .*config\.json must be None or what fit_beta .* as temperature",
+            r"config\.json: recalibration must be None or what fit_beta .* as temperature",
         ),
     ],
 )
