@@ -2,12 +2,12 @@
 
 import logging
 from dataclasses import dataclass, field
-from numbers import Real
 
 import numpy as np
 import scipy
 
 from cosmiq_astro._exposure import own_mask, seconds_of
+from cosmiq_astro._operating_curve import check_threshold, find_threshold
 from cosmiq_astro.cleaning import CLEAN_METHODS, grow_mask
 from cosmiq_astro.detector import CosmicRayDetector, CosmicRayMaps
 from cosmiq_astro.familiarity.verdict import doubts
@@ -38,17 +38,14 @@ class Request:
     readnoise: object = None
     satlevel: object = None
     exposure_time: object = None
-    threshold: float | None = None
+    threshold: float | str | None = None
     mask_growth: int = 0
     clean: str | None = None
     protect: object = None
     own: OwnSky = field(default_factory=OwnSky)
 
     def __post_init__(self):
-        if self.threshold is not None and not (
-            isinstance(self.threshold, Real) and 0 < self.threshold < 1
-        ):
-            raise ValueError(f"threshold must be in (0, 1), got {self.threshold!r}")
+        check_threshold(self.threshold)
         growth = self.mask_growth
         is_whole = isinstance(growth, (int, np.integer)) and not isinstance(growth, bool)
         if not is_whole or growth < 0:
@@ -147,9 +144,9 @@ def find_cosmic_rays(frame, model, request, *, method, hardware, call):
     if model.method != method:
         other = {"vi": "cosmicray_unet", "unet": "cosmicray_vi"}[method]
         raise ValueError(f"model {model.name!r} is of method {model.method!r}; use {other} for it")
+    threshold = find_threshold(model, request.threshold)
     mask = own_mask(frame)
     maps, is_negative = own.detect(detector, frame, factor, mask, **levels, call=call)
-    threshold = model.threshold if request.threshold is None else request.threshold
     # NaN compares False: pixels that were not finite are never flagged.
     cr_mask = (maps.probability >= threshold) & maps.usable
     cr_mask, n_withheld = withhold(cr_mask, protected)
@@ -170,7 +167,7 @@ def find_cosmic_rays(frame, model, request, *, method, hardware, call):
         mask=mask,
         maps=maps,
         model=model,
-        threshold=float(threshold),
+        threshold=threshold,
         n_hits=int(n_hits),
         doubts=doubts(model, maps, labels, **known),
         mask_growth=int(request.mask_growth),

@@ -1,8 +1,12 @@
-"""What a model's operating curve must look like; needs none of the diagnostics that make one."""
+"""What a model's operating curve must look like, and the points of it that have names."""
 
 import math
+from numbers import Real
 
-__all__ = ["check_operating_curve"]
+__all__ = ["OPERATING_POINTS", "check_operating_curve", "check_threshold", "find_threshold"]
+
+OPERATING_POINTS = {"pure": 0.5, "balanced": 1.0, "complete": 2.0}
+"""Weight of recall against precision, the β of the F measure that is largest there."""
 
 _COLUMNS = ("threshold", "precision", "recall")
 
@@ -40,3 +44,64 @@ def check_operating_curve(curve):
             "length in [0, 1], and hit_fraction and n_pixels: what calibration.operating_curve "
             "returns"
         )
+
+
+def check_threshold(threshold):
+    """
+    Refuse a threshold that is none.
+
+    Parameters
+    ----------
+    threshold : object
+        What a user gave.
+
+    Raises
+    ------
+    ValueError
+        If it is neither None, nor a name, nor a number in (0, 1).
+    """
+    named = isinstance(threshold, str) and threshold in OPERATING_POINTS
+    if not (threshold is None or named or (isinstance(threshold, Real) and 0 < threshold < 1)):
+        names = ", ".join(map(repr, OPERATING_POINTS))
+        raise ValueError(f"threshold must be in (0, 1) or one of {names}, got {threshold!r}")
+
+
+def find_threshold(model, threshold):
+    """
+    Turn what a user gave into the probability from which a pixel is flagged.
+
+    Parameters
+    ----------
+    model : `~cosmiq_astro.models.model.Model`
+        With an operating curve, if the threshold is a name.
+    threshold : float, str or None
+        A probability, a name in `OPERATING_POINTS`, or None for that of the model.
+
+    Returns
+    -------
+    threshold : float
+        In (0, 1).
+
+    Raises
+    ------
+    ValueError
+        If it is a name, and the model has no operating curve.
+    """
+    if threshold is None:
+        return model.threshold
+    if not isinstance(threshold, str):
+        return float(threshold)
+    curve = model.operating_curve
+    if curve is None:
+        raise ValueError(
+            f"threshold {threshold!r} needs the operating curve of a model, and {model.name!r} has "
+            "none: give a number"
+        )
+    weight = OPERATING_POINTS[threshold] ** 2
+
+    def f_measure(point):
+        _, precision, recall = point
+        return precision * recall / max(weight * precision + recall, 1e-12)
+
+    points = zip(*(curve[column] for column in _COLUMNS), strict=True)
+    return float(max((p for p in points if 0 < p[0] < 1), key=f_measure)[0])

@@ -59,10 +59,11 @@ def cosmicray_vi(
     model : str, path-like or Model, optional
         A variational model: a bundled name (see
         `~cosmiq_astro.list_models`), a model folder, or a loaded model.
-    threshold : float, optional
+    threshold : float or {'pure', 'balanced', 'complete'}, optional
         Probability from which a pixel is flagged, in (0, 1); the model's own
         if None. Lower it to catch faint hits at the price of more false
-        ones, raise it where every star counts.
+        ones, raise it where every star counts. The names stand for the
+        largest F0.5, F1 and F2 of the model's operating curve.
     gain : float or `~astropy.units.Quantity`, optional
         Electron per adu; needed for data in adu or count, refused for
         electron.
@@ -218,8 +219,8 @@ def cosmicray_unet(
         The exposure, as for `cosmicray_vi`.
     model : str, path-like or Model, optional
         A deterministic model.
-    threshold : float, optional
-        Probability from which a pixel is flagged, in (0, 1).
+    threshold : float or {'pure', 'balanced', 'complete'}, optional
+        Probability from which a pixel is flagged.
     gain : float or `~astropy.units.Quantity`, optional
         Electron per adu.
     readnoise : float or `~astropy.units.Quantity`, optional

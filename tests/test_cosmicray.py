@@ -187,7 +187,7 @@ def test_baseline_has_no_spread(ccd, tiny_unet):
         ("electron", {"readnoise": 3 * u.adu}, "readnoise is in adu: give gain too"),
         ("electron", {"readnoise": -3}, "readnoise must be one finite, not negative"),
         ("electron", {"satlevel": 3 * u.s}, "satlevel must be in electron, got s"),
-        ("electron", {"threshold": 0}, r"threshold must be in \(0, 1\), got 0"),
+        ("electron", {"threshold": 0}, r"threshold must be in \(0, 1\) or one of 'pure', 'balanced', 'complete', got 0"),
         ("electron", {"threshold": 1.0}, r"threshold must be in \(0, 1\)"),
         ("electron", {"mask_growth": -1}, "mask_growth must be an integer"),
         ("electron", {"mask_growth": 1.5}, "mask_growth must be an integer"),
@@ -314,3 +314,25 @@ def test_masked_cores_of_stars_leave_no_rings(model):
     assert core.sum() > 60
     assert masked.cr_mask.sum() <= seen.cr_mask.sum() + 40
     np.testing.assert_array_equal(masked.cr_mask, holes.cr_mask)
+
+
+def test_operating_points_by_name(tiny_unet, frame):
+    curve = {
+        "threshold": [0.1, 0.3, 0.5, 0.7],
+        "precision": [0.5, 0.8, 0.9, 0.99],
+        "recall": [0.99, 0.92, 0.8, 0.6],
+        "hit_fraction": 0.01,
+        "n_pixels": 1000,
+    }
+    model = dataclasses.replace(tiny_unet, operating_curve=curve)
+    out = {
+        name: cosmicray_unet(CCDData(frame, unit="electron"), model=model, threshold=name)
+        for name in ("pure", "balanced", "complete")
+    }
+    # Largest F0.5, F1 and F2 of the four points.
+    assert [o.meta["CRVITHR"] for o in out.values()] == [0.5, 0.3, 0.3]
+    assert out["pure"].mask.sum() <= out["complete"].mask.sum()
+    with pytest.raises(ValueError, match="'pure' needs the operating curve of a model"):
+        cosmicray_unet(frame, model=tiny_unet, threshold="pure")
+    with pytest.raises(ValueError, match=r"one of 'pure', 'balanced', 'complete', got 'clean'"):
+        cosmicray_unet(frame, model=model, threshold="clean")

@@ -14,6 +14,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 import cosmiq_astro
 from cosmiq_astro._io import refuse_existing
+from cosmiq_astro._operating_curve import find_threshold
 from cosmiq_astro.calibration import (
     CalibrationAccumulator,
     block_index,
@@ -51,9 +52,7 @@ def evaluate_files(args, truths):
     if args.seed is None:
         args.seed = int(np.random.default_rng().integers(2**31))
     counts = {
-        name: CalibrationAccumulator(
-            threshold=model.threshold if args.threshold is None else args.threshold
-        )
+        name: CalibrationAccumulator(threshold=find_threshold(model, args.threshold))
         for name, model in models.items()
     }
     with contextlib.ExitStack() as stack:

@@ -4,6 +4,8 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
+from cosmiq_astro._operating_curve import OPERATING_POINTS
+
 FIELDS = ("extragalactic", "globular", "galaxy", "nebula", "blend")
 """Kinds of simulated scenes: here too, as the simulator takes long to import."""
 
@@ -32,6 +34,11 @@ def chip(text):
     return int(number)
 
 
+def operating_point(text):
+    """Return a threshold: a number, or the name of one."""
+    return text if text in OPERATING_POINTS else float(text)
+
+
 def bits(text):
     """Return bits of DQ as one number."""
     total = 0
@@ -56,7 +63,12 @@ _OPTIONS = {
     "json": _flag("print one JSON object per file"),
     "model": {"metavar": "NAME", "help": "or a folder (default: acs-wfc-vi)"},
     "T": _number("T", "weight draws; the time grows with it (default: 16)", int) | {"default": 16},
-    "threshold": _number("P", "probability from which a pixel is flagged (default: the model's)"),
+    "threshold": _number(
+        "P",
+        "probability from which a pixel is flagged, or pure, balanced, complete (default: the "
+        "model's)",
+        operating_point,
+    ),
     "seed": _number("N", "makes the result repeatable", int),
     "device": {"default": "auto", "metavar": "D", "help": "auto, cpu, cuda, mps (default: auto)"},
     "tile-size": _number("PIXELS", "lower it to save memory", int),

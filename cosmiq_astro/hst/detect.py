@@ -72,7 +72,7 @@ def detect_file(
         A variational or deterministic model, by name, folder, or loaded.
     T : int, optional
         Number of weight draws of a variational model.
-    threshold : float, optional
+    threshold : float or {'pure', 'balanced', 'complete'}, optional
         Probability from which a pixel is flagged; the model's own if None.
     sampling : {'antithetic', 'independent', 'moments', 'mean'}, optional
         How the weights are drawn, as in `~cosmiq_astro.cosmicray_vi`.

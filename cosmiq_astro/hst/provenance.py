@@ -52,7 +52,8 @@ def digest_model(model):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     recalibration = model.recalibration and model.recalibration.to_dict()
-    facts = [model.network.config.as_dict(), model.threshold, model.temperature, recalibration]
+    decision = [model.threshold, model.temperature, recalibration, model.operating_curve]
+    facts = [model.network.config.as_dict(), *decision]
     digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
     return digest.hexdigest()
 

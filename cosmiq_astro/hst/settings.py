@@ -35,7 +35,7 @@ class DetectSettings:
 
     model: object = "acs-wfc-vi"
     T: int = 16
-    threshold: float | None = None
+    threshold: float | str | None = None
     sampling: str = "antithetic"
     views: int | None = None
     seed: int | None = None
