@@ -187,7 +187,7 @@ def test_baseline_has_no_spread(ccd, tiny_unet):
         ("electron", {"readnoise": 3 * u.adu}, "readnoise is in adu: give gain too"),
         ("electron", {"readnoise": -3}, "readnoise must be one finite, not negative"),
         ("electron", {"satlevel": 3 * u.s}, "satlevel must be in electron, got s"),
-        ("electron", {"threshold": 0}, r"threshold must be in \(0, 1\) or one of 'pure', 'balanced', 'complete', got 0"),
+        ("electron", {"threshold": 0}, r"threshold must be in \(0, 1\) or one of .*, got 0"),
         ("electron", {"threshold": 1.0}, r"threshold must be in \(0, 1\)"),
         ("electron", {"mask_growth": -1}, "mask_growth must be an integer"),
         ("electron", {"mask_growth": 1.5}, "mask_growth must be an integer"),
