@@ -71,8 +71,8 @@ def cosmicray_vi(
         Read noise, electron. Without it the noise is estimated from the
         pixels.
     satlevel : float or `~astropy.units.Quantity`, optional
-        Saturation level, electron. Pixels above are taken as being there;
-        they are not masked, since bright hits saturate too.
+        Saturation level, electron. Higher values are clipped to it for the
+        network; they are not masked, since bright hits saturate too.
     exposure_time : float or `~astropy.units.Quantity`, optional
         Seconds; needed for rates, else ``meta['EXPTIME']`` is taken.
     mask_growth : int, optional

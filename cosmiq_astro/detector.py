@@ -194,7 +194,7 @@ class CosmicRayDetector:
             Read noise, electron. Give it if you know it; otherwise the noise
             is estimated from the image.
         satlevel : float, optional
-            Saturation level, electron; pixels above are taken as being there.
+            Saturation level, electron; higher values are clipped to it.
         statistics : `~cosmiq_astro.preprocess.ImageStatistics`, optional
             Sky and noise of a larger image, where ``image`` is a part of one;
             measured on ``image`` if None.

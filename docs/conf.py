@@ -29,7 +29,7 @@ version = ".".join(release.split(".")[:2])
 needs_sphinx = "8.0"
 
 extensions += ["committed", "myst_nb"]
-exclude_patterns += ["_build", "_templates", "**.ipynb_checkpoints"]
+exclude_patterns += ["_build", "_plots", "_templates", "**.ipynb_checkpoints"]
 default_role = "py:obj"
 nitpicky = False
 
@@ -73,7 +73,14 @@ html_copy_source = False
 html_show_sourcelink = False
 html_theme_options |= {
     "logo": {"text": project},
-    "header_links_before_dropdown": 5,
+    "header_links_before_dropdown": 6,
+    "icon_links": [
+        {
+            "name": "Source (a placeholder until there is a public address)",
+            "url": _metadata["urls"]["Source"],
+            "icon": "fa-solid fa-code-branch",
+        }
+    ],
     "navbar_persistent": ["search-button"],
     "navigation_with_keys": False,
     "show_nav_level": 1,
@@ -84,20 +91,7 @@ html_theme_options |= {
     "footer_end": ["sphinx-version"],
 }
 # Pages without a section of their own have nothing to list at their left.
-html_sidebars = {
-    page: []
-    for page in (
-        "index",
-        "install",
-        "quickstart",
-        "how_it_works",
-        "coming_from",
-        "faq",
-        "models",
-        "changes",
-        "validation/index",
-        "performance/index",
-    )
-}
+html_sidebars = {page: [] for page in ("index", "faq")}
 
 linkcheck_anchors = False
+linkcheck_ignore = [r"https://cosmiq-astro\.example\.org"]  # placeholders

@@ -2,7 +2,7 @@
 
 import pytest
 
-collect_ignore = ["conf.py", "_ext"]
+collect_ignore = ["conf.py", "_ext", "_plots"]
 
 
 @pytest.fixture(autouse=True)

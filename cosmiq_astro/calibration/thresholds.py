@@ -71,7 +71,7 @@ def choose_threshold(
         threshold within it is taken. 5e-4 is usual for photometry, 5e-3 for
         drizzling many exposures.
     f_beta : float, optional
-        Maximise F_β, which holds recall β times as dear as precision. 1
+        Maximise F_β, which weighs recall β times as much as precision. 1
         weighs both alike; raise it to miss less.
     cost : float, optional
         Price of a clean pixel flagged (a star lost) in units of the price of

@@ -152,7 +152,7 @@ def _line(chips):
         f"{name} {negative_log_likelihood([p[name] for p, _, _ in chips], labels):.5f}"
         for name in chips[0][0]
     )
-    return f"{n_pixels} pixels count, {n_hit} of them hit; NLL {scores}"
+    return f"scored {n_pixels:,} pixels, {n_hit:,} of them hit; NLL {scores}"
 
 
 def _report(args, counts):

@@ -33,7 +33,7 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
     The temperature minimises the negative log-likelihood of the mean over
     ``T`` draws, each draw's logits divided by it (Guo et al. 2017,
     arXiv:1706.04599, section 4.2); the threshold maximises F0.5 after that,
-    which holds precision twice as dear as recall: a star lost is worse than
+    which favours precision: a star lost is worse than
     a faint pixel of a hit missed. Both are fitted on one half of the frames
     and all scores come from the other, so that no frame judges what was
     fitted on it. Where the epoch was chosen by the loss on these frames, that

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 from astropy.table import Table
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
@@ -37,6 +38,10 @@ def _row(texts):
     return nodes.row("", *entries)
 
 
+def _short(x):
+    return "" if x is np.ma.masked or x != x else f"{x:,.0f}" if x > 20 else f"{x:.2g}"
+
+
 def _notes(table):
     """Return what the columns mean, and what else the table says of itself."""
     notes = {
@@ -63,10 +68,12 @@ class CommittedTables(SphinxDirective):
 
     ``meta['title']`` becomes a table's caption, ``meta['description']`` a
     paragraph above it; the descriptions of its columns and the rest of
-    ``meta`` become a list below it.
+    ``meta`` become a list below it. ``:columns:`` and ``:rows: NAME=VALUE``
+    choose a part, which then stands without these: a link to the file does.
     """
 
     required_arguments = 1
+    option_spec = {"columns": str.split, "rows": str}  # noqa: RUF012
 
     def run(self):
         """Read the tables."""
@@ -75,11 +82,24 @@ class CommittedTables(SphinxDirective):
         content = []
         for path in sorted(folder.glob(self.arguments[0])):
             table = Table.read(path, format="ascii.ecsv")
+            if "columns" in self.options:
+                content.append(table_node(self._part(table)))
+                continue
             if description := table.meta.get("description"):
                 content.append(nodes.paragraph(text=description))
             content.append(table_node(table, table.meta.get("title", path.stem)))
             content += _notes(table)
         return content or [nodes.paragraph(text="No table has been committed for this version.")]
+
+    def _part(self, table):
+        """Return the rows and columns asked for, numbers with two digits."""
+        if "rows" in self.options:
+            name, _, value = self.options["rows"].partition("=")
+            table = table[table[name] == value]
+        for column in table.columns.values():
+            if column.dtype.kind == "f":
+                column.info.format = _short
+        return table[self.options["columns"]]
 
 
 class ModelTable(SphinxDirective):
@@ -92,7 +112,9 @@ class ModelTable(SphinxDirective):
         if len(models) == 0:
             return [nodes.paragraph(text="This build holds no models.")]
         digests = "\n".join(f"{row['sha256']}  {row['name']}" for row in models)
-        models.remove_column("sha256")
+        models.remove_columns(["sha256", "version", "temperature"])
+        models["threshold"].info.format = ".2f"
+        models = models["name", "method", "parameters", "threshold", "instrument"]
         return [
             table_node(models),
             nodes.paragraph(text="SHA-256 of the files weights.safetensors:"),

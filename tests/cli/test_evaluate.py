@@ -134,7 +134,7 @@ def test_report_of_two_models(make_frame, run, models, tmp_path, capsys):
     more = ["--model", models[1], "-o", report, "--group", "FILTER"]
     assert run(file, *more) == 0
     text = capsys.readouterr().out
-    assert text.startswith("a.fits: 2400 pixels count, ")
+    assert text.startswith("a.fits: scored 2,400 pixels, ")
     assert text.endswith(f"{report / 'index.html'}\n")
     table = QTable.read(report / "scores.ecsv")
     assert list(table["group"]) == ["all", "R", "all", "R"]
