@@ -13,20 +13,6 @@ from cosmiq_astro.hst.headers import unit_of
 from cosmiq_astro.review.labels import read_corrected
 from cosmiq_astro.units import electrons_per_unit
 
-__all__ = [
-    "Either",
-    "FitsImage",
-    "Part",
-    "Pixels",
-    "check_frames",
-    "combine_masks",
-    "count_valid",
-    "find_exposures",
-    "find_images",
-    "read_pixels",
-    "row_blocks",
-]
-
 _BLOCK = 2**22
 
 
