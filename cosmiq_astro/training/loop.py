@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from astropy.table import Table
 from lightning_fabric import Fabric
-from tqdm import tqdm
 
 from cosmiq_astro.models.model import Model, load_model
 from cosmiq_astro.models.unet import UNetConfig, empty_unet
 from cosmiq_astro.training._checkpoint import State, read_checkpoint, resume, write_checkpoint
-from cosmiq_astro.training._epoch import train_epoch, training_batches, validate
+from cosmiq_astro.training._epoch import count_steps, train_epoch, training_batches, validate
 from cosmiq_astro.training.network import ElboNetwork, freeze_layers, start_network
 from cosmiq_astro.training.settings import (
     EPOCHS,
@@ -198,6 +197,7 @@ def train(
         batches_per_epoch=max(1, round(dataset.n_pixels / (settings.batch_size * patch_size**2))),
         learning_rate=settings.rate(init),
         kl_beta=kl_beta if bayesian else 0.0,
+        kl_warmup=settings.kl_warmup,
         seed=seed,
         freeze=tuple(settings.freeze),
         data=data | {"init": None if init is None else init.sha256},
@@ -226,11 +226,8 @@ class _Run:
         optimizer = torch.optim.Adam(trained, lr=settings.learning_rate)
         model, optimizer = fabric.setup(ElboNetwork(network), optimizer)
         state = resume(checkpoint, network, optimizer, settings) if checkpoint else State()
-        bar = tqdm(
-            total=settings.epochs * settings.batches_per_epoch,
-            initial=state.epoch * settings.batches_per_epoch,
-            unit="step",
-            disable=not (self.run.progress_bar and fabric.is_global_zero),
+        bar = count_steps(
+            settings, state.epoch, shown=self.run.progress_bar and fabric.is_global_zero
         )
         batches = training_batches(fabric, network, self.dataset, state.epoch, settings, workers)
         with closing(batches), bar:

@@ -13,6 +13,7 @@ __all__ = [
     "TrainingRun",
     "TrainingSettings",
     "check_numbers",
+    "kl_weight",
     "learning_rate",
 ]
 
@@ -49,6 +50,8 @@ class TrainingSettings:
     freeze : tuple of str
         Patterns (`fnmatch`) of the layers that stay as they begin, such as
         ``('down.*',)``. Freeze some when there are few frames.
+    kl_warmup : int
+        Epochs over which ``kl_beta`` rises linearly from 0.
     patience : int or None
         Stop after so many epochs without a lower validation loss. The learning
         rate falls to its end at ``epochs`` only, so give a patience that
@@ -84,6 +87,7 @@ class TrainingSettings:
     freeze: tuple[str, ...] = _option(
         (), "layers to keep as they begin, as in 'down.*'", metavar="PATTERN", repeated=True
     )
+    kl_warmup: int = _option(0, "epochs over which the KL term rises", kind=int)
     patience: int | None = _option(None, "stop after N epochs that bring nothing", kind=int)
     patch_size: int = _option(128, "side of the patches, pixels", kind=int, metavar="PIXELS")
     batch_size: int = _option(16, "patches per step", kind=int)
@@ -95,6 +99,7 @@ class TrainingSettings:
     def __post_init__(self):
         check_numbers(
             positive=("patience", "patch_size", "batch_size"),
+            not_negative=("kl_warmup",),
             **{f.name: getattr(self, f.name) for f in fields(self)},
         )
         if self.learning_rate is not None and not self.learning_rate > 0:
@@ -228,7 +233,7 @@ class Schedule:
         Lengths and sizes.
     learning_rate, kl_beta : float
         As in `TrainingSettings` and `~cosmiq_astro.training.train`.
-    seed : int
+    kl_warmup, seed : int
         As there.
     freeze : tuple of str
         As there.
@@ -243,6 +248,7 @@ class Schedule:
     batches_per_epoch: int
     learning_rate: float
     kl_beta: float
+    kl_warmup: int
     seed: int
     freeze: tuple[str, ...] = ()
     data: dict = field(default_factory=dict)
@@ -271,3 +277,22 @@ def learning_rate(settings, epoch, step):
     if step < warmup:
         return highest * (step + 1) / warmup
     return highest * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+
+def kl_weight(settings, epoch):
+    """
+    Return the factor on the KL term, which rises linearly over ``kl_warmup`` epochs.
+
+    Parameters
+    ----------
+    settings : `Schedule`
+        Of the run.
+    epoch : int
+        From 0.
+
+    Returns
+    -------
+    weight : float
+        At most ``settings.kl_beta``.
+    """
+    return settings.kl_beta * min(1.0, (epoch + 1) / max(settings.kl_warmup, 1))
