@@ -201,7 +201,21 @@ def find_hits(images, *, readnoise, gain=None, satlevel=None, model="ccd-unet", 
 
 
 def read_hits(paths, gain):
-    """Return the hits of one or several files as one library."""
+    """
+    Read the hits of one or several files.
+
+    Parameters
+    ----------
+    paths : path-like or sequence of path-like
+        Libraries (``.npz``), dark-subtracted dark frames, or directories of such.
+    gain : float or `~astropy.units.Quantity` or None
+        Electron per adu.
+
+    Returns
+    -------
+    library : `~cosmiq_astro.simulate.Footprints`
+        All of them.
+    """
     libraries = []
     for path in map(Path, [paths] if isinstance(paths, str | os.PathLike) else paths):
         is_library = path.suffix == ".npz"
@@ -212,7 +226,21 @@ def read_hits(paths, gain):
 
 
 def as_library(cosmic_rays, gain):
-    """Return the hits as one library; cut them out of images."""
+    """
+    Take hits as one library; cut them out of images.
+
+    Parameters
+    ----------
+    cosmic_rays : `~cosmiq_astro.simulate.Footprints` or sequence of ndarray
+        A library, or dark-subtracted dark frames or images of charge.
+    gain : float or `~astropy.units.Quantity` or None
+        Electron per adu.
+
+    Returns
+    -------
+    library : `~cosmiq_astro.simulate.Footprints`
+        The hits, at least one.
+    """
     if isinstance(cosmic_rays, Footprints):
         library = cosmic_rays
     else:
