@@ -65,7 +65,6 @@ def train_files(args):
         TrainingRun,
         args,
         checkpoint=checkpoint,
-        logger=_logger(args),
         examples=args.output / "examples" if args.examples else None,
         progress_bar=on_terminal,
         on_epoch=None if on_terminal or args.quiet else lambda row: _tell(row, args.epochs),
@@ -160,16 +159,6 @@ def _describe(args, training, validation):
         f"of them{f', in `{args.validation}`' if args.validation else ''}; begun from "
         f"{args.init or _DEFAULT[args.bayesian]}. Trained with `cosmiq-astro train`."
     )
-
-
-def _logger(args):
-    """Return what writes each epoch, None if nothing was asked for."""
-    if args.log is None:
-        return None
-    from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
-
-    kind = {"csv": CSVLogger, "tensorboard": TensorBoardLogger}[args.log]
-    return kind(args.output, name="log", version="")
 
 
 def _sources(args):

@@ -9,7 +9,7 @@ from astropy.io import fits
 from cosmiq_astro._io import atomic_write
 from cosmiq_astro.hst import find_chips
 from cosmiq_astro.simulate import simulate_hst_file
-from cosmiq_astro.training._pixels import FitsImage
+from cosmiq_astro.training._files import FitsImage
 
 _FIELDS = ("extragalactic", "globular", "galaxy")
 

@@ -93,7 +93,7 @@ def run(args):
     from cosmiq_astro._io import check_run, refuse_existing
     from cosmiq_astro.hst import read_chip
     from cosmiq_astro.training import label_exposures
-    from cosmiq_astro.training._pixels import find_images
+    from cosmiq_astro.training._files import find_images
 
     planned = [args.output / f"{n}{end}.fits" for n in names for end in ("", "_mask", "_ignore")]
     planned += [args.output / _REPORT, *([args.output / _PICTURE] if args.plot else [])]

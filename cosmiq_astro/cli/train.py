@@ -1,15 +1,6 @@
-"""``cosmiq-astro train``: a directory of exposures in, a model out."""
+"""
+Train a model on exposures with known cosmic rays.
 
-import argparse
-from dataclasses import fields
-from pathlib import Path
-
-from cosmiq_astro._io import refuse_existing
-from cosmiq_astro.models.registry import MODEL_FILES
-
-__all__ = ["add_parser", "run"]
-
-_EPILOG = """\
 examples:
   cosmiq-astro train pairs/ --hits hits.npz -o mycam-unet --readnoise 5
       repeated exposures, labelled: their hits are left out, those of your
@@ -36,7 +27,16 @@ history.ecsv and comparison.ecsv. The model is held against the one it began
 from on frames that neither has seen. If it is worse, the command fails, and
 FOLDER-refused has it. After an interruption the same command goes on.
 
-exit codes: 0 all went well, 1 failed or worse than before, 2 wrong usage, 130 interrupted"""
+exit codes: 0 all went well, 1 failed or worse than before, 2 wrong usage, 130 interrupted
+"""
+
+from pathlib import Path
+
+from cosmiq_astro._io import refuse_existing
+from cosmiq_astro.cli._options import add_command, add_fields, add_options, interval
+from cosmiq_astro.models.registry import MODEL_FILES
+
+__all__ = ["add_parser", "run"]
 
 
 def add_parser(commands):
@@ -61,109 +61,64 @@ def add_parser(commands):
         TrainingSettings,
     )
 
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "train",
+        run,
+        __doc__,
         usage="%(prog)s [options] DIR -o FOLDER\n"
         "       %(prog)s [options] [DIR] --edits PATH -o FOLDER\n"
         "       %(prog)s [options] [DIR] --hits HITS --science DIR -o FOLDER",
         help="train a model for another camera",
-        description="Train a model on exposures with known cosmic rays.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("directory", type=Path, nargs="?", metavar="DIR", help="labelled exposures to train on")
     add("-o", "--output", type=Path, required=True, metavar="FOLDER", help="the model's folder")
-    add("--overwrite", action="store_true", help="replace a model that is there")
+    add_options(parser, "overwrite", help="replace a model that is there")
     add("--force", action="store_true", help="keep a model that is worse than before, too")
     add("--validation", type=Path, metavar="DIR", help="to validate on (default: a fifth)")
-    add(
-        "--hits",
-        action="append",
-        metavar="PATH",
-        help="inject hits: a library (.npz), dark-subtracted dark frames (a file or a directory), "
-        "or 'simulated'; may be repeated",
+    text = (
+        "inject hits: a library (.npz), dark-subtracted dark frames (a file or a directory), or "
+        "'simulated'; may be repeated"
     )
-    add(
-        "--edits",
-        action="append",
-        type=Path,
-        default=[],
-        metavar="PATH",
-        help="corrections as labels: an edits file beside the file reviewed, or a directory of "
-        "them; may be repeated",
+    add("--hits", action="append", metavar="PATH", help=text)
+    text = (
+        "corrections as labels: an edits file beside the file reviewed, or a directory of them; "
+        "may be repeated"
     )
+    add("--edits", action="append", type=Path, default=[], metavar="PATH", help=text)
     add("--science", type=Path, metavar="DIR", help="with --hits: exposures without labels")
     group = parser.add_argument_group("the network and its training")
     add = group.add_argument
     add("--bayesian", action="store_true", help="the variational network (default: the baseline)")
-    add(
-        "--init",
-        metavar="MODEL",
-        help="begin from a bundled model, a folder, or 'none' (ccd-unet; ccd-vi with --bayesian)",
-    )
+    text = "begin from a bundled model, a folder, or 'none' (ccd-unet; ccd-vi with --bayesian)"
+    add("--init", metavar="MODEL", help=text)
     add("--hidden", type=int, default=HIDDEN, metavar="N", help=f"feature maps, of none ({HIDDEN})")
     add("--epochs", type=int, default=EPOCHS, metavar="N", help=f"({EPOCHS})")
-    add("--seed", type=int, default=0, metavar="N", help="(0)")
+    add_options(group, "seed", default=0, help="(0)")
     add("--kl-beta", type=float, default=KL_BETA, metavar="B", help=f"of the KL term ({KL_BETA:g})")
-    _add_fields(group, TrainingSettings)
+    add_fields(group, TrainingSettings)
     group = parser.add_argument_group("where it runs, and what it leaves")
-    _add_fields(group, TrainingRun)
-    group.add_argument("--log", choices=("csv", "tensorboard"), help="each epoch to FOLDER/log too")
-    group.add_argument(
-        "--examples", action="store_true", help="a picture per epoch, FOLDER/examples"
-    )
+    add_fields(group, TrainingRun)
+    text = "a picture per epoch, FOLDER/examples"
+    group.add_argument("--examples", action="store_true", help=text)
     group = parser.add_argument_group("the exposures")
     add = group.add_argument
-    add("--readnoise", type=float, metavar="R", help="electrons")
-    add("--gain", type=float, metavar="G", help="electrons per adu, for adu")
-    add("--satlevel", type=float, metavar="S", help="with --hits: saturation, electrons")
-    add("--visits", choices=("field", "frame", "directory"), default="field", help=_VISITS)
-    for name, kind in (
+    add_options(group, "readnoise", "gain")
+    add_options(group, "satlevel", help="with --hits: saturation, electrons")
+    text = (
+        "what a split keeps together: frames that show the same stars and those of a subdirectory "
+        "(field), nothing (frame), or a directory (default: field)"
+    )
+    add("--visits", choices=("field", "frame", "directory"), default="field", help=text)
+    for name, text in (
         ("--exposure-scale", "factor on the light, at most 1, with the noise of so little (1,1)"),
         ("--extra-sky", "sky added with its noise, electrons (0,0)"),
         ("--density", "with --hits: hits per pixel (2e-4,4e-3)"),
     ):
-        add(name, type=_interval, metavar="LOW,HIGH", help=kind)
+        add(name, type=interval, metavar="LOW,HIGH", help=text)
     add("--instrument", default="", metavar="NAME", help="for the model's card")
-    parser.set_defaults(run=run, usage_error=parser.error)
     return parser
-
-
-_VISITS = (
-    "what a split keeps together: frames that show the same stars and those of a subdirectory "
-    "(field), nothing (frame), or a directory (default: field)"
-)
-
-
-def _add_fields(group, settings):
-    """Offer the fields of a group of settings that have a text for it."""
-    for field in fields(settings):
-        if not field.metadata:
-            continue
-        about, text = field.metadata, field.metadata["help"]
-        default = () if about["repeated"] else field.default
-        if about["repeated"]:
-            text += "; may be repeated"
-        elif default is not None:
-            text += f" ({default})"
-        group.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            dest=field.name,
-            action="append" if about["repeated"] else "store",
-            type=about["kind"],
-            default=None if about["repeated"] else default,
-            metavar=about["metavar"] or "N",
-            help=text,
-        )
-
-
-def _interval(text):
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not LOW,HIGH, as in 0.2,1") from None
-    return low, high
 
 
 def run(args):

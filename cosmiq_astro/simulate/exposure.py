@@ -52,7 +52,23 @@ class ExposureTruth:
 
     @classmethod
     def of(cls, charge, expected, readnoise, stars):
-        """Return the truth of an exposure, its labels by the one definition."""
+        """
+        Return the truth of an exposure, its labels by the one definition.
+
+        Parameters
+        ----------
+        charge, expected : ndarray
+            As the attributes.
+        readnoise : float or ndarray
+            Electron.
+        stars : astropy.table.Table
+            As the attribute.
+
+        Returns
+        -------
+        truth : ExposureTruth
+            With noise and labels.
+        """
         noise = np.sqrt(np.maximum(expected, 0) + np.float32(readnoise) ** 2)
         return cls(charge, expected, noise, *label_from_charge(charge, noise), stars)
 

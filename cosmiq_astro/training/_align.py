@@ -3,8 +3,6 @@
 import numpy as np
 from scipy import ndimage
 
-__all__ = ["HALF_WIDTH", "align", "match_image", "measure_offsets", "read_offsets"]
-
 _WHOLE = 1e-3
 _UPSAMPLING = 50
 HALF_WIDTH = 3

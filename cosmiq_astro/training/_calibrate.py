@@ -21,8 +21,6 @@ from cosmiq_astro.models.last_block import drawn_early
 from cosmiq_astro.preprocess import normalize, subtract_sky
 from cosmiq_astro.training.datasets import make_batch
 
-__all__ = ["calibrate", "halves", "model_card"]
-
 _BATCH = 8
 
 

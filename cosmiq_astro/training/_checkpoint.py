@@ -10,8 +10,6 @@ import torch
 from cosmiq_astro._io import atomic_write
 from cosmiq_astro.training.settings import Schedule
 
-__all__ = ["State", "read_checkpoint", "resume", "write_checkpoint"]
-
 
 @dataclass
 class State:

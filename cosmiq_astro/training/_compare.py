@@ -10,8 +10,6 @@ from cosmiq_astro.preprocess import estimate_statistics
 from cosmiq_astro.training._align import HALF_WIDTH, align, match_image
 from cosmiq_astro.training._pixels import read_pixels
 
-__all__ = ["Comparison", "Scene", "read_scene"]
-
 _EIGHT = np.ones((3, 3), dtype=bool)
 _FIRST_PASS = 5.0
 _BRIGHT = 20.0

@@ -16,8 +16,6 @@ from cosmiq_astro.training.datasets import make_batch
 from cosmiq_astro.training.network import masked_cross_entropy
 from cosmiq_astro.training.settings import kl_weight, learning_rate
 
-__all__ = ["count_steps", "prepare_batches", "train_epoch", "training_batches", "validate"]
-
 _VALIDATION_DRAWS = 4
 
 

@@ -5,15 +5,8 @@ import copy
 import numpy as np
 
 from cosmiq_astro.preprocess import estimate_statistics
-from cosmiq_astro.training._fields import group_fields
 from cosmiq_astro.training._pixels import Part, count_valid
-
-__all__ = [
-    "Frames",
-    "ObservedFrames",
-    "check_interval",
-    "log_uniform",
-]
+from cosmiq_astro.training._siblings import group_fields
 
 
 def log_uniform(rng, limits):

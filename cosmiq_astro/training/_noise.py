@@ -7,8 +7,6 @@ import numpy as np
 from cosmiq_astro.preprocess import ImageStatistics
 from cosmiq_astro.training._frames import log_uniform
 
-__all__ = ["estimate_level", "observe_anew"]
-
 
 def estimate_level(image, readnoise):
     """

@@ -5,8 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-__all__ = ["NotHits", "find_bleeds", "find_large", "find_trails"]
-
 _EIGHT = np.ones((3, 3), dtype=bool)
 # Of a hit, in pixels: the longest tracks are ignored with what is no track.
 _MOST_PIXELS, _LONGEST = 400, 100

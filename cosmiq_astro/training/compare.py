@@ -1,6 +1,5 @@
 """Is the new model better than the one it began from? Both on frames that neither has seen."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,21 +44,17 @@ class ModelComparison:
     worse: list
 
     def __str__(self):
-        names = ("recall", "precision", "tpr", "nll")
-        lines = [["model", "recall", "precision", "TPR at FPR 0.05 %", "NLL"]]
-        for row in self.table:
-            cells = [row["model"]]
-            for name in names:
-                value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
-                form = ".5f" if name == "nll" else ".3f"
-                text = f"{value:{form}} [{low:{form}}, {high:{form}}]"
-                cells.append("-" if math.isnan(value) else text)
-            lines.append(cells)
-        widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
-        return "\n".join(
-            "  ".join(cell.ljust(n) for cell, n in zip(line, widths, strict=True)).rstrip()
-            for line in lines
-        )
+        names = {"recall": "recall", "precision": "precision", "tpr": "TPR at FPR 0.05 %"}
+        shown = Table({"model": self.table["model"]})
+        for name, title in (names | {"nll": "NLL"}).items():
+            form = ".5f" if name == "nll" else ".3f"
+            shown[title] = [
+                f"{row[name]:{form}} [{row[f'{name}_low']:{form}}, {row[f'{name}_high']:{form}}]"
+                if np.isfinite(row[name])
+                else "-"
+                for row in self.table
+            ]
+        return "\n".join(shown.pformat(max_lines=-1, max_width=-1, align="<"))
 
 
 def compare_models(models, dataset, *, n_patches=64, patch_size=128, T=8, seed=0):

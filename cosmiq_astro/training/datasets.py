@@ -6,12 +6,12 @@ import numpy as np
 
 from cosmiq_astro.cleaning import clean_pixels
 from cosmiq_astro.preprocess import ImageStatistics, normalize, subtract_sky
+from cosmiq_astro.training._files import find_exposures
 from cosmiq_astro.training._frames import ObservedFrames, check_interval
 from cosmiq_astro.training._noise import estimate_level, observe_anew
 from cosmiq_astro.training._pixels import (
     check_frames,
     combine_masks,
-    find_exposures,
     read_pixels,
     row_blocks,
 )

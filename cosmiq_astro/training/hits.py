@@ -1,13 +1,17 @@
 """Hits for injection: cut out of dark frames; and what science frames hold already."""
 
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+from astropy.stats import mad_std
 from astropy.table import Table
 from scipy import ndimage
 from scipy.stats import binom
 
 from cosmiq_astro.simulate import Footprints, extract_footprints
+from cosmiq_astro.training._files import find_images
 from cosmiq_astro.training._pixels import read_pixels, row_blocks
 from cosmiq_astro.units import to_electrons
 
@@ -194,3 +198,63 @@ def find_hits(images, *, readnoise, gain=None, satlevel=None, model="ccd-unet", 
         found = np.nan_to_num(maps.probability) > _PROBABILITY
         masks.append(ndimage.binary_dilation(found, np.ones((3, 3)), iterations=_GROWTH))
     return masks
+
+
+def read_hits(paths, gain):
+    """
+    Read the hits of one or several files.
+
+    Parameters
+    ----------
+    paths : path-like or sequence of path-like
+        Libraries (``.npz``), dark-subtracted dark frames, or directories of such.
+    gain : float or `~astropy.units.Quantity` or None
+        Electron per adu.
+
+    Returns
+    -------
+    library : `~cosmiq_astro.simulate.Footprints`
+        All of them.
+    """
+    libraries = []
+    for path in map(Path, [paths] if isinstance(paths, str | os.PathLike) else paths):
+        is_library = path.suffix == ".npz"
+        libraries.append(
+            Footprints.load(path) if is_library else as_library(find_images(path), gain)
+        )
+    return Footprints.concatenate(libraries)
+
+
+def as_library(cosmic_rays, gain):
+    """
+    Take hits as one library; cut them out of images.
+
+    Parameters
+    ----------
+    cosmic_rays : `~cosmiq_astro.simulate.Footprints` or sequence of ndarray
+        A library, or dark-subtracted dark frames or images of charge.
+    gain : float or `~astropy.units.Quantity` or None
+        Electron per adu.
+
+    Returns
+    -------
+    library : `~cosmiq_astro.simulate.Footprints`
+        The hits, at least one.
+    """
+    if isinstance(cosmic_rays, Footprints):
+        library = cosmic_rays
+    else:
+        images, masks = read_pixels("cosmic_rays", cosmic_rays, gain)
+        cut = []
+        for image, mask in zip(images, masks, strict=True):
+            charge = image[:, :]
+            bad = ~np.isfinite(charge) if mask is None else mask | ~np.isfinite(charge)
+            good = charge[~bad]
+            # An image of charge alone has no noise.
+            noise = max(float(mad_std(good)), 1.0) if good.size else 1.0
+            charge = np.where(bad, 0, charge - (np.median(good) if good.size else 0))
+            cut.append(extract_footprints(charge, noise, mask=bad, rim=True))
+        library = Footprints.concatenate(cut)
+    if not len(library):
+        raise ValueError("cosmic_rays holds no hit to inject; give more or longer dark frames")
+    return library

@@ -1,23 +1,18 @@
 """Science frames with cosmic rays added on the fly."""
 
-import os
-from pathlib import Path
-
 import numpy as np
-from astropy.stats import mad_std
 
-from cosmiq_astro.simulate import Footprints, extract_footprints, label_from_charge
+from cosmiq_astro.simulate import Footprints, label_from_charge
+from cosmiq_astro.training._files import find_exposures
 from cosmiq_astro.training._frames import ObservedFrames, check_interval, log_uniform
 from cosmiq_astro.training._noise import estimate_level, observe_anew
 from cosmiq_astro.training._pixels import (
     check_frames,
     combine_masks,
-    find_exposures,
-    find_images,
     read_pixels,
 )
 from cosmiq_astro.training.datasets import Patch
-from cosmiq_astro.training.hits import find_hits
+from cosmiq_astro.training.hits import as_library, find_hits, read_hits
 from cosmiq_astro.units import to_electrons
 
 __all__ = ["InjectionDataset"]
@@ -111,7 +106,7 @@ class InjectionDataset(ObservedFrames):
         shapes = [image.shape for image in images]
         given = check_frames("masks", masks, shapes) or [None] * len(shapes)
         masks = [combine_masks(a, b) for a, b in zip(given, own, strict=True)]
-        self._library = _library(cosmic_rays, gain)
+        self._library = as_library(cosmic_rays, gain)
         self._satlevel = to_electrons("satlevel", satlevel, gain=gain)
         self._density = check_interval("density", density, positive=True)
         self._charge_scale = check_interval("charge_scale", charge_scale, positive=True)
@@ -187,7 +182,7 @@ class InjectionDataset(ObservedFrames):
                 if mask is None:
                     masks[i] = find_hits([images[i]], model=finder, **camera)[0]
         if not isinstance(cosmic_rays, Footprints):
-            cosmic_rays = _read_hits(cosmic_rays, gain)
+            cosmic_rays = read_hits(cosmic_rays, gain)
         dataset = cls(
             images,
             cosmic_rays,
@@ -326,33 +321,3 @@ class InjectionDataset(ObservedFrames):
             ignore |= np.asarray(self._left_out[frame][box], dtype=bool)
         hit = np.where(usable, hit, np.nan).astype(np.float32)
         return Patch(hit, label, usable & ~ignore, usable, statistics)
-
-
-def _read_hits(paths, gain):
-    """Return the hits of one or several files as one library."""
-    libraries = []
-    for path in map(Path, [paths] if isinstance(paths, str | os.PathLike) else paths):
-        is_library = path.suffix == ".npz"
-        libraries.append(Footprints.load(path) if is_library else _library(find_images(path), gain))
-    return Footprints.concatenate(libraries)
-
-
-def _library(cosmic_rays, gain):
-    """Return the hits as one library; cut them out of images."""
-    if isinstance(cosmic_rays, Footprints):
-        library = cosmic_rays
-    else:
-        images, masks = read_pixels("cosmic_rays", cosmic_rays, gain)
-        cut = []
-        for image, mask in zip(images, masks, strict=True):
-            charge = image[:, :]
-            bad = ~np.isfinite(charge) if mask is None else mask | ~np.isfinite(charge)
-            good = charge[~bad]
-            # An image of charge alone has no noise.
-            noise = max(float(mad_std(good)), 1.0) if good.size else 1.0
-            charge = np.where(bad, 0, charge - (np.median(good) if good.size else 0))
-            cut.append(extract_footprints(charge, noise, mask=bad, rim=True))
-        library = Footprints.concatenate(cut)
-    if not len(library):
-        raise ValueError("cosmic_rays holds no hit to inject; give more or longer dark frames")
-    return library

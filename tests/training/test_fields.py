@@ -6,7 +6,7 @@ import simulated_camera
 
 from cosmiq_astro.simulate import cosmic_ray_footprints
 from cosmiq_astro.training import InjectionDataset, PairedDataset
-from cosmiq_astro.training._fields import group_fields
+from cosmiq_astro.training._siblings import group_fields
 
 CAMERA = simulated_camera.small(simulated_camera.SCORED_ON, 192)
 
