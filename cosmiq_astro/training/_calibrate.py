@@ -30,9 +30,8 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
 
     The temperature minimises the negative log-likelihood of the mean over
     ``T`` draws, each draw's logits divided by it (Guo et al. 2017,
-    arXiv:1706.04599, section 4.2); the threshold maximises F0.5 after that,
-    which favours precision: a star lost is worse than
-    a faint pixel of a hit missed. Both are fitted on one half of the frames
+    arXiv:1706.04599, section 4.2); the threshold maximises F1 after that,
+    which weighs precision and recall alike. Both are fitted on one half of the frames
     and all scores come from the other, so that no frame judges what was
     fitted on it. Where the epoch was chosen by the loss on these frames, that
     choice has seen both halves.
@@ -85,7 +84,7 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
     with computing(model.network.head.weight.device, "float32"):
         logits, labels = _logits(networks, channels, to_fit, **patches, seed=(seed, 0))
         temperature = float(fit_temperature(logits, labels, from_logits=True))
-        threshold = float(choose_threshold(_mean(logits, temperature), labels, f_beta=0.5))
+        threshold = float(choose_threshold(_mean(logits, temperature), labels, f_beta=1.0))
         logits, labels = _logits(networks, channels, to_score, **patches, seed=(seed, 1))
         patches["n_patches"] *= 4
         hits, stars = _describe(networks[0], channels, to_fit, **patches, seed=(seed, 2))
@@ -222,7 +221,7 @@ On validation frames that neither temperature nor threshold was fitted on: {n_pi
 | | |
 |---|---|
 {scores}
-| threshold (largest F0.5) | {threshold:.3f} |
+| threshold (largest F1) | {threshold:.3f} |
 | temperature | {temperature:.3f} |
 
 ## Limits
