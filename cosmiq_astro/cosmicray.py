@@ -16,7 +16,7 @@ def cosmicray_vi(
     ccd,
     T=16,
     *,
-    model="acs-wfc-vi",
+    model="wide-vi",
     threshold=None,
     gain=None,
     readnoise=None,
@@ -187,7 +187,7 @@ def cosmicray_vi(
 def cosmicray_unet(
     ccd,
     *,
-    model="acs-wfc-unet",
+    model="wide-unet",
     threshold=None,
     gain=None,
     readnoise=None,
@@ -267,7 +267,7 @@ def cosmicray_unet(
     >>> import cosmiq_astro as ca
     >>> out = ca.cosmicray_unet(ca.load_sample())
     >>> out.meta["CRVIMODL"]
-    'acs-wfc-unet'
+    'wide-unet'
     """
     request = Request(
         gain=gain,

@@ -33,7 +33,7 @@ class DetectSettings:
         As for `~cosmiq_astro.hst.detect_file`.
     """
 
-    model: object = "acs-wfc-vi"
+    model: object = "wide-vi"
     T: int = 16
     threshold: float | str | None = None
     sampling: str = "antithetic"

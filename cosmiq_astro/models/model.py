@@ -124,7 +124,7 @@ def load_model(model):
     Examples
     --------
     >>> import cosmiq_astro as ca
-    >>> ca.load_model("acs-wfc-unet").method
+    >>> ca.load_model("wide-unet").method
     'unet'
     """
     if Path(model).suffix == ".pth":
