@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 from astropy.table import QTable
+
+from cosmiq_astro._io import atomic_write
 
 from . import _sums
 from ._input import Column, Labels, Pixels, as_sample
@@ -120,24 +121,17 @@ class CalibrationReport:
             nothing is written.
         """
         directory = Path(directory)
-        names = [f"{name}.ecsv" for name in self.tables] + [f"{name}.png" for name in FIGURES]
-        names.append("index.html")
-        there = [name for name in names if (directory / name).exists()]
-        if there and not overwrite:
-            raise FileExistsError(
-                f"{directory} already has {', '.join(there)}; pass overwrite=True"
-            )
         directory.mkdir(parents=True, exist_ok=True)
-        # Made beside the target, so that each move is a rename on one file system.
-        with tempfile.TemporaryDirectory(dir=directory, prefix=".report-") as made:
-            made = Path(made)
+        with ExitStack() as stack:  # at whose end all files are moved to their places
+
+            def file(name):
+                return stack.enter_context(atomic_write(directory / name, overwrite=overwrite))
+
             for name, table in self.tables.items():
-                table.write(made / f"{name}.ecsv", format="ascii.ecsv")
+                table.write(file(f"{name}.ecsv"), format="ascii.ecsv")
             for name in FIGURES:
-                figure(self, name).savefig(made / f"{name}.png", dpi=110)
-            (made / "index.html").write_text(page(self), encoding="utf-8")
-            for name in names:
-                os.replace(made / name, directory / name)
+                figure(self, name).savefig(file(f"{name}.png"), dpi=110)
+            file("index.html").write_text(page(self), encoding="utf-8")
         return directory / "index.html"
 
 

@@ -104,7 +104,7 @@ def test_nothing_is_overwritten_unasked(report, tmp_path):
     pytest.importorskip("matplotlib")
     (tmp_path / "roc.png").write_text("mine")
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match=r"already has roc.png; pass overwrite=True"):
+    with pytest.raises(FileExistsError, match=r"roc.png exists already; set overwrite"):
         report.write(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"roc.png", "notes.txt"}
     report.write(tmp_path, overwrite=True)

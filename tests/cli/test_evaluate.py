@@ -7,7 +7,7 @@ from astropy.table import QTable
 
 from cosmiq_astro import cosmicray_vi, load_model
 from cosmiq_astro.calibration import brier_score, negative_log_likelihood
-from cosmiq_astro.cli import evaluate as command
+from cosmiq_astro.cli import _options
 from cosmiq_astro.cli.main import build_parser, main
 from cosmiq_astro.hst import read_chip
 from cosmiq_astro.models.model import save_model
@@ -241,4 +241,4 @@ def test_report_without_matplotlib(make_frame, run, tmp_path, monkeypatch, capsy
 
 def test_fields_are_those_of_the_simulator():
     args = build_parser().parse_args(["evaluate", *(f"--field={field}" for field in FIELDS)])
-    assert args.field == list(FIELDS) == list(command._FIELDS)
+    assert args.field == list(FIELDS) == list(_options.FIELDS)
