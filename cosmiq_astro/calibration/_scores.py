@@ -120,14 +120,12 @@ class Scores(abc.ABC):
         """Return the area under the ROC curve of the uncertainty against errors."""
         return _ranks.area_under_roc(self._error_ranks)
 
-    def reliability_table(
-        self, *, binning: Binning = "width", non_trivial: bool = False, level: float = 0.95
-    ) -> QTable:
+    def reliability_table(self, *, binning: Binning = "width", non_trivial: bool = False) -> QTable:
         """Return the reliability table; of an accumulator fine bins for ``'count'``."""
         bins, low, high = self._bins(binning, non_trivial)
         n, weight = bins[:, _sums.COUNT], bins[:, _sums.WEIGHT]
         frequency = _sums.ratio(bins[:, _sums.POSITIVE], weight)
-        interval = _sums.wilson_interval(np.nan_to_num(frequency) * n, n, level=level)
+        interval = _sums.wilson_interval(np.nan_to_num(frequency) * n, n)
         return self._table(
             {
                 "p_low": low,
@@ -138,8 +136,7 @@ class Scores(abc.ABC):
                 "observed_fraction": frequency,
                 "fraction_low": interval[0],
                 "fraction_high": interval[1],
-            },
-            LEVEL=level,
+            }
         )
 
     def _roc_rows(self, n_points):

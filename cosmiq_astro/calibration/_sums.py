@@ -201,9 +201,9 @@ def score_sums(sums):
     }
 
 
-def wilson_interval(successes, trials, *, level=0.95):
-    """Return the Wilson score interval of a binomial fraction; NaN without trials."""
-    z2 = ndtri(0.5 + level / 2) ** 2
+def wilson_interval(successes, trials):
+    """Return the Wilson score interval, 95 %, of a binomial fraction; NaN without trials."""
+    z2 = ndtri(0.975) ** 2
     fraction = ratio(successes, trials)
     scale = ratio(1.0, 1 + ratio(z2, trials))
     centre = fraction + ratio(z2, 2 * trials)

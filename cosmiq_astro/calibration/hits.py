@@ -196,7 +196,6 @@ def completeness_table(
     *,
     edges: ArrayLike | None = None,
     n_bins: int = 8,
-    level: float = 0.95,
 ) -> QTable:
     """
     Fraction of the hits found, in bins of one of their properties.
@@ -213,14 +212,12 @@ def completeness_table(
         Default: bins of equal number.
     n_bins : int, optional
         Number of bins if no edges are given.
-    level : float, optional
-        Level of the Wilson score interval.
 
     Returns
     -------
     table : `~astropy.table.QTable`
         ``low``, ``high``, ``n_hits``, ``n_found``, ``completeness``,
-        ``completeness_low``, ``completeness_high``.
+        ``completeness_low``, ``completeness_high`` (Wilson's interval at 95 %).
     """
     if column not in hits.colnames:
         raise ValueError(f"column: the hits have no {column!r}, only {hits.colnames}")
@@ -233,7 +230,7 @@ def completeness_table(
     edges = u.Quantity(edges, values.unit, dtype=float)
     n_hits = np.histogram(values, edges)[0]
     n_found = np.histogram(values[np.asarray(hits["found"])], edges)[0]
-    low, high = wilson_interval(n_found, n_hits, level=level)
+    low, high = wilson_interval(n_found, n_hits)
     columns = [edges[:-1], edges[1:], n_hits, n_found, ratio(n_found, n_hits), low, high]
     texts = {
         "low": f"lower edge of {column}",
@@ -244,5 +241,5 @@ def completeness_table(
         "completeness_low": "lower end of the interval",
         "completeness_high": "upper end of the interval",
     }
-    table = QTable(columns, names=list(texts), meta={"COLUMN": column, "LEVEL": level})
+    table = QTable(columns, names=list(texts), meta={"COLUMN": column})
     return described(table, texts)

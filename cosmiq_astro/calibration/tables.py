@@ -38,7 +38,7 @@ def _grouped(build, sample, *, n_bins=15, threshold=0.5, **options):
     if sample.group is None:
         return build(scores, **options)
     table = stacked({name: build(one, **options) for name, one in scores.groups.items()}, "group")
-    table.meta |= scores.meta | ({"LEVEL": options["level"]} if "level" in options else {})
+    table.meta |= scores.meta
     return table
 
 
@@ -51,7 +51,6 @@ def reliability_table(
     binning: Binning = "width",
     non_trivial: bool = False,
     group: Column = None,
-    level: float = 0.95,
 ) -> QTable:
     """
     Probability stated against frequency observed, in bins.
@@ -70,16 +69,15 @@ def reliability_table(
     group : array-like or str, optional
         Names of groups (field, filter, ...), or the name of a column: the
         table gets a block of rows for each.
-    level : float, optional
-        Level of the Wilson score interval of the observed fraction. It takes
-        pixels as independent; those of one hit are not, so read it as the
-        least uncertainty there is.
 
     Returns
     -------
     table : `~astropy.table.QTable`
         ``p_low``, ``p_high``, ``n_pixels``, ``weight``, ``mean_probability``,
-        ``observed_fraction``, ``fraction_low``, ``fraction_high``.
+        ``observed_fraction``, ``fraction_low``, ``fraction_high``. The last two
+        are the ends of Wilson's interval at 95 % [1]_. It takes pixels as
+        independent; those of one hit are not, so read it as the least
+        uncertainty there is.
 
     References
     ----------
@@ -94,8 +92,9 @@ def reliability_table(
     ([0.15, 0.85], [0.5, 1.0])
     """
     sample = as_sample(probability, label, weight=weight, group=group)
-    options = {"binning": binning, "non_trivial": non_trivial, "level": level}
-    return _grouped(Scores.reliability_table, sample, n_bins=n_bins, **options)
+    return _grouped(
+        Scores.reliability_table, sample, n_bins=n_bins, binning=binning, non_trivial=non_trivial
+    )
 
 
 def roc_table(
