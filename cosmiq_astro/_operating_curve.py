@@ -5,8 +5,9 @@ from numbers import Real
 
 __all__ = ["OPERATING_POINTS", "check_operating_curve", "check_threshold", "find_threshold"]
 
-OPERATING_POINTS = {"pure": 0.5, "balanced": 1.0, "complete": 2.0}
-"""Weight of recall against precision, the β of the F measure that is largest there."""
+OPERATING_POINTS = ("pure", "balanced", "complete")
+"""Names of thresholds: where every star counts, the model's own, where every hit does."""
+_BETA = {"pure": 0.25, "complete": 4.0}
 
 _COLUMNS = ("threshold", "precision", "recall")
 
@@ -70,6 +71,9 @@ def find_threshold(model, threshold):
     """
     Turn what a user gave into the probability from which a pixel is flagged.
 
+    ``'pure'`` and ``'complete'`` are where F0.25 and F4 of the model's operating curve are
+    largest.
+
     Parameters
     ----------
     model : `~cosmiq_astro.models.model.Model`
@@ -87,7 +91,7 @@ def find_threshold(model, threshold):
     ValueError
         If it is a name, and the model has no operating curve.
     """
-    if threshold is None:
+    if threshold is None or threshold == "balanced":
         return model.threshold
     if not isinstance(threshold, str):
         return float(threshold)
@@ -97,7 +101,7 @@ def find_threshold(model, threshold):
             f"threshold {threshold!r} needs the operating curve of a model, and {model.name!r} has "
             "none: give a number"
         )
-    weight = OPERATING_POINTS[threshold] ** 2
+    weight = _BETA[threshold] ** 2
 
     def f_measure(point):
         _, precision, recall = point

@@ -62,8 +62,9 @@ def cosmicray_vi(
     threshold : float or {'pure', 'balanced', 'complete'}, optional
         Probability from which a pixel is flagged, in (0, 1); the model's own
         if None. Lower it to catch faint hits at the price of more false
-        ones, raise it where every star counts. The names stand for the
-        largest F0.5, F1 and F2 of the model's operating curve.
+        ones, raise it where every star counts: ``'complete'`` and ``'pure'``
+        are the largest F4 and F0.25 of the model's operating curve,
+        ``'balanced'`` is its own.
     gain : float or `~astropy.units.Quantity`, optional
         Electron per adu; needed for data in adu or count, refused for
         electron.

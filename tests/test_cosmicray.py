@@ -324,13 +324,13 @@ def test_operating_points_by_name(tiny_unet, frame):
         "hit_fraction": 0.01,
         "n_pixels": 1000,
     }
-    model = dataclasses.replace(tiny_unet, operating_curve=curve)
+    model = dataclasses.replace(tiny_unet, operating_curve=curve, threshold=0.4)
     out = {
         name: cosmicray_unet(CCDData(frame, unit="electron"), model=model, threshold=name)
         for name in ("pure", "balanced", "complete")
     }
-    # Largest F0.5, F1 and F2 of the four points.
-    assert [o.meta["CRVITHR"] for o in out.values()] == [0.5, 0.3, 0.3]
+    # Largest F0.25 and F4 of the four points, and the model's own between them.
+    assert [o.meta["CRVITHR"] for o in out.values()] == [0.7, 0.4, 0.1]
     assert out["pure"].mask.sum() <= out["complete"].mask.sum()
     with pytest.raises(ValueError, match="'pure' needs the operating curve of a model"):
         cosmicray_unet(frame, model=tiny_unet, threshold="pure")
