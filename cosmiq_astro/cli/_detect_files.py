@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import traceback
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -17,7 +17,9 @@ from cosmiq_astro.cli._errors import describe, with_advice
 from cosmiq_astro.cli._terminal import print_error, print_output, print_warning
 from cosmiq_astro.data import sample_path
 from cosmiq_astro.hst import plan_file, read_chip
-from cosmiq_astro.hst.plan import PLAN_SETTINGS, output_name
+from cosmiq_astro.hst.names import output_name
+from cosmiq_astro.hst.plan import PLAN_SETTINGS
+from cosmiq_astro.hst.settings import DetectSettings
 from cosmiq_astro.models.model import load_model
 
 __all__ = ["detect_files", "draw"]
@@ -70,29 +72,16 @@ def _picture(args, outputs):
 
 def _settings(args):
     """Return what `cosmiq_astro.hst.detect_file` is called with."""
-    names = (
-        "model",
-        "T",
-        "threshold",
-        "sampling",
-        "views",
-        "seed",
-        "mask_growth",
-        "clean",
-        "dq_ignore",
-    )
-    names += ("planes", "device", "tile_size", "precision", "in_place", "dq_bit", "gain")
-    names += ("readnoise", "satlevel", "exposure_time", "unit", "overwrite", "protect")
-    names += ("spectrum", "negative")
-    given = {name: getattr(args, name) for name in names}
-    return given | {"extver": args.ext, "uncertainty": args.use_err or None}
+    other = {"extver": args.ext, "uncertainty": args.use_err or None, "progress_bar": False}
+    names = [part.name for part in fields(DetectSettings) if part.name not in other]
+    return {name: getattr(args, name) for name in names} | other
 
 
 def _plan(args, pairs):
     """Say what would be done with the files, and return with how many of them nothing can be."""
-    settings = _settings(args)
+    settings = DetectSettings(**_settings(args))
     if args.resume:
-        settings["model"] = load_model(args.model)
+        settings = replace(settings, model=load_model(args.model))
     n_failed = 0
     for file_in, file_out in pairs:
         try:
@@ -100,8 +89,8 @@ def _plan(args, pairs):
             if done is not None:
                 _say_skipped(args, done)
                 continue
-            given = {name: settings[name] for name in PLAN_SETTINGS}
-            plan = plan_file(file_in, None if args.in_place else file_out, **given)
+            target = None if args.in_place else file_out
+            plan = plan_file(file_in, target, **settings.only(PLAN_SETTINGS))
             _say(args, _report.plan_facts(plan), _report.plan_text(_shown(plan)))
         except Exception as error:
             if args.debug:
