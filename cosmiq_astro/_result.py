@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 from astropy.io import fits
 from astropy.nddata import VarianceUncertainty
 
@@ -58,9 +59,11 @@ def _clean(frame, method, cr_mask, mask):
     if frame.uncertainty is None:
         return data, None
     kind = type(frame.uncertainty)
-    variance = frame.uncertainty.represent_as(VarianceUncertainty).array
-    variance = cleaned_variance(variance, cr_mask, data=frame.data, **settings)
-    return data, VarianceUncertainty(variance).represent_as(kind)
+    # Pixels of no weight have an infinite variance, and back.
+    with np.errstate(divide="ignore"):
+        variance = frame.uncertainty.represent_as(VarianceUncertainty).array
+        variance = cleaned_variance(variance, cr_mask, data=frame.data, **settings)
+        return data, VarianceUncertainty(variance).represent_as(kind)
 
 
 def cards_of(found, *, clean=None):

@@ -2,43 +2,26 @@
 
 import contextlib
 import os
+import secrets
 import tempfile
 import traceback
 import warnings
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-import numpy as np
-from astropy import units as u
-from astropy.table import QTable, vstack
 from astropy.utils.exceptions import AstropyUserWarning
 
 from cosmiq_astro import _workers
-from cosmiq_astro._io import atomic_write, check_run, printable, remove_leftovers
+from cosmiq_astro._io import check_run, remove_leftovers
+from cosmiq_astro._outcome_table import RATE, read_earlier, save, tabulate
 from cosmiq_astro.familiarity.verdict import noted_doubts, verdict_line
-from cosmiq_astro.hst.detect import detect_file, digest_of
-from cosmiq_astro.hst.plan import file_names, output_name
-from cosmiq_astro.hst.provenance import digest_file, find_finished, is_complete
+from cosmiq_astro.hst.detect import run_detection
+from cosmiq_astro.hst.names import file_names, output_name
+from cosmiq_astro.hst.provenance import digest_file, find_finished, is_complete, run_of
 from cosmiq_astro.hst.settings import DetectSettings
 from cosmiq_astro.models.model import Model, load_model
-from cosmiq_astro.protect import read_protection
 
 __all__ = ["Outcome", "check_pairs", "detect_files", "find_outcome"]
-
-_RATE = u.cm**-2 / u.s
-_DEFAULTS = {part.name: part.default for part in fields(DetectSettings)}
-_COLUMNS = {
-    "file_in": str,
-    "status": str,
-    "file_out": str,
-    "n_pixels_flagged": int,
-    "n_hits": int,
-    "hit_rate": float,
-    "seconds": float,
-    "error": str,
-    "verdict": str,
-    "notes": str,
-}
 
 
 @dataclass(frozen=True)
@@ -90,15 +73,15 @@ class _Task:
     file_in: str
     file_out: str
     shown: tuple
-    before: tuple | None
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What is done to every file; ``settings`` holds the model itself, never its name."""
+    """What is done to every file of a run; ``settings`` holds the model itself, never its name."""
 
-    settings: dict
+    settings: DetectSettings
     resume: bool
+    run: str
 
     def __call__(self, task):
         """Work on one file; whatever goes wrong is an outcome, and so is what is warned of."""
@@ -117,25 +100,26 @@ class _Work:
         return replace(outcome, notes=tuple(notes))
 
     def _detect(self, task):
+        file_in, file_out = task.shown
         # A worker may die after its file is written and before it says so: whoever is given the
-        # file next finds it done.
-        is_new = _stamp(task.file_out) != task.before
-        if self.resume or is_new:
+        # file next finds it done, by this run.
+        is_ours = run_of(task.file_out) == self.run
+        if self.resume or is_ours:
             done = find_outcome(task.file_in, task.file_out, self.settings)
             if done is not None:
-                file_in, file_out = task.shown
-                status = "ok" if is_new else "skipped"
+                status = "ok" if is_ours else "skipped"
                 return replace(done, file_in=file_in, file_out=file_out, status=status)
-        file_out = None if self.settings.get("in_place") else task.file_out
-        result = detect_file(task.file_in, file_out, **self.settings)
+        target = None if self.settings.in_place else task.file_out
+        result = run_detection(task.file_in, target, self.settings, run=self.run)
         rate = result.hit_rate
         return Outcome(
-            *task.shown,
+            file_in,
+            file_out,
             "ok",
-            result=replace(result, file_in=Path(task.shown[0]), file_out=Path(task.shown[1])),
+            result=replace(result, file_in=Path(file_in), file_out=Path(file_out)),
             n_pixels_flagged=result.n_pixels_flagged,
             n_hits=result.n_hits,
-            hit_rate=float("nan") if rate is None else rate.to_value(_RATE),
+            hit_rate=float("nan") if rate is None else rate.to_value(RATE),
             seconds=result.seconds,
             verdict=result.verdict,
         )
@@ -225,17 +209,18 @@ def detect_files(
     ok skipped True
     """
     settings = _checked(settings or {})
+    in_place = settings.in_place
     if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
         raise ValueError(f"jobs must be a positive integer, got {jobs!r}")
     if scheduler is not None and jobs > 1:
         raise ValueError("give jobs or scheduler, not both")
-    pairs = _pair(files, outputs, settings.get("in_place", False))
-    earlier = _read_earlier(table) if resume and table is not None else None
-    overwrite = settings.get("overwrite", False) or earlier is not None
+    pairs = _pair(files, outputs, in_place)
+    earlier = read_earlier(table) if resume and table is not None else None
+    overwrite = settings.overwrite or earlier is not None
     others = [] if table is None else [table]
-    check_pairs(pairs, others, overwrite=overwrite, in_place=settings.get("in_place", False))
+    check_pairs(pairs, others, overwrite=overwrite, in_place=in_place)
     remove_leftovers([tempfile.gettempdir(), *(file_out.parent for _, file_out in pairs)])
-    work = _Work(settings, resume)
+    work = _Work(settings, resume, run=secrets.token_hex(8))
     tasks = [_task(*pair) for pair in pairs]
     if scheduler is not None:
         run = _workers.on_cluster(work, tasks, scheduler, security, insecure=insecure_scheduler)
@@ -244,7 +229,7 @@ def detect_files(
     else:
         run = ((task, work(task)) for task in tasks)
     # The name is taken, and known to be writable, before the work.
-    _save(table, _tabulate([]), earlier, overwrite=overwrite)
+    save(table, tabulate([]), earlier, overwrite=overwrite)
     outcomes = []
     try:
         with contextlib.closing(run):
@@ -255,8 +240,8 @@ def detect_files(
                 if report is not None:
                     report(outcome)
     finally:
-        found = _tabulate(outcomes)
-        _save(table, found, earlier, overwrite=True)
+        found = tabulate(outcomes)
+        save(table, found, earlier, overwrite=True)
     if report is None:
         for outcome in outcomes:
             for note in (*_doubtful(outcome), *outcome.notes) if outcome.status != "failed" else ():
@@ -289,8 +274,8 @@ def find_outcome(file_in, file_out, settings):
     ----------
     file_in, file_out : path-like
         Input and output.
-    settings : dict
-        Settings of `~cosmiq_astro.hst.detect_file`, with the model loaded.
+    settings : `~cosmiq_astro.hst.settings.DetectSettings`
+        Of the run, with the model loaded.
 
     Returns
     -------
@@ -302,8 +287,8 @@ def find_outcome(file_in, file_out, settings):
     file_in, file_out = Path(file_in), Path(file_out)
     if not file_out.exists():
         return None
-    source = None if settings.get("in_place") else digest_file(file_in)
-    headers = find_finished(file_out, source=source, settings=digest_of(settings))
+    source = None if settings.in_place else digest_file(file_in)
+    headers = find_finished(file_out, source=source, settings=settings.digest())
     if not headers:
         return None
     copies = file_names(file_in, file_out)[1][1:] if headers[0]["CRVIDQ"] else []
@@ -328,12 +313,12 @@ def _doubtful(outcome):
 
 def _checked(settings):
     """Return settings with the model loaded: all files get this one, whatever becomes of it."""
-    unknown = set(settings) - set(_DEFAULTS)
+    unknown = set(settings) - {part.name for part in fields(DetectSettings)}
     if unknown:
         raise ValueError(f"settings has {sorted(unknown)}, which detect_file does not know")
-    model = settings.get("model", _DEFAULTS["model"])
-    read = {"protect": read_protection(settings["protect"])} if "protect" in settings else {}
-    return settings | read | {"model": model if isinstance(model, Model) else load_model(model)}
+    settings = DetectSettings(**settings)
+    model = settings.model
+    return replace(settings, model=model if isinstance(model, Model) else load_model(model))
 
 
 def _pair(files, outputs, in_place):
@@ -349,46 +334,4 @@ def _pair(files, outputs, in_place):
 
 def _task(file_in, file_out):
     names = os.path.abspath(file_in), os.path.abspath(file_out)
-    return _Task(*names, (str(file_in), str(file_out)), _stamp(file_out))
-
-
-def _stamp(path):
-    """Return what changes when a file is replaced; None if there is none."""
-    try:
-        state = os.stat(path)
-    except OSError:
-        return None
-    return state.st_ino, state.st_mtime_ns, state.st_size
-
-
-def _tabulate(outcomes):
-    def cell(outcome, name):
-        value = getattr(outcome, name)
-        value = "; ".join(value) if isinstance(value, tuple) else value
-        return printable(value) if isinstance(value, str) else value
-
-    ordered = sorted(outcomes, key=lambda outcome: outcome.file_in)
-    columns = [[cell(outcome, name) for outcome in ordered] for name in _COLUMNS]
-    table = QTable(columns, names=list(_COLUMNS), dtype=list(_COLUMNS.values()))
-    table["hit_rate"] = table["hit_rate"] * _RATE
-    table["seconds"] = table["seconds"] * u.s
-    return table
-
-
-def _read_earlier(table):
-    """Return the table of an earlier run; None if there is nothing, or something else."""
-    with contextlib.suppress(Exception):
-        earlier = QTable.read(table, format="ascii.ecsv")
-        return earlier if earlier.colnames == list(_COLUMNS) else None
-    return None
-
-
-def _save(table, found, earlier, *, overwrite):
-    """Write a table, with the rows of an earlier one for files that it does not have."""
-    if table is None:
-        return
-    if earlier is not None:
-        found = vstack([found, earlier[~np.isin(earlier["file_in"], found["file_in"])]])
-        found.sort("file_in")
-    with atomic_write(table, overwrite=overwrite) as temporary:
-        found.write(temporary, format="ascii.ecsv")
+    return _Task(*names, (str(file_in), str(file_out)))

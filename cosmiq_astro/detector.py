@@ -16,6 +16,7 @@ from cosmiq_astro._inputs import (
     check_seed,
     choose_device,
 )
+from cosmiq_astro.familiarity.hits import count_alike
 from cosmiq_astro.familiarity.stars import StarShape, measure_stars
 from cosmiq_astro.inference.frame import Frame, to_host
 from cosmiq_astro.inference.sampling import PLANES, SAMPLING, Sampler, draw_weights
@@ -264,9 +265,13 @@ class CosmicRayDetector:
         if not usable.all():
             image = image.masked_fill(torch.from_numpy(~usable).to(self.device), 0)
         stars = measure_stars(image, prediction.planes["probability"], statistics.noise)
-        hits, known_stars = self.model.known_hits, self.model.known_stars
+        known_hits, known_stars = self.model.known_hits, self.model.known_stars
+        found = self._planes(prediction.planes, planes, finite)
+        novelty = float("nan")
+        if known_hits is not None:
+            novelty = known_hits.novelty(prediction.hits, count_alike(found["probability"]))
         return CosmicRayMaps(
-            **self._planes(prediction.planes, planes, finite),
+            **found,
             usable=usable,
             T=len(draws),
             views=views,
@@ -274,7 +279,7 @@ class CosmicRayDetector:
             precision=self.precision,
             seed=seed,
             statistics=statistics,
-            novelty=float("nan") if hits is None else hits.novelty(prediction.hits),
+            novelty=novelty,
             stars=stars,
             star_novelty=float("nan") if known_stars is None else known_stars.novelty(stars),
         )

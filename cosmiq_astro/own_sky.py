@@ -109,19 +109,19 @@ class OwnSky:
         found = []
         for side, sign in zip(sides, (1, -1), strict=False):
             levels = {"readnoise": readnoise, "satlevel": satlevel if sign > 0 else None}
-            pixels, settings = self._prepare(side, sign, frame, factor, mask, levels)
+            pixels, hidden, settings = self._prepare(side, sign, frame, factor, mask, levels)
             # The draws of the first side serve the second.
             seed = {"seed": found[0].seed} if found and "seed" in call else {}
-            found.append(detector(pixels, mask, **settings, **(call | seed)))
+            found.append(detector(pixels, hidden, **settings, **(call | seed)))
         if len(found) == 1:
             return found[0], None
         return _more_probable(*found)
 
     def _prepare(self, image, sign, frame, factor, mask, levels):
-        """Return the pixels that the detector sees, and its read noise and saturation level."""
+        """Return what the detector sees: pixels, mask, and read noise and saturation level."""
         background, variance = self._background(frame), self._variance(frame)
         if background is None and variance is None and self.spectrum is None:
-            return image, levels
+            return image, mask, levels
         usable = np.isfinite(image)
         if mask is not None:
             usable &= ~np.asarray(mask, dtype=bool)
@@ -139,7 +139,7 @@ class OwnSky:
         noise = noise_variance(image, usable, background, **known)
         flat = flatten(image, usable, background, variance=noise, satlevel=levels["satlevel"])
         pixels = np.where(np.isfinite(frame.data), flat.pixels, np.nan)
-        return pixels, {"readnoise": flat.readnoise, "satlevel": None}
+        return pixels, ~usable, {"readnoise": flat.readnoise, "satlevel": None}
 
     def _background(self, frame):
         """Return the background in the unit of the exposure, an array; None if none was given."""
@@ -163,7 +163,10 @@ class OwnSky:
         if isinstance(given, UnknownUncertainty):
             raise ValueError("the kind of uncertainty is unknown: make it a StdDevUncertainty")
         if isinstance(given, NDUncertainty):
-            return np.asarray(given.represent_as(VarianceUncertainty).array, dtype=np.float64)
+            # Pixels of no weight have no variance, and count as masked.
+            with np.errstate(divide="ignore"):
+                variance = given.represent_as(VarianceUncertainty).array
+            return np.asarray(variance, dtype=np.float64)
         return _in_unit("uncertainty", given, frame.unit) ** 2
 
 

@@ -12,6 +12,8 @@ import numpy as np
 from astropy.stats import sigma_clip
 from scipy.ndimage import binary_dilation
 
+from cosmiq_astro._scatter import LARGEST, MAX_SAMPLES, block_scatter, is_blank
+
 __all__ = [
     "CHANNELS",
     "LARGEST",
@@ -25,16 +27,7 @@ __all__ = [
     "subtract_sky",
 ]
 
-_MAX_SAMPLES = 2**16
 _MAX_PEAKS = 2**14
-_BLOCK = 32
-# 5 × 5 equal pixels are no coincidence, unless nearly all of an image are equal.
-_BLANK_REACH = 2
-# Differences that are 0, in a block; 1 in 10 are where the noise is three steps.
-_MANY_EQUAL = 0.1
-# Electrons come whole, and no converter takes more of them to a count.
-_LEAST_STEP, _LARGEST_STEP = 1.0, 100.0
-_MAD_TO_SIGMA = 1.482602218505602
 # Rings of a hole that are filled.
 _MOST_RINGS = 64
 # Rows and columns of the eight, and the pixel itself, shape (2, 9, 1).
@@ -46,8 +39,6 @@ NEAR = ((-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
 RING = tuple((y, x) for y in range(-2, 3) for x in range(-2, 3) if max(abs(y), abs(x)) == 2)
 # Of a source in holes: in units of the noise, and how far it goes up from pixel to pixel.
 _BRIGHT, _STEEPEST = 20, 2
-LARGEST = 1e9
-"""Electron; beyond any detector's full well. Pixels are taken as no more: float32 stays finite."""
 # Keeps a saturated star, some 500 standard deviations bright, below 100.
 _ANSCOMBE_SCALE = 0.1
 
@@ -109,13 +100,13 @@ def estimate_statistics(image, valid, *, readnoise=None, softness=False):
         Finite for any input; an image without a valid pixel has sky 0 and
         noise 1.
     """
-    scatter, has_gaps = _block_scatter(image, valid)
+    scatter, has_gaps = block_scatter(image, valid)
     # The grid is fixed on the image, not on the list of valid pixels: masking a pixel must not
     # exchange the sample against another.
-    step = max(1, math.ceil(math.sqrt(image.size / _MAX_SAMPLES)))
+    step = max(1, math.ceil(math.sqrt(image.size / MAX_SAMPLES)))
     used = valid[::step, ::step]
     if has_gaps:
-        used = used & ~_is_blank(image, valid, *(np.arange(0, n, step) for n in image.shape))
+        used = used & ~is_blank(image, valid, *(np.arange(0, n, step) for n in image.shape))
     sample = np.asarray(image[::step, ::step][used], dtype=np.float64)
     if sample.size == 0:
         sample = np.asarray(image[valid], dtype=np.float64)
@@ -137,63 +128,6 @@ def estimate_statistics(image, valid, *, readnoise=None, softness=False):
     if softness:
         return replace(statistics, softness=measure_softness(image, valid, statistics))
     return statistics
-
-
-def _block_scatter(image, valid):
-    """Return the noise in blocks, of those where it shows, and whether one has constant parts."""
-    height, width = (min(_BLOCK, n) for n in image.shape)
-    # Blocks on a regular grid, of about as many pixels as the sky sample has.
-    n_blocks = max(1, math.isqrt(_MAX_SAMPLES // (height * width)))
-    scatter, has_gaps = [], False
-    for y in np.unique(np.linspace(0, image.shape[0] - height, n_blocks).astype(int)):
-        for x in np.unique(np.linspace(0, image.shape[1] - width, n_blocks).astype(int)):
-            box = np.s_[y : y + height, x : x + width]
-            difference = _differences(image[box], valid[box])
-            if np.count_nonzero(difference == 0) > _MANY_EQUAL * difference.size:
-                blank = _is_blank(image[box], valid[box], np.arange(height), np.arange(width))
-                has_gaps |= bool(blank.any())
-                difference = _differences(image[box], valid[box] & ~blank)
-            noise = _scatter_of(difference) if difference.size else 0.0
-            if noise > 0:
-                scatter.append(noise)
-    return scatter, has_gaps
-
-
-def _differences(pixels, valid):
-    """Return the absolute differences of neighbours along a row, or along a single column."""
-    values = np.clip(pixels.astype(np.float64), -LARGEST, LARGEST)
-    values = np.where(valid, values, np.nan)
-    difference = np.abs(np.diff(values, axis=1 if values.shape[1] > 1 else 0))
-    return difference[np.isfinite(difference)]
-
-
-def _scatter_of(difference):
-    """Return the standard deviation of pixels from such differences; 0 if they do not show it."""
-    # Differences scatter around zero: no need to find their median first.
-    middle = np.median(difference)
-    if middle > 0:
-        return _MAD_TO_SIGMA * middle / math.sqrt(2)
-    steps = difference[(difference > 0) & (difference < _LARGEST_STEP)]
-    if steps.size == 0:
-        return 0.0
-    step = np.median(steps)
-    # Larger differences are of stars and hits.
-    mean_square = np.mean(np.minimum(difference, step) ** 2)
-    return max(math.sqrt(mean_square / 2), step / math.sqrt(12), _LEAST_STEP)
-
-
-def _is_blank(image, valid, rows, columns):
-    """Tell which pixels in some rows and columns have the value of all valid ones around them."""
-    reach = np.arange(-_BLANK_REACH, _BLANK_REACH + 1)
-    y, x = (
-        np.clip(index[:, None] + reach, 0, n - 1)
-        for index, n in zip((rows, columns), image.shape, strict=True)
-    )
-    window = np.ix_(y.ravel(), x.ravel())
-    shape = (rows.size, reach.size, columns.size, reach.size)
-    centre = image[np.ix_(rows, columns)][:, None, :, None]
-    equal = (image[window].reshape(shape) == centre) | ~valid[window].reshape(shape)
-    return equal.all((1, 3))
 
 
 def measure_softness(image, valid, statistics):

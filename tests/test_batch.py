@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from astropy.table import QTable
 from cosmiq_astro import _workers
 from cosmiq_astro.batch import _task, _Work, detect_files
 from cosmiq_astro.cli.main import main
+from cosmiq_astro.hst.settings import DetectSettings
 from cosmiq_astro.models.model import load_model, save_model
 
 SETTINGS = {"T": 2, "seed": 1}
@@ -389,18 +391,19 @@ def test_a_run_that_is_given_up_leaves_no_process(make_work, tmp_path):
 
 def test_a_file_written_by_a_worker_that_died_is_done(files, out, settings):
     """The second worker finds the output of the first, which had no time to say so."""
-    settings |= {"model": load_model(settings["model"])}
-    work = _Work(settings, resume=False)
+    settings = DetectSettings(**settings | {"model": load_model(settings["model"])})
+    work = _Work(settings, resume=False, run="1")
     task = _task(files[0], out / "a.fits")
     first, second = work(task), pickle.loads(pickle.dumps(work))(task)
     assert (first.status, second.status) == ("ok", "ok")
     assert first.n_hits == second.n_hits
     assert second.result is None
-    # What was there before the run is not taken for its work.
-    later = work(_task(files[0], out / "a.fits"))
+    # The work of another run, before or at the same time, is not taken for this one's.
+    later = replace(work, run="2")(task)
     assert later.status == "failed"
     assert "exists already" in later.error
-    in_place = _Work(settings | {"in_place": True}, resume=False)
+    assert replace(work, run="2", resume=True)(task).status == "skipped"
+    in_place = replace(work, settings=replace(settings, in_place=True))
     task = _task(files[1], files[1])
     assert [in_place(task).status, in_place(task).status] == ["ok", "ok"]
 
@@ -495,15 +498,24 @@ def test_a_worker_over_its_memory_limit_fails_alone(files, out, model, tmp_path)
     assert len(list(out.iterdir())) == 3
 
 
-def test_two_runs_with_the_same_outputs(files, out, model):
-    """Each file is written whole; who comes second is told so, or finds that it is done."""
-    runs = [start(files, out, model, "--jobs", "2", "-q") for _ in range(2)]
+def test_two_runs_with_the_same_outputs(files, out, model, tmp_path):
+    """Each output is whole, and is of one run: of the other, the file has failed."""
+    tables = [tmp_path / "1.ecsv", tmp_path / "2.ecsv"]
+    runs = [
+        start(files, out, model, "--jobs", "2", "-q", "--table", str(table)) for table in tables
+    ]
     said = [run.communicate(timeout=600)[1] for run in runs]
-    n_refused = sum(text.count("exists already; set overwrite") for text in said)
-    assert n_refused <= len(files), said
-    assert len(list(out.iterdir())) == len(files)
+    assert sum(text.count("exists already; set overwrite") for text in said) == len(files), said
+    first, second = map(QTable.read, tables)
+    for one, other in zip(first, second, strict=True):
+        assert {one["status"], other["status"]} == {"ok", "failed"}
+        assert one["file_in"] == other["file_in"]
+    written = {}
     for path in out.iterdir():
         assert_whole(path)
+        written.setdefault(fits.getheader(path, "SCI")["CRVIRUN"], set()).add(str(path))
+    by_table = [set(table["file_out"][table["status"] == "ok"]) for table in (first, second)]
+    assert sorted(written.values(), key=min) == sorted(filter(None, by_table), key=min)
 
 
 def start(files, out, model, *options):

@@ -172,12 +172,33 @@ def test_planes_that_do_not_follow_are_dropped_with_a_warning(ccd, tmp_path, how
     assert_planes(ccd, planes(ccd))
 
 
+PLAIN = {
+    "wcs_project": lambda ccd: ccdproc.wcs_project(ccd, ccd.wcs.deepcopy()),
+    "block_reduce": lambda ccd: ccdproc.block_reduce(ccd[:10, :10], 2),
+    "block_average": lambda ccd: ccdproc.block_average(ccd[:10, :10], 2),
+    "block_replicate": lambda ccd: ccdproc.block_replicate(ccd, 2),
+}
+
+
 @pytest.mark.filterwarnings("ignore:The following attributes were set on the data object")
-def test_steps_that_make_plain_frames_leave_the_planes_out(ccd):
-    target = ccd.wcs.deepcopy()
-    projected = ccdproc.wcs_project(ccd, target)
-    assert not any(hasattr(projected, name) for name in PLANES)
-    assert not any(hasattr(ccdproc.block_reduce(ccd[:10, :10], 2), name) for name in PLANES)
+@pytest.mark.parametrize("how", PLAIN)
+def test_steps_that_make_plain_frames_leave_the_planes_out(ccd, tmp_path, how):
+    ccd.mask = ccd.mask | ccd.cr_mask
+    made = PLAIN[how](ccd)
+    assert type(made) is CCDData
+    assert not any(hasattr(made, name) for name in PLANES)
+    if how == "wcs_project":
+        assert made.mask[ccd.cr_mask].all()
+    made.wcs = None
+    made.write(tmp_path / "made.fits")
+    assert CosmicRayCCDData.read(tmp_path / "made.fits").cr_mask is None
+
+
+@pytest.mark.filterwarnings("ignore:The rebin function will be removed")
+def test_rebinning_drops_the_planes_with_a_warning(ccd):
+    ccd.uncertainty = None
+    with pytest.warns(AstropyUserWarning, match="the cosmic-ray planes with them no longer agree"):
+        assert ccdproc.rebin(ccd, (6, 5)).cr_mask is None
 
 
 def test_changed_pixels_keep_the_planes(ccd):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
-from astropy.nddata import CCDData, StdDevUncertainty
+from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty
 
 import cosmiq_astro as ca
 from cosmiq_astro.flatten import flatten, noise_variance
@@ -29,6 +29,20 @@ def hits():
 
 def observe(rng, background, truth, readnoise=5.0):
     return rng.poisson(background + truth) + rng.normal(0, readnoise, truth.shape)
+
+
+def test_pixels_of_no_weight_are_masked_without_a_word_of_divisions(hits):
+    rng, truth = hits
+    weight = np.full(truth.shape, 1 / 85.0)
+    weight[40, 50:54] = 0
+    image = observe(rng, 60.0, truth)
+    image[40, 50:54] += 3000
+    ccd = CCDData(image, unit="electron", uncertainty=InverseVariance(weight))
+    found = ca.cosmicray_unet(ccd, model=MODEL, uncertainty=True, clean="medmask")
+    assert found.cr_mask.any()
+    assert not found.cr_mask[40, 50:54].any()
+    assert not found.uncertainty.array[40, 50:54].any()
+    assert found.uncertainty.array[found.cr_mask].min() > 0
 
 
 def test_a_constant_background_of_ones_own_changes_nothing(hits):

@@ -17,7 +17,8 @@ from cosmiq_astro.cli._errors import describe, with_advice
 from cosmiq_astro.cli._terminal import print_error, print_output, print_warning
 from cosmiq_astro.data import sample_path
 from cosmiq_astro.hst import plan_file, read_chip
-from cosmiq_astro.hst.plan import PLAN_SETTINGS, output_name
+from cosmiq_astro.hst.names import output_name
+from cosmiq_astro.hst.plan import PLAN_SETTINGS
 from cosmiq_astro.hst.settings import DetectSettings
 from cosmiq_astro.models.model import load_model
 
@@ -75,9 +76,9 @@ def _settings(args):
 
 def _plan(args, pairs):
     """Say what would be done with the files, and return with how many of them nothing can be."""
-    settings = _settings(args)
+    settings = DetectSettings(**_settings(args))
     if args.resume:
-        settings["model"] = load_model(args.model)
+        settings = replace(settings, model=load_model(args.model))
     n_failed = 0
     for file_in, file_out in pairs:
         try:
@@ -85,8 +86,8 @@ def _plan(args, pairs):
             if done is not None:
                 _say_skipped(args, done)
                 continue
-            given = {name: settings[name] for name in PLAN_SETTINGS}
-            plan = plan_file(file_in, None if args.in_place else file_out, **given)
+            target = None if args.in_place else file_out
+            plan = plan_file(file_in, target, **settings.only(PLAN_SETTINGS))
             _say(args, _report.plan_facts(plan), _report.plan_text(_shown(plan)))
         except Exception as error:
             if args.debug:

@@ -150,7 +150,7 @@ def _messages(args):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore" if args.quiet else "always", UserWarning)
-            warnings.showwarning = _print_warning
+            warnings.showwarning = _Shown()
             yield
     finally:
         logger.removeHandler(handler)
@@ -162,8 +162,16 @@ class _PlainFormatter(logging.Formatter):
         return printable(super().format(record))
 
 
-def _print_warning(message, category, filename, lineno, file=None, line=None):
-    print_warning(message)
+class _Shown:
+    """Print each warning once: a file is opened more than once, and its cards are read again."""
+
+    def __init__(self):
+        self.texts = set()
+
+    def __call__(self, message, category, filename, lineno, file=None, line=None):
+        if str(message) not in self.texts:
+            self.texts.add(str(message))
+            print_warning(message)
 
 
 if __name__ == "__main__":

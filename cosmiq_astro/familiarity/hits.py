@@ -11,8 +11,9 @@ that falls with the number of pixels.
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 
-__all__ = ["HIT", "HitFeatures", "KnownHits", "describe_hits", "fit_known_hits"]
+__all__ = ["HIT", "HitFeatures", "KnownHits", "count_alike", "describe_hits", "fit_known_hits"]
 
 HIT = 0.5
 """Probability above which a pixel is one of a hit."""
@@ -20,6 +21,8 @@ HIT = 0.5
 _LEAST_PIXELS = 10
 # Those of one hit are alike.
 _PIXELS_PER_HIT = 3
+# In so many pixels no single hit counts for much.
+_MANY_PIXELS = 1000
 # What novelty 1 is: of validation patches, one in twenty lies farther out.
 _QUANTILE = 0.95
 
@@ -40,6 +43,29 @@ def describe_hits(features):
         decades; shape ``(n_features, n)``.
     """
     return features.float().arcsinh().cpu().numpy().astype(np.float64)
+
+
+def count_alike(probability):
+    """
+    Count the pixels whose features are as good as those of one hit: 3, or more if hits are few.
+
+    Parameters
+    ----------
+    probability : ndarray
+        Of an image; NaN is none.
+
+    Returns
+    -------
+    n_alike : float
+        Pixels over the number of hits, as unequal as they are: all pixels where
+        a single long track has most of them.
+    """
+    is_hit = probability > HIT
+    if not _LEAST_PIXELS <= np.count_nonzero(is_hit) <= _MANY_PIXELS:
+        return _PIXELS_PER_HIT
+    groups, _ = ndimage.label(is_hit, np.ones((3, 3)))
+    areas = np.bincount(groups[is_hit])
+    return max(_PIXELS_PER_HIT, np.sum(areas**2) / np.sum(areas))
 
 
 class HitFeatures:
@@ -110,7 +136,7 @@ class KnownHits:
         if not np.min(self.scatter) > 0 or not self.limit > 0:
             raise ValueError("scatter and limit must be positive")
 
-    def novelty(self, hits):
+    def novelty(self, hits, n_alike=_PIXELS_PER_HIT):
         """
         Return how far the hits of an image lie from those known.
 
@@ -118,6 +144,8 @@ class KnownHits:
         ----------
         hits : `HitFeatures`
             Of the image.
+        n_alike : float, optional
+            From `count_alike`.
 
         Returns
         -------
@@ -129,7 +157,7 @@ class KnownHits:
         if hits.count < _LEAST_PIXELS:
             return float("nan")
         offset = self.axes @ (hits.total / hits.count - self.mean)
-        distance = np.sum(offset**2 / (self.scatter + _PIXELS_PER_HIT / hits.count))
+        distance = np.sum(offset**2 / (self.scatter + n_alike / hits.count))
         return float(distance / self.limit)
 
 

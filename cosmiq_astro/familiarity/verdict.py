@@ -24,6 +24,11 @@ _MOST_FLAGGED = 0.1
 # Neighbouring pixels scatter this much less or more than level and read noise tell. A crowded
 # field alone scatters up to twice as much.
 _TOO_QUIET, _SUBTRACTED, _TOO_NOISY = 0.75, 1.5, 2.5
+# What is left of a subtracted sky, in units of its noise.
+_LEFT_OVER = 0.1
+# Steps of the pixels, in units of the noise. Up to 2.5 a mask is what it would be without; from 3
+# on most of it is false.
+_COARSE, _FEW_VALUES, _MANY_VALUES = 2.7, 8, 2**16
 # Of fewer pixels the noise is not known as well.
 _MANY_PIXELS = 10_000
 _SATURATED = 0.005
@@ -67,6 +72,7 @@ def doubts(model, maps, labels, *, pixels=None, exposure_time=None, readnoise=No
         *_shares(maps, labels, exposure_time),
     ]
     if pixels is not None:
+        found += _steps(pixels, maps)
         if readnoise is None:
             found += _noise(maps.statistics)
         else:
@@ -177,7 +183,7 @@ def _shares(maps, labels, exposure_time):
     if share > _MOST_FLAGGED:
         what = (
             f"{share:.0%} of the pixels were flagged, more than cosmic rays hit: stars or lines "
-            "may be too sharp, or gain or noise wrong"
+            "may be too sharp, hot pixels many, or gain or noise wrong"
         )
         yield what, "check unit, gain and read noise, or raise threshold"
     n_searched = np.count_nonzero(maps.usable)
@@ -192,6 +198,21 @@ def _shares(maps, labels, exposure_time):
     if n_candidates >= _MANY_CANDIDATES and n_unsure > _AMBIGUOUS * n_candidates:
         what = f"{n_unsure / n_candidates:.0%} of what may be hits is undecided"
         yield what, "look at them with cosmiq-astro review"
+
+
+def _steps(pixels, maps):
+    """Compare the noise with the steps in which the pixels come."""
+    every = max(1, pixels.size // _MANY_VALUES)
+    values = np.unique(pixels.ravel()[::every][maps.usable.ravel()[::every]])
+    if values.size < _FEW_VALUES:
+        return
+    step, noise = np.diff(values.astype(np.float64)).min(), maps.statistics.noise
+    if step > _COARSE * noise:
+        what = (
+            f"the pixels come in steps of {step:.3g} electrons, much coarser than the noise of "
+            f"{noise:.2g}"
+        )
+        yield what, "check unit and gain; of data rounded so, faint hits cannot be told from noise"
 
 
 def _noise(statistics):
@@ -217,7 +238,7 @@ def _gain(pixels, maps, readnoise):
         return
     ratio = measured.noise / expected
     what = f"the noise is {ratio:.2f} of what sky and read noise give"
-    if ratio > _SUBTRACTED and measured.sky < 1:
+    if ratio > _SUBTRACTED and measured.sky < max(1, _LEFT_OVER * measured.noise):
         yield (
             f"it has a sky of {measured.sky:.2g} electrons and a noise of {measured.noise:.2g} "
             f"where {expected:.2g} is expected, so that the sky seems to be subtracted",

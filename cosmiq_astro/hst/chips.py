@@ -1,5 +1,6 @@
 """One chip of an HST file, or a simple image, as CCDData: the right DQ, unit, mask and header."""
 
+import math
 import re
 import warnings
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from cosmiq_astro.hst.instruments import identify, overscan
 from cosmiq_astro.hst.waivered import as_extensions
 from cosmiq_astro.nddata import PLANES, CosmicRayCCDData
 
-__all__ = ["Chip", "find_chips", "left_out", "read_chip"]
+__all__ = ["Chip", "find_chips", "left_out", "plane_shape", "read_chip"]
 
 # Names of masks, the first that there are as many of as images wins.
 _MASKS = ("MASK", "BPM", "DQ")
@@ -78,8 +79,9 @@ def find_chips(file, hdus):
     -------
     chips : tuple of `Chip`
         One for every ``SCI`` that has data. In a file without ``SCI``, one for
-        every two-dimensional image of the first one's shape and unit whose name is not
-        that of an error, a weight or a mask, numbered from 1. A mask of each,
+        every two-dimensional image (further axes of length 1 do not count) of the first
+        one's shape and unit whose name is not that of an error, a weight or a mask,
+        numbered from 1. A mask of each,
         in the same order, is taken from ``MASK``, else ``BPM``, else ``DQ``.
 
     Raises
@@ -88,7 +90,7 @@ def find_chips(file, hdus):
         If there is no image.
     """
     index = {(hdu.name, hdu.ver): number for number, hdu in enumerate(hdus)}
-    versions = [hdu.ver for hdu in hdus if hdu.name == "SCI" and _shape(hdu) is not None]
+    versions = [hdu.ver for hdu in hdus if hdu.name == "SCI" and plane_shape(hdu) is not None]
     if versions:
         dq_file = _wfpc2_dq_file(file, hdus)
         if dq_file is not None:
@@ -101,7 +103,7 @@ def find_chips(file, hdus):
         )
     images = [number for number, hdu in enumerate(hdus) if _is_searched(hdu)]
     # What has another unit than the first image, or none beside it, is made of it.
-    like = [(_shape(hdus[number]), hdus[number].header.get("BUNIT")) for number in images]
+    like = [(plane_shape(hdus[number]), hdus[number].header.get("BUNIT")) for number in images]
     images = [number for number, one in zip(images, like, strict=True) if one == like[0]]
     if images:
         masks = _masks(hdus, images)
@@ -109,7 +111,7 @@ def find_chips(file, hdus):
             Chip(count, number, dq=masks.get(number), is_hst=False)
             for count, number in enumerate(images, start=1)
         )
-    shapes = [_shape(hdu) for hdu in hdus if _shape(hdu) is not None]
+    shapes = [hdu.shape for hdu in hdus if plane_shape(hdu) is not None]
     raise ValueError(
         f"{file} has neither a SCI extension with data nor a two-dimensional image; "
         f"shapes seen: {shapes}"
@@ -119,14 +121,16 @@ def find_chips(file, hdus):
 
 def _is_searched(hdu):
     """Tell whether an HDU of a file without SCI is an image of the sky, by its shape and name."""
-    return len(_shape(hdu) or ()) == 2 and not _COMPANION.match(hdu.name)
+    return len(plane_shape(hdu) or ()) == 2 and not _COMPANION.match(hdu.name)
 
 
 def _masks(hdus, images):
     """Return the number of the mask of each image: of the same shape, with its EXTVER or rank."""
-    shape = _shape(hdus[images[0]])
+    shape = plane_shape(hdus[images[0]])
     for kind in _MASKS:
-        masks = [n for n, hdu in enumerate(hdus) if _is_mask(hdu, kind) and _shape(hdu) == shape]
+        masks = [
+            n for n, hdu in enumerate(hdus) if _is_mask(hdu, kind) and plane_shape(hdu) == shape
+        ]
         if len(masks) == len(images):
             return dict(zip(images, masks, strict=True))
     return {}
@@ -154,11 +158,11 @@ def left_out(hdus, chips):
     """
     used = {number for chip in chips for number in (chip.sci, chip.dq)}
     others = [
-        f"{hdu.name or 'unnamed'} (HDU {number}, shape {_shape(hdu)})"
+        f"{hdu.name or 'unnamed'} (HDU {number}, shape {hdu.shape})"
         for number, hdu in enumerate(hdus)
         if not chips[0].is_hst
         and number not in used
-        and _shape(hdu) is not None
+        and plane_shape(hdu) is not None
         and hdu.name not in _KNOWN_COMPANIONS
     ]
     return (f"not searched, nor used as a mask: {', '.join(others)}",) if others else ()
@@ -225,12 +229,13 @@ def _read(hdus, chip, dq_ignore, unit):
     if wcs is not None:
         for card in wcs_cards(header):
             header.remove(card.keyword, ignore_missing=True)
-    flags = _read_flags(hdus, chip, hdu.shape)
+    shape = plane_shape(hdu)
+    flags = _read_flags(hdus, chip, shape)
     mask = None
     if flags is not None:
         bits = identify(header).unusable_bits & ~(dq_ignore or 0) if chip.is_hst else -1
         mask = (flags & bits) != 0
-    dark = overscan(header, hdu.shape) if chip.is_hst else None
+    dark = overscan(header, shape) if chip.is_hst else None
     if dark is not None:
         mask = dark if mask is None else mask | dark
     error = None if chip.err is None else hdus[chip.err].data
@@ -246,10 +251,10 @@ def _read(hdus, chip, dq_ignore, unit):
             hit = planes["cr_mask"] != 0
             mask = hit if mask is None else mask | hit
     return result(
-        _native(hdu.data),
+        _native(hdu.data).reshape(shape),
         unit=unit,
         mask=mask,
-        uncertainty=None if error is None else StdDevUncertainty(_native(error)),
+        uncertainty=None if error is None else StdDevUncertainty(_native(error).reshape(shape)),
         wcs=wcs,
         meta=header,
         flags=flags if chip.is_hst else None,
@@ -268,9 +273,9 @@ def _read_flags(hdus, chip, shape):
             flags = others[chip.dq].data
     if flags is None:
         return None
-    if flags.shape != shape:
+    if flags.size != math.prod(shape) or flags.shape[-2:] != shape:
         raise ValueError(f"DQ {chip.extver} has shape {flags.shape}, SCI has {shape}")
-    return flags.astype(np.int16 if flags.dtype.str[1:] == "i2" else np.int32)
+    return flags.reshape(shape).astype(np.int16 if flags.dtype.str[1:] == "i2" else np.int32)
 
 
 def _read_wcs(hdus, header):
@@ -288,7 +293,7 @@ def _read_wcs(hdus, header):
                 stacklevel=2,
             )
             return None
-    return wcs if wcs.has_celestial else None
+    return wcs.celestial if wcs.has_celestial else None
 
 
 def _native(data):
@@ -298,12 +303,13 @@ def _native(data):
     return data.astype(np.float32 if single or short else np.float64)
 
 
-def _shape(hdu):
-    """Return the shape of an image HDU with data, without reading it; None for any other."""
+def plane_shape(hdu):
+    """Return an image's shape without leading axes of length 1, unread; None without data."""
     # An HDU whose header breaks the rules has no shape at all.
     if not hdu.is_image or not getattr(hdu, "shape", ()):
         return None
-    return hdu.shape
+    extra = hdu.shape[:-2]
+    return hdu.shape[-2:] if set(extra) == {1} else hdu.shape
 
 
 def _wfpc2_dq_file(file, hdus):

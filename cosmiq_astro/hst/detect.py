@@ -18,7 +18,7 @@ from cosmiq_astro.hst.results import FileResult
 from cosmiq_astro.hst.settings import PLANE_NAMES, DetectSettings
 from cosmiq_astro.hst.waivered import as_extensions
 
-__all__ = ["detect_file", "digest_of"]
+__all__ = ["detect_file", "run_detection"]
 
 
 def detect_file(
@@ -148,59 +148,53 @@ def detect_file(
     >>> result.n_hits > 0
     True
     """
+    given = locals().copy()
+    file_in, file_out = given.pop("file_in"), given.pop("file_out")
+    return run_detection(file_in, file_out, DetectSettings(**given))
+
+
+def run_detection(file_in, file_out, settings, *, run=""):
+    """
+    Do what `detect_file` does.
+
+    Parameters
+    ----------
+    file_in, file_out : path-like, path-like or None
+        As for `detect_file`.
+    settings : `~cosmiq_astro.hst.settings.DetectSettings`
+        Its other arguments.
+    run : str, optional
+        What tells the outputs of one run over many files from those of another, for ``CRVIRUN``.
+
+    Returns
+    -------
+    result : `FileResult`
+        Counts and hit rates.
+    """
     start = time.perf_counter()
-    settings = DetectSettings(
-        model=model,
-        T=T,
-        threshold=threshold,
-        sampling=sampling,
-        views=views,
-        seed=seed,
-        mask_growth=mask_growth,
-        clean=clean,
-        in_place=in_place,
-        extver=extver,
-        dq_bit=dq_bit,
-        dq_ignore=dq_ignore,
-        planes=planes,
-        gain=gain,
-        readnoise=readnoise,
-        satlevel=satlevel,
-        exposure_time=exposure_time,
-        unit=unit,
-        device=device,
-        tile_size=tile_size,
-        precision=precision,
-        overwrite=overwrite,
-        progress_bar=progress_bar,
-        protect=protect,
-        uncertainty=uncertainty,
-        spectrum=spectrum,
-        negative=negative,
-    )
     # As a user sees it: whether the output can be written is known before anything is unpacked.
     names = plan_file(file_in, file_out, **settings.only(PLAN_SETTINGS))
     for note in names.notes:
-        warnings.warn(note, AstropyUserWarning, stacklevel=2)
-    if isinstance(model, (str, os.PathLike)):
-        settings = replace(settings, model=cosmiq_astro.load_model(model))
+        warnings.warn(note, AstropyUserWarning, stacklevel=3)
+    if isinstance(settings.model, (str, os.PathLike)):
+        settings = replace(settings, model=cosmiq_astro.load_model(settings.model))
     _warn_of_camera(names, settings.model)
     names.file_out.parent.mkdir(parents=True, exist_ok=True)
     # One seed for all chips: they are one exposure, seen by the same networks.
-    drawn = int(np.random.default_rng().integers(2**31)) if seed is None else seed
-    provenance = {"source": digest_file(names.file_in), "key": settings.digest()}
+    seed = int(np.random.default_rng().integers(2**31)) if settings.seed is None else settings.seed
+    provenance = {"source": digest_file(names.file_in), "key": settings.digest(), "run": run}
     with as_extensions(names.file_in) as near:
         plan = names
         if near != names.file_in:
             as_given = settings.only(PLAN_SETTINGS) | {"overwrite": True}
             plan = plan_file(near, names.file_out, **as_given)
-        found = [detect_chip(plan.file_in, chip, settings, seed=drawn) for chip in plan.chips]
+        found = [detect_chip(plan.file_in, chip, settings, seed=seed) for chip in plan.chips]
         results = tuple(result for _, result in found)
         for doubt in dict.fromkeys(doubt for result in results for doubt in result.doubts):
             chips = ", ".join(str(chip.extver) for chip in results if doubt in chip.doubts)
-            warnings.warn(f"chip {chips}: {doubt}", AstropyUserWarning, stacklevel=2)
+            warnings.warn(f"chip {chips}: {doubt}", AstropyUserWarning, stacklevel=3)
         detections = [replace(detection, **provenance) for detection, _ in found]
-        _write(plan, detections, overwrite=overwrite or in_place)
+        _write(plan, detections, overwrite=settings.overwrite or settings.in_place)
     first = detections[0].found
     return FileResult(
         file_in=names.file_in,
@@ -226,26 +220,8 @@ def _warn_of_camera(plan, model):
             f"its probabilities need not be right here; ccd-{model.method} was trained for CCDs in "
             "general",
             AstropyUserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
-
-
-def digest_of(settings):
-    """
-    Return the digest of a call that its output's ``CRVIKEY`` holds.
-
-    Parameters
-    ----------
-    settings : dict
-        Keyword arguments of `detect_file`, with the model loaded; what is not
-        given has its default.
-
-    Returns
-    -------
-    digest : str
-        Hexadecimal, 16 digits.
-    """
-    return DetectSettings(**settings).digest()
 
 
 def _write(plan, detections, *, overwrite):

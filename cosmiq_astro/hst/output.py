@@ -48,8 +48,8 @@ class ChipDetection:
         Bit to set on the flagged pixels.
     data : ndarray or None
         New pixels of the image, if it was cleaned.
-    source, key : str
-        Digests of the input file, and of model and settings.
+    source, key, run : str
+        Digests of the input file, and of model and settings; name of the run, or empty.
     """
 
     chip: object
@@ -61,6 +61,7 @@ class ChipDetection:
     data: np.ndarray | None = field(default=None, repr=False)
     source: str = ""
     key: str = ""
+    run: str = ""
 
     def cards(self):
         """Return what is to be noted in the image's header, value and comment by keyword."""
@@ -70,6 +71,8 @@ class ChipDetection:
             cards["CRVIRATE"] = (float(f"{self.hit_rate.value:.4g}"), "hits per cm2 and second")
         cards["CRVISRC"] = (self.source, "SHA-256 of the input file (first 16)")
         cards["CRVIKEY"] = (self.key, "digest of model and settings")
+        if self.run:
+            cards["CRVIRUN"] = (self.run, "the same for all files of a run")
         return cards
 
     def history(self):
@@ -197,11 +200,12 @@ def _flagged(pixels, dq, detection):
         return None
     flags = dq.data.copy()
     if earlier:
-        flags[pixels["CRVIMASK", chip.extver].data != 0] &= ~flags.dtype.type(earlier_bit)
+        hits = pixels["CRVIMASK", chip.extver].data.reshape(flags.shape) != 0
+        flags[hits] &= ~flags.dtype.type(earlier_bit)
     if bit:
         if bit > np.iinfo(flags.dtype).max:
             flags = flags.astype(np.int16)
-        flags[detection.planes["CRVIMASK"]] |= flags.dtype.type(bit)
+        flags[detection.planes["CRVIMASK"].reshape(flags.shape)] |= flags.dtype.type(bit)
     return _with_data(dq, flags, flags.dtype)
 
 
@@ -211,7 +215,7 @@ def _with_data(hdu, data, dtype=None, *, primary=False):
     if old.kind in "iu" and data.dtype.kind == "f":
         limits = np.iinfo(old)
         data = np.clip(np.rint(data), limits.min, limits.max)
-    data = data.astype(old)
+    data = data.astype(old).reshape(hdu.shape)
     header = hdu.header.copy()
     if isinstance(hdu, fits.CompImageHDU):
         if old.kind in "iu":
@@ -228,7 +232,7 @@ def _new_hdus(pixels, detections):
         if not (chip.is_hst or _is_mask(pixels, chip)):
             mask = detection.planes["CRVIMASK"]
             if chip.dq is not None:
-                mask = mask | (pixels[chip.dq].data != 0)
+                mask = mask | (pixels[chip.dq].data.reshape(mask.shape) != 0)
             yield fits.ImageHDU(mask.astype(np.uint8), name="MASK", ver=chip.extver)
         for name, plane in detection.planes.items():
             header = fits.Header(wcs_cards(pixels[chip.sci].header))

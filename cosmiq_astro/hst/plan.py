@@ -9,7 +9,7 @@ from astropy import units as u
 from astropy.io import fits
 
 from cosmiq_astro._io import check_run, readable, refuse_existing
-from cosmiq_astro.hst.chips import Chip, find_chips, left_out
+from cosmiq_astro.hst.chips import Chip, find_chips, left_out, plane_shape
 from cosmiq_astro.hst.headers import merged_header, number, unit_of
 from cosmiq_astro.hst.instruments import (
     GAIN_CARDS,
@@ -21,16 +21,10 @@ from cosmiq_astro.hst.instruments import (
     is_raw,
     readout,
 )
+from cosmiq_astro.hst.names import file_names, output_name
 from cosmiq_astro.hst.waivered import as_extensions
 
-__all__ = [
-    "PLAN_SETTINGS",
-    "ChipPlan",
-    "FilePlan",
-    "file_names",
-    "output_name",
-    "plan_file",
-]
+__all__ = ["PLAN_SETTINGS", "ChipPlan", "FilePlan", "plan_file"]
 
 PLAN_SETTINGS = (
     "in_place", "extver", "dq_bit", "gain", "readnoise", "satlevel", "exposure_time", "unit",
@@ -192,55 +186,6 @@ def plan_file(
     return FilePlan(file_in, file_out, dq_out, instrument, plans, tuple(dict.fromkeys(notes)))
 
 
-def file_names(file_in, file_out):
-    """
-    Name all files that a detection reads and writes.
-
-    Parameters
-    ----------
-    file_in, file_out : `~pathlib.Path`
-        Input and output.
-
-    Returns
-    -------
-    inputs, outputs : list of `~pathlib.Path`
-        The files given; where WFPC2's data-quality file lies beside the
-        input, that file and its copy come second.
-    """
-    for image, quality in (("_c0m", "_c1m"), ("_c0f", "_c1f")):
-        beside = file_in.parent / file_in.name.replace(image, quality)
-        if image in file_in.name and beside.is_file():
-            name = file_out.name.replace("_c0m", "_c1m").replace("_c0f", "_c1f")
-            if name == file_out.name:
-                name = f"{file_out.stem}_c1m.fits"
-            return [file_in, beside], [file_out, file_out.with_name(name)]
-    return [file_in], [file_out]
-
-
-def output_name(file_in, folder=None):
-    """
-    Name the output after the input.
-
-    Parameters
-    ----------
-    file_in : path-like
-        The input.
-    folder : path-like, optional
-        Where the output goes; beside the input if None.
-
-    Returns
-    -------
-    file_out : `~pathlib.Path`
-        ``j8bt06nyq_flt_crvi.fits`` for ``j8bt06nyq_flt.fits.gz``.
-    """
-    file_in = Path(file_in)
-    stem = file_in.name
-    for ending in (".gz", ".fz", ".fits", ".fit", ".fts"):
-        if stem.lower().endswith(ending):
-            stem = stem[: -len(ending)]
-    return (file_in.parent if folder is None else Path(folder)) / f"{stem}_crvi.fits"
-
-
 def _refuse_odd_numbers(file_in, chips):
     extver, count = Counter(chip.extver for chip in chips).most_common(1)[0]
     if count > 1:
@@ -267,9 +212,9 @@ def _refuse_processed(file_in, hdus, chip, overwrite):
 
 
 def _plan_chip(hdus, chip, header, unit, given, dq_bit, notes):
-    hdu = hdus[chip.sci]
-    if len(hdu.shape) != 2:
-        raise ValueError(f"SCI,{chip.extver} has shape {hdu.shape}; it must have two dimensions")
+    shape = plane_shape(hdus[chip.sci])
+    if len(shape) != 2:
+        raise ValueError(f"SCI,{chip.extver} has shape {shape}; it must have two dimensions")
     known = {**vars(readout(header)), "exposure_time": _exposure_time(header, unit, notes)}
     for name, value in known.items():
         if given[name] is None and value is not None and not _is_believed(name, value):
@@ -291,7 +236,7 @@ def _plan_chip(hdus, chip, header, unit, given, dq_bit, notes):
     has_dq = chip.dq is not None and (chip.dq_file is not None or bool(hdus[chip.dq].shape))
     return ChipPlan(
         chip=chip,
-        shape=hdu.shape,
+        shape=shape,
         unit=unit,
         readout=Readout(gain, known["readnoise"], known["satlevel"]),
         exposure_time=known["exposure_time"],

@@ -10,7 +10,14 @@ from astropy.io import fits
 
 import cosmiq_astro
 
-__all__ = ["digest_file", "digest_model", "digest_settings", "find_finished", "is_complete"]
+__all__ = [
+    "digest_file",
+    "digest_model",
+    "digest_settings",
+    "find_finished",
+    "is_complete",
+    "run_of",
+]
 
 _LENGTH = 16
 
@@ -127,6 +134,24 @@ def find_finished(file_out, *, source, settings):
         for header in headers or ()
     )
     return headers if headers and same and is_complete(file_out) else []
+
+
+def run_of(path):
+    """
+    Tell in which run over many files one was written.
+
+    Parameters
+    ----------
+    path : path-like
+        An output.
+
+    Returns
+    -------
+    run : str or None
+        From ``CRVIRUN``; None if there is no such file, or it was written on its own.
+    """
+    runs = _inspect(path, lambda hdus: [hdu.header.get("CRVIRUN") for hdu in hdus]) or ()
+    return next((run for run in runs if run is not None), None)
 
 
 def _is_whole(hdus):

@@ -8,8 +8,9 @@ import numpy as np
 from astropy.io import fits
 from scipy import ndimage
 
-from cosmiq_astro._io import readable
+from cosmiq_astro._io import check_run, readable
 from cosmiq_astro.hst import find_chips, read_chip
+from cosmiq_astro.hst.names import file_names, stem_of
 from cosmiq_astro.hst.output import write_detections, write_dq_file
 from cosmiq_astro.nddata import PLANES
 from cosmiq_astro.review.edits import edited_mask, read_edits
@@ -70,12 +71,17 @@ def apply_edits(edits_files, file_in, file_out=None, *, in_place=False, overwrit
         If the output exists and ``overwrite`` is False.
     ValueError
         If an edits file cannot be read, or belongs to another exposure, chip
-        or mask; nothing is written then.
+        or mask, or an output would replace an input; nothing is written then.
     """
     file_in = Path(file_in)
-    file_out = _name_output(file_in, file_out, in_place)
+    if in_place and file_out is not None:
+        raise ValueError(f"set in_place or give file_out={str(file_out)!r}, not both")
+    if file_out is None:
+        file_out = file_in if in_place else file_in.with_name(f"{stem_of(file_in)}_edited.fits")
     if isinstance(edits_files, (str, Path)):
         edits_files = [edits_files]
+    inputs, outputs = file_names(file_in, Path(file_out))
+    check_run([(inputs, outputs), (edits_files, [])], in_place=in_place)
     edits = [read_edits(path) for path in edits_files]
     extvers = [one.extver for one in edits]
     if len(set(extvers)) < len(extvers):
@@ -89,25 +95,9 @@ def apply_edits(edits_files, file_in, file_out=None, *, in_place=False, overwrit
         detections.append(_edited(one, file_in, chips[one.extver], counts))
     replace = overwrite or in_place
     if detections[0].chip.dq_file is not None and any(d.dq_bit for d in detections):
-        quality = detections[0].chip.dq_file
-        if not in_place:
-            quality = file_out.with_name(f"{file_out.stem}_c1m.fits")
-        write_dq_file(file_in, quality, detections, overwrite=replace)
-    write_detections(file_in, file_out, detections, overwrite=replace)
-    return counts | {"file_out": file_out}
-
-
-def _name_output(file_in, file_out, in_place):
-    if in_place:
-        if file_out is not None:
-            raise ValueError(f"set in_place or give file_out={str(file_out)!r}, not both")
-        return file_in
-    if file_out is not None:
-        return Path(file_out)
-    stem = file_in.name
-    for ending in (".gz", ".fz", ".fits", ".fit", ".fts"):
-        stem = stem.removesuffix(ending)
-    return file_in.with_name(f"{stem}_edited.fits")
+        write_dq_file(file_in, outputs[1], detections, overwrite=replace)
+    write_detections(file_in, outputs[0], detections, overwrite=replace)
+    return counts | {"file_out": outputs[0]}
 
 
 def _edited(edits, file, chip, counts):

@@ -131,7 +131,7 @@ def test_unforeseen_errors_are_named(make_file, run, monkeypatch, capsys):
     def fail(*args, **kwargs):
         raise RuntimeError("no such kernel")
 
-    monkeypatch.setattr("cosmiq_astro.batch.detect_file", fail)
+    monkeypatch.setattr("cosmiq_astro.batch.run_detection", fail)
     file = make_file()
     assert run(file) == 1
     assert capsys.readouterr().err == f"cosmiq-astro: error: {file}: RuntimeError: no such kernel\n"

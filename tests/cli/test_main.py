@@ -1,6 +1,7 @@
 import argparse
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -83,6 +84,20 @@ def test_colours_on_a_terminal_only(monkeypatch, capsys, on_terminal, environmen
     error = capsys.readouterr().err
     assert ("\x1b[31merror:\x1b[0m" in error) == coloured
     assert coloured or error.startswith("cosmiq-astro: error: ")
+
+
+def test_a_warning_is_shown_once(monkeypatch, capsys):
+    """A file is opened more than once, and astropy says of a card each time what it is."""
+
+    def warn_again(args):
+        for text in ("a card", "a card", "another"):
+            warnings.warn(text, UserWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setattr(models, "run", warn_again)
+    for _ in range(2):
+        assert main(["models"]) == 0
+        assert capsys.readouterr().err == "warning: a card\nwarning: another\n"
 
 
 @pytest.fixture

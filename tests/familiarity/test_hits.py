@@ -10,6 +10,7 @@ from cosmiq_astro.familiarity.hits import (
     HIT,
     HitFeatures,
     KnownHits,
+    count_alike,
     describe_hits,
     fit_known_hits,
 )
@@ -55,6 +56,20 @@ def test_few_pixels_say_nothing(known):
     (values,) = make_patches(1, n_pixels=9)
     assert np.isnan(known.novelty(sums(values)))
     assert np.isnan(known.novelty(HitFeatures()))
+
+
+def test_one_long_track_is_one_hit(known):
+    """Of its many pixels, which are alike, follows no more than of one."""
+    probability = np.full((60, 60), np.nan)
+    probability[5:59, 7] = 0.9
+    assert count_alike(probability) == 54
+    probability[::2, 20:40] = 0.9
+    assert count_alike(probability) == pytest.approx((54**2 + 30 * 20**2) / 654)
+    assert count_alike(np.where(np.eye(60) > 0, 0.9, 0)) == 60
+    assert count_alike(np.zeros((60, 60))) == count_alike(np.ones((60, 60))) == 3
+    values = np.full((4, 54), 1.5) + 0.1 * np.random.default_rng(0).normal(size=(4, 54))
+    assert known.novelty(sums(values)) > 1
+    assert known.novelty(sums(values), 54) < 1
 
 
 def test_few_patches_teach_nothing():

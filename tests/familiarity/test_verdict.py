@@ -101,6 +101,17 @@ def test_a_noise_that_cannot_be():
     assert judge(measured(2.1, 80, noise=0.3), readnoise=None) == ()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_steps_that_are_coarser_than_the_noise(dtype):
+    pixels = PIXELS.copy()
+    pixels[0] += 100 * np.arange(10)
+    (doubt,) = judge(pixels=((pixels / 30).round() * 30).astype(dtype))
+    assert "the pixels come in steps of 30 electrons, much coarser than the noise of 8" in doubt
+    assert judge(pixels=((pixels / 15).round() * 15).astype(dtype)) == ()
+    # Toys, which have no noise at all.
+    assert judge(pixels=np.where(pixels > 100, 80, 50).astype(dtype)) == ()
+
+
 def test_a_noise_that_gain_and_read_noise_do_not_give():
     large = but(usable=np.ones((200, 200), bool), probability=np.zeros((200, 200), np.float32))
 
@@ -113,8 +124,10 @@ def test_a_noise_that_gain_and_read_noise_do_not_give():
     assert "gain may be too small by about 4.3" in doubt
     (doubt,) = judge(large, pixels=of(84, 30))
     assert "gain may be too large by about" in doubt
-    (doubt,) = judge(large, pixels=of(0, 20))
-    assert "the sky seems to be subtracted" in doubt
+    # What is left of the sky may be more than an electron where the noise is large.
+    for left, noise in ((0, 20), (5, 90)):
+        (doubt,) = judge(large, pixels=of(left, noise))
+        assert "the sky seems to be subtracted" in doubt
     assert judge(pixels=of(84, 5)[:10, :10]) == ()
 
 

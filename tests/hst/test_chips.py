@@ -9,7 +9,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.utils.exceptions import AstropyUserWarning
 from numpy.testing import assert_allclose, assert_array_equal
 
-from cosmiq_astro import CosmicRayCCDData
+from cosmiq_astro import CosmicRayCCDData, CosmicRayDetector
 from cosmiq_astro.hst import detect_file, find_chips, plan_file, read_chip
 
 
@@ -94,6 +94,39 @@ def test_no_image(tmp_path):
     fits.PrimaryHDU(np.zeros((2, 3, 4))).writeto(file)
     with pytest.raises(ValueError, match=r"neither a SCI .* shapes seen: \[\(2, 3, 4\)\]"):
         read_chip(file)
+
+
+@pytest.mark.parametrize("clean", [None, "medmask"])
+@pytest.mark.parametrize("is_hst", [False, True])
+def test_axes_of_length_one(make_file, tmp_path, tiny_unet, is_hst, clean):
+    """``NAXIS3 = 1`` is still one image, of which the planes are."""
+    file, cube, out = make_file(), tmp_path / "cube.fits", tmp_path / "out.fits"
+    with fits.open(file) as hdus:
+        if not is_hst:
+            hdus = fits.HDUList([fits.PrimaryHDU(hdus["SCI"].data, hdus["SCI"].header)])
+            hdus[0].header.remove("EXTNAME")
+        shape = hdus[-1].shape
+        flat = tmp_path / "flat.fits"
+        hdus.writeto(flat)
+        for hdu in hdus:
+            if hdu.data is not None and hdu.is_image:
+                hdu.data = hdu.data.reshape(1, 1, *shape)
+        hdus.writeto(cube)
+    ccd, expected = read_chip(cube), read_chip(flat)
+    assert ccd.shape == shape
+    assert_array_equal(ccd.data, expected.data)
+    assert (ccd.wcs is None) == (expected.wcs is None)
+    probability = CosmicRayDetector(tiny_unet)(expected.data, expected.mask).probability
+    settings = {"model": tiny_unet, "threshold": np.quantile(probability, 0.98), "clean": clean}
+    found = detect_file(cube, out, gain=1.0, overwrite=True, **settings)
+    assert found.n_pixels_flagged > 0
+    again = read_chip(out)
+    assert again.cr_mask.shape == shape
+    if clean is None:
+        # Once more, on its own output.
+        assert detect_file(out, tmp_path / "b.fits", gain=1.0, overwrite=True, **settings).n_hits
+    with fits.open(out) as hdus:
+        assert hdus["SCI" if is_hst else 0].shape == (1, 1, *shape)
 
 
 def test_null_arrays(make_file):

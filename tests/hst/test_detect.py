@@ -534,7 +534,7 @@ def test_hits_unlike_those_trained_on_are_told_chip_by_chip(make_file, make_imag
     model = ca.load_model("acs-wfc-unet")
     far = dataclasses.replace(model.known_hits, mean=model.known_hits.mean + 5)
     far = dataclasses.replace(model, known_hits=far)
-    with pytest.warns(AstropyUserWarning, match=r"chip \d: what was found is unlike") as caught:
+    with pytest.warns(AstropyUserWarning, match=r"chip 1.*: what was found is unlike") as caught:
         result = detect_file(make_file(images=images), model=far)
     assert {warning.filename for warning in caught} == {__file__}
     assert all(len(chip.doubts) == 1 for chip in result.chips)

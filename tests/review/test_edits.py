@@ -99,6 +99,16 @@ def test_edits_are_written_into_mask_and_dq(reviewed, tmp_path, place, capsys):
         assert "edited by hand" in str(hdus[0].header["HISTORY"])
 
 
+def test_an_output_replaces_no_input(tmp_path):
+    file, edits = tmp_path / "u_c0m.fits", tmp_path / "e.json"
+    for path in (file, edits, tmp_path / "u_c1m.fits"):
+        path.write_text("mine")
+    for name in ("u_c0m.fits", "e.json", "u_c1m.fits", "u.fits"):
+        with pytest.raises(ValueError, match=r"is the input itself|would replace"):
+            apply_edits(edits, file, tmp_path / name, overwrite=True)
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"mine"}
+
+
 def test_edits_of_a_written_ccddata(tmp_path, frame, tiny_unet):
     ccd = ca.CosmicRayCCDData(frame, unit="electron")
     out = ca.cosmicray_unet(ccd, model=tiny_unet)
