@@ -16,7 +16,8 @@ def check_operating_curve(name, curve):
     name : str
         What to call it in messages.
     curve : object
-        What `~cosmiq_astro.calibration.operating_curve` returns.
+        What `~cosmiq_astro.calibration.operating_curve` returns, and perhaps
+        ``frames``, on which it was measured.
 
     Raises
     ------
@@ -33,6 +34,7 @@ def check_operating_curve(name, curve):
             and all(a < b for a, b in zip(columns[0], columns[0][1:], strict=False))
             and 0 < float(curve["hit_fraction"]) < 1
             and math.isfinite(float(curve["n_pixels"]))
+            and isinstance(curve.get("frames", ""), str)
         )
     except (TypeError, ValueError, LookupError, OverflowError):
         right = False

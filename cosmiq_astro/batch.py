@@ -16,6 +16,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from cosmiq_astro import _workers
 from cosmiq_astro._io import atomic_write, check_run, printable, remove_leftovers
 from cosmiq_astro.familiarity.verdict import noted_doubts, verdict_line
+from cosmiq_astro.hst.background import read_background
 from cosmiq_astro.hst.detect import detect_file, digest_of
 from cosmiq_astro.hst.plan import file_names, output_name
 from cosmiq_astro.hst.provenance import digest_file, find_finished, is_complete
@@ -26,6 +27,7 @@ from cosmiq_astro.protect import read_protection
 __all__ = ["Outcome", "check_pairs", "detect_files", "find_outcome"]
 
 _RATE = u.cm**-2 / u.s
+_READ_ONCE = {"protect": read_protection, "background": read_background}
 _DEFAULTS = {part.name: part.default for part in fields(DetectSettings)}
 _COLUMNS = {
     "file_in": str,
@@ -332,7 +334,7 @@ def _checked(settings):
     if unknown:
         raise ValueError(f"settings has {sorted(unknown)}, which detect_file does not know")
     model = settings.get("model", _DEFAULTS["model"])
-    read = {"protect": read_protection(settings["protect"])} if "protect" in settings else {}
+    read = {name: read(settings[name]) for name, read in _READ_ONCE.items() if name in settings}
     return settings | read | {"model": model if isinstance(model, Model) else load_model(model)}
 
 

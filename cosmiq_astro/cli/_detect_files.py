@@ -82,7 +82,15 @@ def _settings(args):
         "dq_ignore",
     )
     names += ("planes", "device", "tile_size", "precision", "in_place", "dq_bit", "gain")
-    names += ("readnoise", "satlevel", "exposure_time", "unit", "overwrite", "protect")
+    names += (
+        "readnoise",
+        "satlevel",
+        "exposure_time",
+        "unit",
+        "overwrite",
+        "protect",
+        "background",
+    )
     names += ("spectrum", "negative")
     given = {name: getattr(args, name) for name in names}
     return given | {"extver": args.ext, "uncertainty": args.use_err or None}

@@ -185,7 +185,13 @@ def _add_image(group):
     group.add_argument(
         "--use-err",
         action="store_true",
-        help="take the noise from ERR in place of an estimate",
+        help="take the noise from ERR, or UNCERT, in place of an estimate",
+    )
+    group.add_argument(
+        "--background",
+        type=Path,
+        metavar="FITS",
+        help="image of the sky, in the unit of the exposure, in place of an estimate",
     )
     group.add_argument(
         "--protect",

@@ -49,6 +49,7 @@ def detect_file(
     overwrite=False,
     progress_bar=False,
     protect=None,
+    background=None,
     uncertainty=None,
     spectrum=None,
     negative=False,
@@ -118,8 +119,11 @@ def detect_file(
     protect : array-like, path-like or None, optional
         Pixels of every chip searched that are never flagged, as for
         `~cosmiq_astro.cosmicray_vi`; regions on the sky find their chip.
+    background : float, array-like or path-like, optional
+        Sky, in the unit of the exposure, in place of an estimate: a number, an
+        array, or a FITS file with one image, or with a SCI for each chip.
     uncertainty : bool, optional
-        Whether to take the noise from ERR in place of an estimate.
+        Whether to take the noise from ERR, or UNCERT, in place of an estimate.
     spectrum, negative : optional
         As for `~cosmiq_astro.cosmicray_vi`.
 
@@ -174,6 +178,7 @@ def detect_file(
         overwrite=overwrite,
         progress_bar=progress_bar,
         protect=protect,
+        background=background,
         uncertainty=uncertainty,
         spectrum=spectrum,
         negative=negative,
@@ -182,6 +187,8 @@ def detect_file(
     names = plan_file(file_in, file_out, **settings.only(PLAN_SETTINGS))
     for note in names.notes:
         warnings.warn(note, AstropyUserWarning, stacklevel=2)
+    for chip in names.chips:
+        settings.own_sky(chip.chip.extver, chip.shape)
     if isinstance(model, (str, os.PathLike)):
         settings = replace(settings, model=cosmiq_astro.load_model(model))
     _warn_of_camera(names, settings.model)
