@@ -134,7 +134,9 @@ def find_cosmic_rays(frame, model, request, *, method, hardware, call):
     time = request.exposure_time
     if time is None:
         time = frame.meta.get("EXPTIME")
-    factor = electrons_per_unit(frame.unit, gain=request.gain, exposure_time=time)
+    factor = electrons_per_unit(
+        frame.unit, gain=request.gain, exposure_time=time, header=frame.meta
+    )
     levels = {
         name: to_electrons(name, getattr(request, name), gain=request.gain)
         for name in ("readnoise", "satlevel")

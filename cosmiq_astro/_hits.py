@@ -36,7 +36,9 @@ def electrons(ccd, gain, exposure):
     unit = getattr(ccd, "unit", None)
     if unit is None:
         unit = u.electron if gain is None else u.adu
-    image *= electrons_per_unit(unit, gain=gain, exposure_time=exposure)
+    image *= electrons_per_unit(
+        unit, gain=gain, exposure_time=exposure, header=getattr(ccd, "meta", None)
+    )
     return image
 
 

@@ -19,7 +19,8 @@ def check_operating_curve(curve):
     Parameters
     ----------
     curve : object
-        What `~cosmiq_astro.calibration.operating_curve` returns.
+        What `~cosmiq_astro.calibration.operating_curve` returns, and perhaps
+        ``frames``, on which it was measured.
 
     Raises
     ------
@@ -36,6 +37,7 @@ def check_operating_curve(curve):
             and all(a < b for a, b in zip(columns[0], columns[0][1:], strict=False))
             and 0 < float(curve["hit_fraction"]) < 1
             and math.isfinite(float(curve["n_pixels"]))
+            and isinstance(curve.get("frames", ""), str)
         )
     except (TypeError, ValueError, LookupError, OverflowError):
         right = False

@@ -86,5 +86,6 @@ def _filled(pixels, usable):
 def _running_median(pixels, length, axis):
     size = [1, 1]
     size[axis] = min(length, 2 * (pixels.shape[axis] // 2) + 1)
-    medians = ndimage.median_filter(pixels, size=tuple(size), mode="nearest")
-    return ndimage.uniform_filter1d(medians, length // 2 | 1, axis=axis, mode="nearest")
+    # Reflected at the border: a median over many copies of the last pixel would be that pixel.
+    medians = ndimage.median_filter(pixels, size=tuple(size), mode="reflect")
+    return ndimage.uniform_filter1d(medians, length // 2 | 1, axis=axis, mode="reflect")

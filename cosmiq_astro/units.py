@@ -5,7 +5,7 @@ import numbers
 import numpy as np
 from astropy import units as u
 
-__all__ = ["electrons_per_unit", "to_electrons"]
+__all__ = ["electrons_per_unit", "needs_gain", "to_electrons"]
 
 # More of anything is a mistake, and its products overflow.
 _LARGEST = 1e12
@@ -20,21 +20,47 @@ _UNITS = {
     u.count / u.s: (True, True),
     u.DN / u.s: (True, True),
 }
+_SURFACE_BRIGHTNESS = u.MJy / u.sr
+# Cards of what one adu per second is in that unit: of JWST and Roman, and of Spitzer.
+_CONVERSIONS = ("PHOTMJSR", "FLUXCONV")
+_TIMES = ("EXPTIME", "XPOSURE")
 
 
-def electrons_per_unit(unit, *, gain=None, exposure_time=None):
+def needs_gain(unit):
+    """
+    Tell whether a unit needs the gain to become electron.
+
+    Parameters
+    ----------
+    unit : `~astropy.units.Unit`
+        Unit of the pixels.
+
+    Returns
+    -------
+    needed : bool
+        True for adu and count, these per second, and MJy/sr.
+    """
+    return _UNITS.get(unit, (False,))[0] or unit.is_equivalent(_SURFACE_BRIGHTNESS)
+
+
+def electrons_per_unit(unit, *, gain=None, exposure_time=None, header=None):
     """
     Return the number that turns pixel values into electrons.
 
     Parameters
     ----------
     unit : `~astropy.units.Unit`
-        Unit of the pixels: electron, adu or count, or one of these per second.
+        Unit of the pixels: electron, adu or count, or one of these per second;
+        or MJy/sr.
     gain : float or `~astropy.units.Quantity`, optional
-        Electron per adu; needed for adu and count, refused otherwise (but
-        for 1, which says nothing).
+        Electron per adu; needed for adu, count and MJy/sr, refused otherwise
+        (but for 1, which says nothing).
     exposure_time : float or `~astropy.units.Quantity`, optional
-        Seconds; needed for rates, ignored otherwise.
+        Seconds; needed for rates and MJy/sr, ignored otherwise.
+    header : mapping, optional
+        Of the exposure: ``EXPTIME``, or ``XPOSURE``, if ``exposure_time`` is
+        None, and for MJy/sr ``PHOTMJSR`` (JWST, Roman) or ``FLUXCONV``
+        (Spitzer), the MJy/sr of one adu per second.
 
     Returns
     -------
@@ -53,12 +79,14 @@ def electrons_per_unit(unit, *, gain=None, exposure_time=None):
     >>> electrons_per_unit(u.adu / u.s, gain=2, exposure_time=1 * u.min)
     120.0
     """
-    if unit not in _UNITS:
-        known = ", ".join(str(known) for known in _UNITS)
+    header, factor, counted = {} if header is None else header, 1.0, unit
+    if unit.is_equivalent(_SURFACE_BRIGHTNESS):
+        factor, counted = unit.to(_SURFACE_BRIGHTNESS) / _conversion(unit, header), u.adu / u.s
+    elif unit not in _UNITS:
+        known = ", ".join(str(known) for known in (*_UNITS, _SURFACE_BRIGHTNESS))
         raise ValueError(f"the data have unit {str(unit)!r}; it must be one of {known}")
-    needs_gain, needs_time = _UNITS[unit]
-    factor = 1.0
-    if needs_gain:
+    by_gain, by_time = _UNITS[counted]
+    if by_gain:
         if gain is None:
             raise ValueError(
                 f"the data are in {unit}: give gain, the electrons per {u.adu}, "
@@ -67,13 +95,25 @@ def electrons_per_unit(unit, *, gain=None, exposure_time=None):
         factor *= _scalar("gain", gain, u.electron / u.adu, positive=True)
     elif gain is not None and _scalar("gain", gain, u.electron / u.adu, positive=True) != 1:
         raise ValueError(f"the data are in {unit} already: leave gain out, got {gain!r}")
-    if needs_time:
+    if by_time:
+        if exposure_time is None:
+            exposure_time = next((header[name] for name in _TIMES if header.get(name)), None)
         if exposure_time is None:
             raise ValueError(
-                f"the data are in {unit} and their meta has no EXPTIME: give exposure_time (s)"
+                f"the data are in {unit} and their meta has no {_TIMES[0]}: give exposure_time (s)"
             )
         factor *= _scalar("exposure_time", exposure_time, u.s, positive=True)
     return factor
+
+
+def _conversion(unit, header):
+    for name in _CONVERSIONS:
+        if header.get(name):
+            return _scalar(name, header[name], _SURFACE_BRIGHTNESS / (u.adu / u.s), positive=True)
+    raise ValueError(
+        f"the data are in {unit} and their meta has neither {' nor '.join(_CONVERSIONS)}, which "
+        "tells how much of it is one adu per second: convert them to adu / s or electron / s"
+    )
 
 
 def to_electrons(name, level, *, gain=None):

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
-from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty
+from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, VarianceUncertainty
 
 import cosmiq_astro as ca
+from cosmiq_astro.cli.main import main
 from cosmiq_astro.flatten import flatten, noise_variance
 from cosmiq_astro.spectra import spectrum_model
 
@@ -170,6 +171,72 @@ def test_the_model_leaves_hits_and_noise():
         spectrum_model(image, ~bad, "z")
     with pytest.raises(ValueError, match="along must be an odd number"):
         spectrum_model(image, ~bad, along=50)
+
+
+def test_hits_at_the_border_stay_out_of_the_model():
+    """A running median over copies of the last pixel would be that pixel."""
+    image = np.full((120, 160), 50.0)
+    image[[0, 30, 119], [70, 0, 20]] += 900
+    left = image - spectrum_model(image, np.ones(image.shape, dtype=bool))
+    np.testing.assert_allclose(left[[0, 30, 119], [70, 0, 20]], 900)
+
+
+def test_a_background_and_a_noise_from_files(hits, tmp_path, capsys):
+    rng, truth = hits
+    slope = 20 + 2 * np.arange(128.0) * np.ones((128, 1))
+    image = observe(rng, slope, truth)
+    error = VarianceUncertainty(image.clip(0) + 25)
+    CCDData(image, unit="electron", uncertainty=error).write(tmp_path / "a.fits")
+    fits.writeto(tmp_path / "sky.fits", slope)
+    settings = {"model": "ccd-unet", "background": tmp_path / "sky.fits", "uncertainty": True}
+    ca.hst.detect_file(tmp_path / "a.fits", tmp_path / "b.fits", **settings)
+    out = ca.hst.read_chip(tmp_path / "b.fits")
+    np.testing.assert_allclose(out.uncertainty.represent_as(VarianceUncertainty).array, error.array)
+    expected = ca.cosmicray_unet(
+        CCDData(image, unit="electron", uncertainty=error),
+        model="ccd-unet", background=slope, uncertainty=True,
+    )  # fmt: skip
+    assert expected.cr_mask.sum() > 20
+    np.testing.assert_array_equal(out.cr_mask, expected.cr_mask)
+    command = ["detect", str(tmp_path / "a.fits"), "--model", "ccd-unet", "--use-err", "--resume"]
+    command += ["-o", str(tmp_path / "b.fits"), "--background", str(tmp_path / "sky.fits")]
+    assert main(command) == 0
+    assert "skipped" in capsys.readouterr().out
+    command += ["--overwrite"]
+    # Of another shape, and with more images than are searched.
+    fits.writeto(tmp_path / "sky.fits", slope[1:], overwrite=True)
+    assert main(command) == 1
+    assert "background has shape (127, 128), the image has (128, 128)" in capsys.readouterr().err
+    two = [fits.PrimaryHDU(slope), fits.ImageHDU(slope)]
+    fits.HDUList(two).writeto(tmp_path / "sky.fits", overwrite=True)
+    assert main(command) == 1
+    assert "has 2 two-dimensional images" in capsys.readouterr().err
+
+
+def test_surface_brightness_becomes_electrons_by_its_cards(hits, tmp_path):
+    rng, truth = hits
+    image = observe(rng, 60.0, truth)
+    plain = ca.cosmicray_unet(CCDData(image, unit="electron"), model=MODEL)
+    # 0.5 MJy/sr are one adu per second, of two electrons.
+    meta = {"PHOTMJSR": 0.5, "XPOSURE": 100.0}
+    brightness = CCDData(image / 2 / 100 * 0.5, unit="MJy / sr", meta=meta)
+    out = ca.cosmicray_unet(brightness, model=MODEL, gain=2.0)
+    np.testing.assert_array_equal(out.cr_mask, plain.cr_mask)
+    assert out.unit == brightness.unit
+    for name, given, message in (
+        ("PHOTMJSR", {"gain": 2.0}, "neither PHOTMJSR nor FLUXCONV"),
+        ("XPOSURE", {"gain": 2.0}, "no EXPTIME: give exposure_time"),
+        ("none", {}, "are in MJy / sr: give gain"),
+    ):
+        left = {key: value for key, value in meta.items() if key != name}
+        with pytest.raises(ValueError, match=message):
+            ca.cosmicray_unet(
+                CCDData(brightness.data, unit="MJy / sr", meta=left), model="nonesuch", **given
+            )
+    header = fits.Header({"BUNIT": "MJy/sr", "XPOSURE": 100.0})
+    fits.writeto(tmp_path / "a.fits", brightness.data, header)
+    with pytest.raises(ValueError, match="neither PHOTMJSR nor FLUXCONV"):
+        ca.hst.detect_file(tmp_path / "a.fits", model="nonesuch", gain=2.0)
 
 
 def test_flattening_has_one_noise_and_keeps_the_contrast():

@@ -122,8 +122,10 @@ def _add_image(group):
     add("--spectrum", choices=("x", "y"), help=f"{text} along or across it")
     text = "of a difference: find hits of both frames"
     add("--negative", action="store_true", help=text)
-    text = "take the noise from ERR in place of an estimate"
+    text = "take the noise from ERR, or UNCERT, in place of an estimate"
     add("--use-err", dest="uncertainty", action="store_const", const=True, help=text)
+    text = "image of the sky, in the unit of the exposure, in place of an estimate"
+    add("--background", type=Path, metavar="FITS", help=text)
     add_options(group, "protect", "gain", "readnoise", "satlevel", "exposure-time")
 
 

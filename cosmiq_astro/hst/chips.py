@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from astropy.nddata import CCDData, StdDevUncertainty
+from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, VarianceUncertainty
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, FITSFixedWarning, WcsError
 
@@ -20,8 +20,10 @@ from cosmiq_astro.nddata import PLANES, CosmicRayCCDData
 
 __all__ = ["Chip", "find_chips", "left_out", "plane_shape", "read_chip"]
 
-# Names of masks, the first that there are as many of as images wins.
+# Names of masks and of errors, the first that there are as many of as images wins.
 _MASKS = ("MASK", "BPM", "DQ")
+_ERRORS = ("UNCERT", "ERR")
+_KINDS = {kind.__name__: kind for kind in (StdDevUncertainty, VarianceUncertainty, InverseVariance)}
 # What CCDData and this package write beside an image.
 _KNOWN_COMPANIONS = ("MASK", "UNCERT", "PSFIMAGE", *PLANES.values())
 # Names of what is no image of the sky.
@@ -45,7 +47,8 @@ class Chip:
     sci : int
         Index of the HDU with the image.
     err : int or None
-        Index of the HDU with its standard deviation.
+        Index of the HDU with its standard deviation; of a simple image,
+        ``UNCERT``, as `~astropy.nddata.CCDData` writes it, or ``ERR``.
     dq : int or None
         Index of the HDU with its data-quality bits; of a simple image, with
         its mask (``MASK``, as `~astropy.nddata.CCDData` writes it, ``BPM`` or
@@ -106,9 +109,9 @@ def find_chips(file, hdus):
     like = [(plane_shape(hdus[number]), hdus[number].header.get("BUNIT")) for number in images]
     images = [number for number, one in zip(images, like, strict=True) if one == like[0]]
     if images:
-        masks = _masks(hdus, images)
+        masks, errors = (_companions(hdus, images, kinds) for kinds in (_MASKS, _ERRORS))
         return tuple(
-            Chip(count, number, dq=masks.get(number), is_hst=False)
+            Chip(count, number, errors.get(number), masks.get(number), is_hst=False)
             for count, number in enumerate(images, start=1)
         )
     shapes = [hdu.shape for hdu in hdus if plane_shape(hdu) is not None]
@@ -124,25 +127,23 @@ def _is_searched(hdu):
     return len(plane_shape(hdu) or ()) == 2 and not _COMPANION.match(hdu.name)
 
 
-def _masks(hdus, images):
-    """Return the number of the mask of each image: of the same shape, with its EXTVER or rank."""
+def _companions(hdus, images, kinds):
+    """Return the number of the mask, or error, of each image: of the same shape and rank."""
     shape = plane_shape(hdus[images[0]])
-    for kind in _MASKS:
-        masks = [
-            n for n, hdu in enumerate(hdus) if _is_mask(hdu, kind) and plane_shape(hdu) == shape
-        ]
-        if len(masks) == len(images):
-            return dict(zip(images, masks, strict=True))
+    for kind in kinds:
+        found = [n for n, hdu in enumerate(hdus) if _is_of(hdu, kind) and plane_shape(hdu) == shape]
+        if len(found) == len(images):
+            return dict(zip(images, found, strict=True))
     return {}
 
 
-def _is_mask(hdu, kind):
+def _is_of(hdu, kind):
     return re.match(rf"{kind}(\W|_|\d|$)", hdu.name) is not None
 
 
 def left_out(hdus, chips):
     """
-    Name the images of a file without ``SCI`` that are not searched, nor used as masks.
+    Name the images of a file without ``SCI`` that are not searched, nor used as masks or errors.
 
     Parameters
     ----------
@@ -156,7 +157,7 @@ def left_out(hdus, chips):
     notes : tuple of str
         At most one.
     """
-    used = {number for chip in chips for number in (chip.sci, chip.dq)}
+    used = {number for chip in chips for number in (chip.sci, chip.err, chip.dq)}
     others = [
         f"{hdu.name or 'unnamed'} (HDU {number}, shape {hdu.shape})"
         for number, hdu in enumerate(hdus)
@@ -238,7 +239,6 @@ def _read(hdus, chip, dq_ignore, unit):
     dark = overscan(header, shape) if chip.is_hst else None
     if dark is not None:
         mask = dark if mask is None else mask | dark
-    error = None if chip.err is None else hdus[chip.err].data
     planes = {
         attribute: hdus[extension, chip.extver].data
         for attribute, extension in PLANES.items()
@@ -254,12 +254,17 @@ def _read(hdus, chip, dq_ignore, unit):
         _native(hdu.data).reshape(shape),
         unit=unit,
         mask=mask,
-        uncertainty=None if error is None else StdDevUncertainty(_native(error).reshape(shape)),
+        uncertainty=None if chip.err is None else _uncertainty(hdus[chip.err], shape),
         wcs=wcs,
         meta=header,
         flags=flags if chip.is_hst else None,
         **planes,
     )
+
+
+def _uncertainty(hdu, shape):
+    kind = _KINDS.get(hdu.header.get("UTYPE"), StdDevUncertainty)
+    return None if hdu.data is None else kind(_native(hdu.data).reshape(shape))
 
 
 def _read_flags(hdus, chip, shape):

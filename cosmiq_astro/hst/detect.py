@@ -49,6 +49,7 @@ def detect_file(
     overwrite=False,
     progress_bar=False,
     protect=None,
+    background=None,
     uncertainty=None,
     spectrum=None,
     negative=False,
@@ -118,8 +119,11 @@ def detect_file(
     protect : array-like, path-like or None, optional
         Pixels of every chip searched that are never flagged, as for
         `~cosmiq_astro.cosmicray_vi`; regions on the sky find their chip.
+    background : float, array-like or path-like, optional
+        Sky, in the unit of the exposure, in place of an estimate: a number, an
+        array, or a FITS file with one image, or with a SCI for each chip.
     uncertainty : bool, optional
-        Whether to take the noise from ERR in place of an estimate.
+        Whether to take the noise from ERR, or UNCERT, in place of an estimate.
     spectrum, negative : optional
         As for `~cosmiq_astro.cosmicray_vi`.
 
@@ -148,9 +152,37 @@ def detect_file(
     >>> result.n_hits > 0
     True
     """
-    given = locals().copy()
-    file_in, file_out = given.pop("file_in"), given.pop("file_out")
-    return run_detection(file_in, file_out, DetectSettings(**given))
+    settings = DetectSettings(
+        model=model,
+        T=T,
+        threshold=threshold,
+        sampling=sampling,
+        views=views,
+        seed=seed,
+        mask_growth=mask_growth,
+        clean=clean,
+        in_place=in_place,
+        extver=extver,
+        dq_bit=dq_bit,
+        dq_ignore=dq_ignore,
+        planes=planes,
+        gain=gain,
+        readnoise=readnoise,
+        satlevel=satlevel,
+        exposure_time=exposure_time,
+        unit=unit,
+        device=device,
+        tile_size=tile_size,
+        precision=precision,
+        overwrite=overwrite,
+        progress_bar=progress_bar,
+        protect=protect,
+        background=background,
+        uncertainty=uncertainty,
+        spectrum=spectrum,
+        negative=negative,
+    )
+    return run_detection(file_in, file_out, settings)
 
 
 def run_detection(file_in, file_out, settings, *, run=""):
@@ -178,6 +210,8 @@ def run_detection(file_in, file_out, settings, *, run=""):
         warnings.warn(note, AstropyUserWarning, stacklevel=3)
     if isinstance(settings.model, (str, os.PathLike)):
         settings = replace(settings, model=cosmiq_astro.load_model(settings.model))
+    for chip in names.chips:
+        settings.own_sky(chip.chip.extver, chip.shape)
     _warn_of_camera(names, settings.model)
     names.file_out.parent.mkdir(parents=True, exist_ok=True)
     # One seed for all chips: they are one exposure, seen by the same networks.

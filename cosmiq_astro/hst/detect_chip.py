@@ -51,7 +51,7 @@ def detect_chip(file, chip_plan, settings, *, seed):
         mask_growth=settings.mask_growth,
         clean=settings.clean,
         protect=settings.protect,
-        own=settings.own_sky(),
+        own=settings.own_sky(extver, ccd.shape),
     )
     method = settings.model.method
     call = {"views": settings.views, "progress_bar": settings.progress_bar}

@@ -23,6 +23,7 @@ from cosmiq_astro.hst.instruments import (
 )
 from cosmiq_astro.hst.names import file_names, output_name
 from cosmiq_astro.hst.waivered import as_extensions
+from cosmiq_astro.units import electrons_per_unit, needs_gain
 
 __all__ = ["PLAN_SETTINGS", "ChipPlan", "FilePlan", "plan_file"]
 
@@ -220,14 +221,15 @@ def _plan_chip(hdus, chip, header, unit, given, dq_bit, notes):
         if given[name] is None and value is not None and not _is_believed(name, value):
             notes.append(f"the headers' {name} of {value:g} cannot be, and is not used: give it")
             known[name] = None
-    needs_gain = u.adu in unit.bases
     known |= {name: value for name, value in given.items() if value is not None}
-    gain = known["gain"] if needs_gain else given["gain"]
-    if needs_gain and gain is None:
+    gain = known["gain"] if needs_gain(unit) else given["gain"]
+    if needs_gain(unit) and gain is None:
         raise ValueError(
             f"the image is in {unit} and its headers do not tell the gain{_doubted_gain(header)}: "
             f"give gain, in electrons per {u.adu} (1 if the pixels are electrons)"
         )
+    # What it lacks is known before any work.
+    electrons_per_unit(unit, gain=gain, exposure_time=known["exposure_time"], header=header)
     instrument = identify(header)
     area = None
     if instrument.pixel_size is not None and not is_drizzled(header):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 
+from cosmiq_astro.hst.background import read_background
 from cosmiq_astro.hst.provenance import digest_settings
 from cosmiq_astro.own_sky import OwnSky
 from cosmiq_astro.protect import read_protection
@@ -29,7 +30,7 @@ class DetectSettings:
     ----------
     model, T, threshold, sampling, views, seed, mask_growth, clean, in_place, extver, dq_bit,
     dq_ignore, planes, gain, readnoise, satlevel, exposure_time, unit, device, tile_size, precision,
-    overwrite, progress_bar, protect, uncertainty, spectrum, negative
+    overwrite, progress_bar, protect, background, uncertainty, spectrum, negative
         As for `~cosmiq_astro.hst.detect_file`.
     """
 
@@ -57,6 +58,7 @@ class DetectSettings:
     overwrite: bool = False
     progress_bar: bool = False
     protect: object = None
+    background: object = None
     uncertainty: bool | None = None
     spectrum: str | None = None
     negative: bool = False
@@ -69,12 +71,33 @@ class DetectSettings:
             raise ValueError(
                 f"uncertainty must be None, or True for that of the file, got {self.uncertainty!r}"
             )
-        # Its content counts, not its name.
+        # Their content counts, not their name.
         object.__setattr__(self, "protect", read_protection(self.protect))
+        object.__setattr__(self, "background", read_background(self.background))
 
-    def own_sky(self):
-        """Return what is said of sky, noise and sign."""
-        return OwnSky(None, self.uncertainty, self.spectrum, self.negative)
+    def own_sky(self, extver, shape):
+        """
+        Return what is said of sky, noise and sign.
+
+        Parameters
+        ----------
+        extver : int
+            Number of the chip.
+        shape : tuple of int
+            Of its image.
+
+        Returns
+        -------
+        own : `~cosmiq_astro.own_sky.OwnSky`
+            For a detection.
+
+        Raises
+        ------
+        ValueError
+            If the background does not fit.
+        """
+        background = self.background and self.background.on(extver, shape)
+        return OwnSky(background, self.uncertainty, self.spectrum, self.negative)
 
     def only(self, names):
         """

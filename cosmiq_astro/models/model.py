@@ -63,8 +63,9 @@ class Model:
         (seconds) and ``readnoise`` (electron), where these are known. Outside
         them a detection warns.
     operating_curve : dict or None
-        Precision and recall to be expected at each threshold, on validation
-        data (`~cosmiq_astro.calibration.operating_curve`).
+        Precision and recall to be expected at each threshold
+        (`~cosmiq_astro.calibration.operating_curve`), on validation frames, or on
+        those that its ``frames`` names.
     known_hits : `~cosmiq_astro.familiarity.hits.KnownHits` or None
         What hits look like to the network, by which it tells unfamiliar ones.
     known_stars : `~cosmiq_astro.familiarity.stars.KnownStars` or None

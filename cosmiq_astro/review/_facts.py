@@ -69,18 +69,18 @@ def candidates(levels, edges, cr_mask, usable):
     return (levels >= floor) & usable | cr_mask, floor
 
 
-def list_hits(image, pixels, out):
+def list_hits(out, pixels, bad):
     """
     Measure the hits, those to look at first in front.
 
     Parameters
     ----------
-    image : ndarray
-        Pixel values.
-    pixels : ndarray of bool
-        From `candidates`.
     out : `~cosmiq_astro.CosmicRayCCDData`
         The detection.
+    pixels : ndarray of bool
+        From `candidates`.
+    bad : ndarray of bool
+        Pixels that cannot be flagged.
 
     Returns
     -------
@@ -90,14 +90,12 @@ def list_hits(image, pixels, out):
         by descending entropy × charge; ``total``, the number before the list
         was cut at 20,000.
     """
+    image = np.asarray(out.data)
     labels, n_hits = ndimage.label(pixels, structure=np.ones((3, 3)))
-    invalid = ~np.isfinite(image)
-    if out.mask is not None:
-        invalid |= out.mask & ~out.cr_mask
     where = np.flatnonzero(labels)
     owner = labels.ravel()[where] - 1
     y, x = np.divmod(where, image.shape[1])
-    above = _above_background(image, pixels, invalid).ravel()[where]
+    above = _above_background(image, pixels, bad).ravel()[where]
     entropy = out.cr_entropy if out.cr_entropy is not None else _entropy(out.cr_probability)
 
     def total(values):
@@ -139,7 +137,7 @@ def _digits(value):
     return float(f"{value:.4g}")
 
 
-def describe(out, *, name, extver, statistics, curvature, curve):
+def describe(out, bad, *, name, extver, statistics, curvature, curve):
     """
     Return what the page's script has to know, ready for JSON.
 
@@ -147,6 +145,8 @@ def describe(out, *, name, extver, statistics, curvature, curve):
     ----------
     out : `~cosmiq_astro.CosmicRayCCDData`
         The detection.
+    bad : ndarray of bool
+        Pixels that cannot be flagged.
     name : str
         Of the exposure.
     extver : int
@@ -166,10 +166,7 @@ def describe(out, *, name, extver, statistics, curvature, curve):
     threshold = float(out.meta.get("CRVITHR", 0.5))
     edges = probability_levels(threshold)
     image = np.asarray(out.data)
-    good = np.isfinite(image)
-    if out.mask is not None:
-        good &= ~(out.mask & ~out.cr_mask)
-    shown = image[good] if good.any() else np.zeros(1)
+    shown = np.zeros(1) if bad.all() else image[~bad]
     low, high = ZScaleInterval().get_limits(shown)
     return {
         "format": FORMAT,

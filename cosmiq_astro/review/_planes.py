@@ -9,7 +9,6 @@ import numpy as np
 __all__ = [
     "LEVELS",
     "TILE",
-    "dequantise_image",
     "encode_tiles",
     "probability_levels",
     "quantise_image",
@@ -50,7 +49,7 @@ def quantise_image(image, sky, noise, *, electrons_per_unit=1.0):
     Returns
     -------
     stored : ndarray of uint16
-        65535 where the image is not finite; see `dequantise_image`.
+        65535 where the image is not finite, else 128 and four times u.
     curvature : float
         The c above.
     """
@@ -62,27 +61,6 @@ def quantise_image(image, sky, noise, *, electrons_per_unit=1.0):
     stored = np.clip(np.rint(u / _STEP) + _SHIFT, 0, _BLANK - 1).astype(np.uint16)
     stored[~finite] = _BLANK
     return stored, curvature
-
-
-def dequantise_image(stored, sky, noise, curvature):
-    """
-    Turn stored values back into pixel values, as the page does.
-
-    Parameters
-    ----------
-    stored : ndarray of uint16
-        From `quantise_image`.
-    sky, noise, curvature : float
-        As there.
-
-    Returns
-    -------
-    image : ndarray of float64
-        NaN where it was not finite.
-    """
-    u = (stored.astype(float) - _SHIFT) * _STEP
-    image = sky + noise * (u + u * np.abs(u) / (4 * curvature))
-    return np.where(stored == _BLANK, np.nan, image)
 
 
 def probability_levels(threshold):

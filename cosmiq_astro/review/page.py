@@ -138,6 +138,7 @@ def make_page(out, *, name="exposure", extver=1, model=None, protect=None):
     model = out.meta.get("CRVIMODL", "") if model is None else model
     facts = describe(
         out,
+        bad,
         name=name,
         extver=extver,
         statistics=statistics,
@@ -155,7 +156,7 @@ def make_page(out, *, name="exposure", extver=1, model=None, protect=None):
         state += 4 * protected.astype(np.uint8)
     planes = [stored, levels, state]
     planes += [quantise_root(*pair) for pair in kept.values()]
-    facts["hits"] = list_hits(image, pixels, out)
+    facts["hits"] = list_hits(out, pixels, bad)
     facts["tile"] = TILE
     return ReviewPage(_assemble(facts, encode_tiles(planes)))
 
@@ -165,7 +166,7 @@ def _electrons(out):
     if out.unit == u.electron:
         return 1.0
     try:
-        return electrons_per_unit(out.unit, exposure_time=out.meta.get("EXPTIME"))
+        return electrons_per_unit(out.unit, header=out.meta)
     except ValueError:
         return 1.0
 

@@ -12,6 +12,7 @@ from cosmiq_astro.calibration import (
     expected_calibration_error,
     fit_temperature,
     negative_log_likelihood,
+    operating_curve,
     tpr_at_fpr,
 )
 from cosmiq_astro.familiarity.hits import HIT, describe_hits, fit_known_hits
@@ -58,8 +59,9 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
     Returns
     -------
     model : `~cosmiq_astro.models.model.Model`
-        The same network with ``temperature``, ``threshold``, ``known_hits``
-        and ``known_stars`` set.
+        The same network with ``temperature``, ``threshold``, ``known_hits``,
+        ``known_stars`` and ``operating_curve`` set, the last of the half that
+        nothing was fitted on.
     scores : `~astropy.table.QTable`
         One row of scores on the half that nothing was fitted on, after the
         temperature: NLL, ECE, detection rates at false-positive rates of
@@ -91,14 +93,16 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
         other_hits, other_stars = _describe(
             networks[0], channels, to_score, **patches, seed=(seed, 3)
         )
+    probability = _mean(logits, temperature)
     fitted = replace(
         model,
         temperature=temperature,
         threshold=threshold,
         known_hits=None if drawn_early(model.network) else fit_known_hits(hits, other_hits),
         known_stars=fit_known_stars(stars + other_stars),
+        operating_curve=_curve(probability, labels),
     )
-    return fitted, _scores(_mean(logits, temperature), labels, threshold)
+    return fitted, _scores(probability, labels, threshold)
 
 
 def halves(validation, *, seed):
@@ -136,6 +140,11 @@ def halves(validation, *, seed):
 def _mean(logits, temperature):
     """Return the mean probability over the draws, shape (n,)."""
     return expit(logits / temperature).mean(axis=0)
+
+
+def _curve(probability, labels):
+    """Return precision and recall by threshold; None where all pixels are of one kind."""
+    return operating_curve(probability, labels) if 0 < labels.mean() < 1 else None
 
 
 def _scores(probability, labels, threshold):

@@ -71,8 +71,7 @@ def read_pixels(name, images, gain=None):
     for i, (image, unit) in enumerate(zip(images, units, strict=True)):
         if len(getattr(image, "shape", np.shape(image))) != 2:
             raise ValueError(f"{name}[{i}] must have two dimensions, got shape {np.shape(image)}")
-        time = image.meta.get("EXPTIME") if hasattr(image, "meta") else None
-        factor = electrons_per_unit(unit, gain=gain, exposure_time=time)
+        factor = electrons_per_unit(unit, gain=gain, header=getattr(image, "meta", None))
         array, mask = _split_mask(image)
         pixels.append(Pixels(array, factor))
         masks.append(mask)

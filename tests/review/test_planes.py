@@ -9,11 +9,18 @@ import pytest
 from cosmiq_astro.review import _planes
 
 
+def dequantise(stored, sky, noise, curvature):
+    """Turn stored values back into pixel values, as the page does."""
+    u = (stored.astype(float) - 128) / 4
+    image = sky + noise * (u + u * np.abs(u) / (4 * curvature))
+    return np.where(stored == 65535, np.nan, image)
+
+
 def test_pixel_values_are_kept_to_a_fraction_of_their_noise():
     sky, noise = 50.0, 8.0
     image = np.concatenate([np.linspace(-20, 200, 5000), np.geomspace(100, 8e4, 5000)])[None]
     stored, curvature = _planes.quantise_image(image, sky, noise)
-    back = _planes.dequantise_image(stored, sky, noise, curvature)
+    back = dequantise(stored, sky, noise, curvature)
     own = np.sqrt(noise**2 + np.maximum(image - sky, 0))
     assert (np.abs(back - image) <= 0.2 * own).all()
 
@@ -21,7 +28,7 @@ def test_pixel_values_are_kept_to_a_fraction_of_their_noise():
 def test_blank_and_huge_values():
     image = np.array([[np.nan, np.inf, 1e30, -1e30, 0.0]])
     stored, curvature = _planes.quantise_image(image, 0.0, 1.0)
-    back = _planes.dequantise_image(stored, 0.0, 1.0, curvature)
+    back = dequantise(stored, 0.0, 1.0, curvature)
     np.testing.assert_array_equal(np.isnan(back), [[True, True, False, False, False]])
     assert back[0, 4] == 0
 

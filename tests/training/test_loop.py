@@ -341,6 +341,8 @@ def test_model_is_calibrated_saved_and_used(tmp_path):
     folder = save_model(model, tmp_path / "mine", card="# mine\n")
     loaded = load_model(folder)
     assert loaded.threshold == model.threshold
+    expected = pytest.approx(scores["hit_fraction"][0], rel=1e-3)
+    assert loaded.operating_curve["hit_fraction"] == expected
     assert same(loaded, model)
 
 

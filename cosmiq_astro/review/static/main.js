@@ -66,8 +66,8 @@ function showExpected(app, p) {
   const span = threshold[k] - threshold[before];
   const part = span > 0 ? Math.min(Math.max((p - threshold[before]) / span, 0), 1) : 0;
   const at = (column) => (100 * (column[before] + part * (column[k] - column[before]))).toFixed(1);
-  el("expected").textContent = `Expected: precision ${at(curve.precision)} %, recall ${at(curve.recall)} %, ` +
-    `where ${(100 * curve.hit_fraction).toFixed(1)} % of the pixels are hit, as in the model's validation.`;
+  el("expected").textContent = `Expected: precision ${at(curve.precision)}\u00a0%, recall ${at(curve.recall)}\u00a0%, ` +
+    `where ${(100 * curve.hit_fraction).toFixed(1)}\u00a0% of the pixels are hit: on ${curve.frames ?? "the model's validation frames"}.`;
 }
 
 function showCounts(app) {
