@@ -505,7 +505,7 @@ def test_two_runs_with_the_same_outputs(files, out, model, tmp_path):
         start(files, out, model, "--jobs", "2", "-q", "--table", str(table)) for table in tables
     ]
     said = [run.communicate(timeout=600)[1] for run in runs]
-    assert sum(text.count("exists already; set overwrite") for text in said) == len(files), said
+    assert sum(text.count("exists already; give --overwrite") for text in said) == len(files), said
     first, second = map(QTable.read, tables)
     for one, other in zip(first, second, strict=True):
         assert {one["status"], other["status"]} == {"ok", "failed"}

@@ -26,6 +26,7 @@ def pairs(tmp_path):
     return folder
 
 
+@pytest.mark.filterwarnings("ignore:.* of the pixels were flagged, more than")
 def test_a_model_is_trained_and_used(pairs, tmp_path, capsys):
     out = tmp_path / "mine"
     settings = [*TOY, "--instrument", "My camera", "--patience", "5", "--growth", "3"]
