@@ -30,6 +30,12 @@ def test_hits_are_found_and_the_rest_is_left(family, method, fwhm, thickness):
         image, T=4, seed=1, readnoise=readnoise
     ).probability
     flagged = p >= model.threshold
+    curve = model.operating_curve
+    at = np.searchsorted(curve["threshold"], model.threshold)
+    assert curve["precision"][at] > 0.95
+    assert curve["recall"][at] > 0.8
+    assert 0.001 < curve["hit_fraction"] < 0.05
+    assert "simulated" in curve["frames"]
     assert label.sum() > 300
     assert flagged[label].mean() > 0.75
     assert label[flagged & ~ignore].mean() > 0.95

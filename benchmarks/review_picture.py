@@ -1,0 +1,62 @@
+"""
+Draw the review page of the bundled sample as a browser shows it, for the guide.
+
+    python benchmarks/review_picture.py --out docs/_static
+
+Needs chromium, chromedriver and selenium.
+"""
+
+import argparse
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+import cosmiq_astro as ca
+
+
+def shoot(driver, picture, *, width=1200, height=820, scheme="light", n_next=3):
+    """Draw the page that a browser has open, in a window of this width, at a hit of its list."""
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    driver.refresh()
+    while driver.find_element("tag name", "body").get_attribute("data-ready") != "yes":
+        time.sleep(0.1)
+    for _ in range(n_next):
+        driver.find_element("id", "next").click()
+    time.sleep(1)
+    driver.save_screenshot(str(picture))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for review.png")
+    parser.add_argument("--all", action="store_true", help="narrow, and on a dark desktop too")
+    args = parser.parse_args()
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome")
+    for flag in ("headless=new", "no-sandbox", "hide-scrollbars"):
+        options.add_argument(f"--{flag}")
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "sample.html"
+        ca.cosmicray_vi(ca.load_sample(), readnoise=4.71, seed=1).review(page)
+        driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+        driver.get(page.as_uri())
+        shoot(driver, args.out / "review.png")
+        if args.all:
+            shoot(driver, args.out / "review_dark.png", scheme="dark")
+            narrow = {"width": 480, "height": 1600}
+            shoot(driver, args.out / "review_narrow.png", **narrow)
+            shoot(
+                driver, args.out / "review_narrow_dark.png", width=480, height=1600, scheme="dark"
+            )
+        driver.quit()
+
+
+if __name__ == "__main__":
+    main()

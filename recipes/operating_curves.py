@@ -1,0 +1,117 @@
+"""
+Measure the operating curves of the bundled models, and store them in their configurations.
+
+Twelve simulated exposures for each kind of camera, 0.8 million pixels, which no model was trained
+on: precision and recall at 47 thresholds, for the share of pixels hit that these frames have. Only
+``operating_curve`` in ``config.json`` changes; weights, threshold and card stay.
+
+    python recipes/operating_curves.py [MODEL ...]
+"""
+
+import argparse
+import json
+import warnings
+
+import numpy as np
+from astropy.nddata import CCDData
+
+import cosmiq_astro as ca
+from cosmiq_astro.calibration import operating_curve
+from cosmiq_astro.models.registry import find_model, list_models
+from cosmiq_astro.simulate import (
+    expose,
+    hst_psf,
+    label_from_charge,
+    moffat_psf,
+    simulate_cosmic_rays,
+    simulate_scene,
+)
+
+FIELDS = ("extragalactic", "globular", "galaxy")
+SIZE, DRAWS, SEED = 256, 4, 33001
+# Exposure times, hits per second and cm2, settings of the exposures, and point-spread functions.
+KINDS = {
+    "acs-wfc": ("ACS/WFC", (500, 1000), 2.0, {}, (lambda: hst_psf(606), lambda: hst_psf(814))),
+    "wide": (
+        "WFC3/UVIS",
+        (500, 1000),
+        2.0,
+        {"readnoise": 3.1, "gain": 1.6},
+        (lambda: hst_psf(606, pixel_scale=0.04), lambda: hst_psf(814, pixel_scale=0.04)),
+    ),
+    "ccd": (
+        "ground-based",
+        (300, 600),
+        0.5,
+        {"readnoise": 5.0, "sky_rate": 1.0},
+        (lambda: moffat_psf(2.2), lambda: moffat_psf(3.5)),
+    ),
+}
+
+
+def exposures(kind):
+    """
+    Yield image, label, ignored pixels and read noise of simulated exposures.
+
+    There are no hot or warm pixels: calibrated files have these in DQ.
+    """
+    _, times, rate, settings, psfs = KINDS[kind]
+    readnoise = settings.get("readnoise", 4.5)
+    seeds = iter(np.random.SeedSequence(SEED).spawn(len(FIELDS) * len(times) * len(psfs)))
+    for make_psf in psfs:
+        psf = make_psf()
+        for time in times:
+            for field in FIELDS:
+                rng = np.random.default_rng(next(seeds))
+                scene = simulate_scene((SIZE, SIZE), field, psf, seed=rng)
+                hits = simulate_cosmic_rays((SIZE, SIZE), time, seed=rng, rate=rate)
+                image, expected, charge = expose(
+                    scene.rate, time, hits, seed=rng, defects=False, **settings
+                )
+                noise = np.sqrt(np.maximum(expected, 0) + readnoise**2)
+                yield CCDData(image, unit="electron"), *label_from_charge(charge, noise), readnoise
+
+
+def curve_of(name, frames, kind):
+    """Return the operating curve of a model on frames, and what frames these are."""
+    find = ca.cosmicray_vi if ca.load_model(name).method == "vi" else ca.cosmicray_unet
+    draws = {"T": DRAWS, "seed": 0} if find is ca.cosmicray_vi else {}
+    probability, label = [], []
+    for ccd, hit, ignore, readnoise in frames:
+        out = find(ccd, model=name, readnoise=readnoise, **draws)
+        probability.append(out.cr_probability[~ignore])
+        label.append(hit[~ignore])
+    curve = operating_curve(np.concatenate(probability), np.concatenate(label))
+    times = " and ".join(map(str, KINDS[kind][1]))
+    text = f"{len(frames)} simulated {KINDS[kind][0]} exposures of {times} s"
+    return {"frames": text} | curve
+
+
+def main():
+    """Measure and store."""
+    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
+    parser.add_argument("models", nargs="*", default=list(list_models()["name"]), metavar="MODEL")
+    warnings.simplefilter("ignore")
+    frames = {}
+    for name in parser.parse_args().models:
+        kind = next(kind for kind in KINDS if name.startswith(kind))
+        if kind not in frames:
+            frames[kind] = list(exposures(kind))
+        curve = curve_of(name, frames[kind], kind)
+        path = find_model(name) / "config.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        # In the place where saving a model puts it: before the network.
+        tail = {key: config.pop(key) for key in ("network", "sha256")}
+        config = config | {"operating_curve": curve} | tail
+        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        at = int(np.searchsorted(curve["threshold"], config["threshold"]))
+        print(
+            f"{name}: at {curve['threshold'][at]:.3f} precision {curve['precision'][at]:.4f}, "
+            f"recall {curve['recall'][at]:.4f}; {100 * curve['hit_fraction']:.2f} % of "
+            f"{curve['n_pixels']:,} pixels hit",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
