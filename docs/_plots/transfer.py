@@ -1,15 +1,11 @@
 """Misses over deepCR's, and star cores flagged, from the committed table."""
 
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 from astropy.table import Table
 
-root = (
-    Path("validation") if Path("validation").is_dir() else Path(__file__).parents[1] / "validation"
-)
-table = Table.read(root / "transfer.ecsv", format="ascii.ecsv")
+# Sphinx runs this in the script's own folder.
+table = Table.read("../validation/transfer.ecsv", format="ascii.ecsv")
 table = table[table["field"] == "all"]
 names = {
     "realistic": "as ACS/WFC",
