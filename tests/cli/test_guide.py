@@ -1,7 +1,9 @@
 """The guide to training followed on a simulated camera: each of its commands, in its order."""
 
+import json
 import re
 import shlex
+import warnings
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from astropy.table import Table
 
 import cosmiq_astro as ca
 from cosmiq_astro.cli.main import main
+from cosmiq_astro.review import exposure_digest
+from cosmiq_astro.review.edits import FORMAT
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "training.rst"
 CAMERA = simulated_camera.small(simulated_camera.SCORED_ON, 128)
@@ -24,15 +28,13 @@ def commands():
     text = GUIDE.read_text(encoding="utf-8")
     section = re.split("[Tt]hree commands\n", text)[1].split("An example:")[0]
     lines = [line.strip() for line in section.splitlines()]
-    found = [line.removeprefix("$ ") for line in lines if line.startswith("$ cosmiq-astro")]
-    # Corrections are made by a person on a page: tests/review has them.
-    return [command for command in found if "--edits" not in command]
+    return [line.removeprefix("$ ") for line in lines if line.startswith("$ cosmiq-astro")]
 
 
 @pytest.fixture
 def work(tmp_path, monkeypatch):
-    """What the user of the guide has: two nights, darks, and science frames."""
-    for name in ("night1", "night2", "darks", "science"):
+    """What the user of the guide has: two nights, darks, science frames, one of them reviewed."""
+    for name in ("night1", "night2", "darks", "science", "reviewed"):
         (tmp_path / name).mkdir()
     for night in (1, 2):
         exposures, _ = CAMERA.visit(CAMERA.field(night), night, 3, dither=2.0)
@@ -43,8 +45,24 @@ def work(tmp_path, monkeypatch):
     for i in range(3):
         image, _ = CAMERA.expose(CAMERA.field(10 + i), 10 + i)
         simulated_camera.write(tmp_path / "science" / f"s{i}.fits", image)
+    review(tmp_path / "science" / "s0.fits", tmp_path / "reviewed")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def review(file, folder):
+    """Find the cosmic rays of an exposure, and say that many were missed."""
+    found = folder / "s0_crvi.fits"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ca.hst.detect_file(file, found, model="ccd-unet", gain=CAMERA.gain)
+    ccd = ca.hst.read_chip(found)
+    edits = {"format": FORMAT, "name": "s0_crvi", "extver": 1, "shape": ccd.shape}
+    edits |= {"exposure": exposure_digest(ccd.data), "mask": exposure_digest(ccd.cr_mask)}
+    edits |= {"threshold": 0.5, "complete": True}
+    added = [[y, x, 2] for y in range(4, 124, 8) for x in range(4, 120, 10)]
+    edits |= {"added": added, "removed": [], "confirmed": [], "unsure": []}
+    (folder / "s0_crvi_edits.json").write_text(json.dumps(edits))
 
 
 def test_every_command_of_the_guide(work, capsys):
@@ -64,7 +82,7 @@ def test_every_command_of_the_guide(work, capsys):
         quick = QUICK.split() if name == "train" else []
         assert main([name, *arguments, *quick]) == 0, command
         seen.append(name)
-    assert seen == ["label", "label", "hits", "train", "train", "train"]
+    assert seen == ["label", "label", "hits", "train", "train", "train", "train"]
     assert (work / "pairs" / "night1" / "labels.png").exists()
     model = ca.load_model(work / "mycam-unet")
     assert model.name == "mycam-unet"
