@@ -35,24 +35,30 @@ from cosmiq_astro.hst.provenance import is_complete
 MODEL = "acs-wfc-fast-unet"
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
-# Loads once, and forks a child for each command line read, which is killed at the moment that comes
-# with it, in units of the time that the command takes.
+# Loads once, and forks a child for each command line read, which is killed after the seconds that
+# come with it, counted from when there is anything in a folder, if one is given.
 KILLER = """
 import json, os, signal, sys, time
 import cosmiq_astro.training, cosmiq_astro.calibration.report, cosmiq_astro.batch
 from cosmiq_astro.cli.main import main
-def run(line, moment):
+def run(line, moment, folder):
     begin = time.perf_counter()
     pid = os.fork()
     if pid == 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(1, 2)
         os._exit(main(line))
-    if moment is not None:
-        time.sleep(moment)
-        os.kill(pid, signal.SIGKILL)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return code, time.perf_counter() - begin
+    ended, status = 0, 0
+    while not ended:
+        time.sleep(0.002)
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if folder is not None and any(files for _, _, files in os.walk(folder)):
+            folder, moment = None, moment + time.perf_counter() - begin
+        is_over = moment is not None and time.perf_counter() - begin > moment
+        if not ended and folder is None and is_over:
+            os.kill(pid, signal.SIGKILL)
+            ended, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status), time.perf_counter() - begin
 print(json.dumps(None), flush=True)
 for line in sys.stdin:
     print(json.dumps(run(*json.loads(line))), flush=True)
@@ -86,9 +92,9 @@ class Killer:
         )
         self.process.stdout.readline()
 
-    def __call__(self, line, moment=None):
+    def __call__(self, line, moment=None, folder=None):
         """Return the exit status of a command (-9 if it was killed), and how long it ran."""
-        self.process.stdin.write(json.dumps([list(map(str, line)), moment]) + "\n")
+        self.process.stdin.write(json.dumps([list(map(str, line)), moment, folder]) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
@@ -208,11 +214,15 @@ def killed_commands(folder, name, killer, inputs, line, out, n_kills):
     before, rng = contents(inputs), random.Random(name)
     _, taken = killer(line)
     expected = {path.name for path in visible(out)}
+    if not expected:
+        raise SystemExit(f"{name} writes nothing, even if it is left alone")
     start, damaged, whole, cut = time.perf_counter(), 0, 0, 0
     for number in range(n_kills):
         shutil.rmtree(out, ignore_errors=True)
-        # Files are written towards the end: every other kill is there.
-        code, _ = killer(line, rng.uniform(0.02 if number % 2 else 0.8, 1.1) * taken)
+        if number % 2:
+            code, _ = killer(line, rng.uniform(0.02, 1.1) * taken)
+        else:  # while it writes
+            code, _ = killer(line, rng.uniform(0, 0.1), str(out))
         cut += code == -signal.SIGKILL
         found = visible(out)
         damaged += any(map(is_damaged, found))
@@ -221,7 +231,7 @@ def killed_commands(folder, name, killer, inputs, line, out, n_kills):
     shutil.rmtree(out, ignore_errors=True)
     code, _ = killer(line)
     lost += code not in (0, 1) or {path.name for path in visible(out)} != expected
-    remark = f"{cut} killed before their end, {whole} with files by then"
+    remark = f"{cut} killed before their end, {whole} left files"
     return row(f"{name} killed", n_kills, start, damaged=damaged, lost=int(lost), remark=remark)
 
 
@@ -355,7 +365,7 @@ def main():
         rows.append(killed_commands(at, "train", killer, at / "in", line, at / "out", n_kills))
         at = folder / "label"
         files = write_frames(at / "in", 4, shape=(128, 128))
-        line = ["label", *files, "-o", at / "out", "--readnoise", "4", "--plot", "-q"]
+        line = ["label", *files, "-o", at / "out", "--readnoise", "4", "--plot", "--force", "-q"]
         rows.append(killed_commands(at, "label", killer, at / "in", line, at / "out", n_kills))
         at = folder / "evaluate"
         files = write_frames(at / "in", 4, shape=(128, 128))
