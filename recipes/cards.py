@@ -55,7 +55,7 @@ _SHOWN = ("learning_rate", "batch_size")
 TURNED = {2: "", 4: ", every other two see it turned by half a turn"}
 
 
-def model_card(model, result, scores, settings, texts, *, start, sigma_scale, keep_means):
+def model_card(model, result, scores, settings, texts, *, start, keep_means):
     """
     Fill in the card.
 
@@ -74,8 +74,6 @@ def model_card(model, result, scores, settings, texts, *, start, sigma_scale, ke
         ``start``, from which the baseline began if not at random.
     start : str or None
         Model that the baseline began from.
-    sigma_scale : float
-        Factor on the standard deviations after training.
     keep_means : bool
         Whether the means are those of training, or the weights of the baseline.
     """
@@ -87,8 +85,8 @@ def model_card(model, result, scores, settings, texts, *, start, sigma_scale, ke
     if is_vi:
         how = (
             f"Begun from {model.name.removesuffix('-vi')}-unet;\n{epochs} with drawn weights in "
-            "the last block, the layers before it as they were; standard\ndeviations began as "
-            f"25 % of the weights and were multiplied by {sigma_scale} in the end"
+            "the last block, the layers before it as they were; standard\ndeviations solved for in "
+            "the end"
         )
         if not keep_means:
             how += ", and the means\nset back to the weights of the baseline"

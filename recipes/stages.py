@@ -8,7 +8,6 @@ from pathlib import Path
 import cards
 import torch
 
-from cosmiq_astro.models.layers import inverse_softplus, variational_layers
 from cosmiq_astro.models.model import save_model
 from cosmiq_astro.training import (
     TrainingResult,
@@ -27,16 +26,6 @@ VI = TrainingSettings(
     learning_rate=1e-3,
     patch_size=192,
 )
-# Of the standard deviations after training: chosen on frames that are in no table.
-SIGMA_SCALE = 0.6
-
-
-@torch.no_grad()
-def scale_sigma(network, factor):
-    """Multiply the standard deviations of all weight posteriors, in place."""
-    for layer in variational_layers(network).values():
-        for name, sigma in layer.posterior_sigma().items():
-            getattr(layer, f"{name}_rho").copy_(inverse_softplus(factor * sigma))
 
 
 def run(
@@ -146,7 +135,6 @@ def run(
             network.config = dataclasses.replace(network.config, views=views)
             if not keep_means:
                 network.load_state_dict(init.network.state_dict(), strict=False)
-        scale_sigma(network, SIGMA_SCALE)
         model, scores = calibrate(result.model, validation)
         model.network.cpu()
         ranges = {name: getattr(conditions, name) for name in ("exposure_time", "readnoise")}
@@ -161,7 +149,6 @@ def run(
             settings,
             texts,
             start=arguments.init,
-            sigma_scale=SIGMA_SCALE,
             keep_means=keep_means,
         )
         save_model(model, arguments.work / name, card=card, overwrite=True)
