@@ -1,6 +1,6 @@
 """One exposure with its truth."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy import units as u
@@ -38,7 +38,8 @@ class ExposureTruth:
     noise : ndarray of float32
         Standard deviation without cosmic rays, in electrons.
     label, ignore : ndarray of bool
-        As `label_from_charge` gives them with its defaults.
+        As `label_from_charge` gives them with its defaults; hot and warm pixels
+        are ignored, too.
     stars : astropy.table.Table
         As in `Scene`.
     """
@@ -71,6 +72,22 @@ class ExposureTruth:
         """
         noise = np.sqrt(np.maximum(expected, 0) + np.float32(readnoise) ** 2)
         return cls(charge, expected, noise, *label_from_charge(charge, noise), stars)
+
+    def without(self, hot):
+        """
+        Ignore hot and warm pixels, which are neither hits nor sky, unless they were hit.
+
+        Parameters
+        ----------
+        hot : ndarray of bool
+            Which these are.
+
+        Returns
+        -------
+        truth : ExposureTruth
+            With more pixels ignored.
+        """
+        return replace(self, ignore=self.ignore | (hot & ~self.label))
 
     def __repr__(self):
         ny, nx = self.label.shape
@@ -126,12 +143,31 @@ def expose(
     charge : ndarray of float32
         Cosmic-ray charge in the image, never negative.
     """
-    rng = np.random.default_rng(seed)
+    settings = {"sky_rate": sky_rate, "readnoise": readnoise, "gain": gain}
+    settings |= {"full_well": full_well, "cte": cte, "defects": defects}
+    return _expose(rate, exposure_time, charge, np.random.default_rng(seed), **settings)[:3]
+
+
+def _expose(
+    rate,
+    exposure_time,
+    charge,
+    rng,
+    *,
+    sky_rate,
+    readnoise,
+    gain,
+    full_well=84_700.0,
+    cte=0.0,
+    defects=True,
+):
+    """Return what `expose` returns, and the dark current of hot and warm pixels."""
     rate = np.asarray(rate, np.float32) + np.float32(sky_rate)
-    bias = np.zeros_like(rate)
+    dark, bias = np.zeros_like(rate), np.zeros_like(rate)
     if defects:
         rate = rate * flat_residual(rate.shape, rng)
-        rate += hot_pixels(rate.shape, rng) + warm_pixels(rate.shape, rng)
+        dark = hot_pixels(rate.shape, rng) + warm_pixels(rate.shape, rng)
+        rate += dark
         bias = bias_steps(rate.shape, rng)
 
     def detect(electrons):
@@ -143,7 +179,7 @@ def expose(
     charge = np.maximum(detect(source + np.asarray(charge, np.float32)) - expected, 0)
     expected += bias
     image = add_noise(expected, readnoise, rng) + charge
-    return np.rint(image / gain) * np.float32(gain), expected, charge
+    return np.rint(image / gain) * np.float32(gain), expected, charge, dark
 
 
 def simulate_exposure(
@@ -215,11 +251,11 @@ def simulate_exposure(
     rng = np.random.default_rng(seed)
     scene = simulate_scene(shape, field, psf, seed=rng, density=density, brightness=brightness)
     hits = simulate_cosmic_rays(shape, exposure_time, seed=rng, rate=cosmic_ray_rate)
-    image, expected, charge = expose(
+    image, expected, charge, dark = _expose(
         scene.rate,
         exposure_time,
         hits,
-        seed=rng,
+        rng,
         sky_rate=sky_rate,
         readnoise=readnoise,
         gain=gain,
@@ -233,4 +269,5 @@ def simulate_exposure(
         "FIELD": field,
     }
     ccd = CCDData(image, unit=u.electron, meta=meta)
-    return ccd, ExposureTruth.of(charge, expected, readnoise, scene.stars)
+    truth = ExposureTruth.of(charge, expected, readnoise, scene.stars)
+    return ccd, truth.without(dark > 0)

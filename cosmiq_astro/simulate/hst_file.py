@@ -226,7 +226,8 @@ def _chip(scene, exposure_time, hits, camera, amplifiers, *, sky_rate, cte, rng)
     quality[dark >= 0.14] = hot
     quality[columns != 0] |= bad
     quality[image > 0.97 * camera.full_well] |= full
-    return image, quality, ExposureTruth.of(charge, expected, readnoise, scene.stars)
+    truth = ExposureTruth.of(charge, expected, readnoise, scene.stars)
+    return image, quality, truth.without(dark > 0)
 
 
 def _triplet(image, noise, quality, extver, headers):

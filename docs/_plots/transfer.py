@@ -16,8 +16,8 @@ names = {
     "trailed": "trailed",
     "ground": "ground",
 }
-models = [name for name in dict.fromkeys(table["tool"]) if name != "deepCR"]
-fig, axes = plt.subplots(1, 2, figsize=(10, 3.8), sharey=True, layout="constrained")
+models = ["wide-vi", "wide-unet", "acs-wfc-unet", "ccd-unet"]
+fig, axes = plt.subplots(1, 2, figsize=(10, 5), sharey=True, layout="constrained")
 y = np.arange(len(names))
 for i, model in enumerate(["deepCR", *models]):
     rows = table[table["tool"] == model]
