@@ -107,6 +107,7 @@ def test_scale_divides_the_image(tmp_path):
         load_deepcr(tmp_path / "mask.pth", scale=0)
 
 
+@pytest.mark.filterwarnings("ignore:.* of what may be hits is undecided")  # of random weights
 def test_works_like_any_model(tmp_path, frame):
     checkpoint(tmp_path / "mask.pth")
     model = load_deepcr(tmp_path / "mask.pth", scale=1000)
