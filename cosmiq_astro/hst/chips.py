@@ -309,7 +309,19 @@ def _native(data):
 
 
 def plane_shape(hdu):
-    """Return an image's shape without leading axes of length 1, unread; None without data."""
+    """
+    Return an image's shape without leading axes of length 1.
+
+    Parameters
+    ----------
+    hdu : HDU
+        Its data are not read.
+
+    Returns
+    -------
+    shape : tuple of int or None
+        None without data.
+    """
     # An HDU whose header breaks the rules has no shape at all.
     if not hdu.is_image or not getattr(hdu, "shape", ()):
         return None

@@ -39,7 +39,14 @@ def test_noise_and_labels_follow_their_definitions(exposure):
     np.testing.assert_allclose(truth.noise**2, np.maximum(truth.expected, 0) + 4.5**2, rtol=1e-5)
     ratio = truth.cosmic_ray_charge / truth.noise
     np.testing.assert_array_equal(truth.label, ratio > 3)
-    np.testing.assert_array_equal(truth.ignore, (ratio > 0.1) & (ratio <= 3))
+    faint = (ratio > 0.1) & (ratio <= 3)
+    assert truth.ignore[faint].all()
+    # So are hot and warm pixels: 0.5 and 1 %.
+    hot = truth.ignore & ~faint
+    assert 0.01 < hot.mean() < 0.02
+    assert not (hot & truth.label).any()
+    above = (truth.expected - np.median(truth.expected)) / truth.noise
+    assert np.median(above[hot]) > np.median(above[~truth.ignore]) + 3
     assert 0.003 < truth.label.mean() < 0.05
 
 
