@@ -7,7 +7,7 @@ from cosmiq_astro.models.layers import inverse_softplus, sample_weights, variati
 
 __all__ = ["solve_sigma"]
 
-_ROUNDS = 3
+_ROUNDS = 5
 
 
 def solve_sigma(network, batches, n_data, *, kl_beta=1.0, generator, rounds=_ROUNDS):
@@ -38,15 +38,19 @@ def solve_sigma(network, batches, n_data, *, kl_beta=1.0, generator, rounds=_ROU
     generator : torch.Generator
         Source of the draws and the signs, on the CPU.
     rounds : int, optional
-        How often to go from the posterior to its curvature and back.
+        How often to go from the posterior to its curvature and back; halfway, after
+        the first time.
     """
     layers = variational_layers(network)
-    for _ in range(rounds):
+    for done in range(rounds):
         curvature = _curvature(network, batches, generator)
         for name, layer in layers.items():
             for part, (_, prior) in layer.prior().items():
                 fitted = n_data / kl_beta * curvature[f"{name}.{part}"]
                 sigma = (prior**-2 + fitted) ** -0.5
+                if done:
+                    # Halfway: where data are few, wide and narrow widths ask for one another.
+                    sigma = (sigma * layer.posterior_sigma()[part]).sqrt()
                 getattr(layer, f"{part}_rho").data.copy_(inverse_softplus(sigma))
 
 

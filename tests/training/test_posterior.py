@@ -38,7 +38,7 @@ def sigmas(network):
 
 
 def test_the_widths_are_those_of_the_definition():
-    network, batches, n_data = make_network(1e-4), make_batches(300, size=8), 1e4
+    network, batches, n_data = make_network(1e-4), make_batches(120, size=8), 1e4
     known = {k: v.detach() for k, v in network.named_parameters() if k in sigmas(network)}
     sums, n_pixels = dict.fromkeys(known, 0.0), 0
     for inputs, valid in batches:
@@ -55,8 +55,8 @@ def test_the_widths_are_those_of_the_definition():
         for part in ("weight", "bias"):
             key = f"{name}.{part}"
             exact = (layer.prior_sigma**-2 + n_data * sums[key] / n_pixels) ** -0.5
-            # 300 batches tell each to 4 %.
-            assert (torch.log(sigmas(network)[key] / exact)).abs().median() < 0.06
+            # 120 batches tell each to 6 %.
+            assert (torch.log(sigmas(network)[key] / exact)).abs().median() < 0.1
 
 
 def test_the_start_does_not_matter():
@@ -89,3 +89,14 @@ def test_without_data_the_posterior_is_the_prior():
     for layer in variational_layers(network).values():
         for sigma in layer.posterior_sigma().values():
             np.testing.assert_allclose(sigma.detach(), layer.prior_sigma, rtol=1e-4)
+
+
+def test_few_data_lead_to_one_place_too():
+    """Wide draws see a flat likelihood and narrow ones a sharp one: neither must win in turns."""
+    found = []
+    for rounds in (5, 6):
+        network = make_network(0.05)
+        generator = torch.Generator().manual_seed(3)
+        solve_sigma(network, make_batches(20), 3e3, generator=generator, rounds=rounds)
+        found.append(torch.cat([s.flatten() for s in sigmas(network).values()]).log())
+    assert (found[0] - found[1]).abs().mean() < 0.1
