@@ -10,12 +10,12 @@ from cosmiq_astro.models.unet import UNetConfig, empty_unet, initialize_weights
 from cosmiq_astro.training._posterior import solve_sigma
 
 
-def make_network(relative):
-    """A tiny network whose last block is variational, with standard deviations to begin with."""
-    config = UNetConfig(hidden=4, levels=2, variational=("merge.0.1", "head"))
+def make_network(relative, *, variational=("merge.0.1", "head"), prior=None):
+    """A tiny network with a posterior over some layers, with standard deviations to begin with."""
+    config = UNetConfig(hidden=4, levels=2, variational=variational)
     network = initialize_weights(empty_unet(config), torch.Generator().manual_seed(0))
     for layer in variational_layers(network).values():
-        layer.set_prior_sigma(layer.weight.detach().square().mean().sqrt())
+        layer.set_prior_sigma(prior or layer.weight.detach().square().mean().sqrt())
         layer.set_posterior_sigma(relative=relative)
     return network
 
@@ -95,8 +95,9 @@ def test_few_data_lead_to_one_place_too():
     """Wide draws see a flat likelihood and narrow ones a sharp one: neither must win in turns."""
     found = []
     for rounds in (5, 6):
-        network = make_network(0.05)
+        network = make_network(0.05, variational=("*",), prior=1.0)
         generator = torch.Generator().manual_seed(3)
         solve_sigma(network, make_batches(20), 3e3, generator=generator, rounds=rounds)
         found.append(torch.cat([s.flatten() for s in sigmas(network).values()]).log())
-    assert (found[0] - found[1]).abs().mean() < 0.1
+    # All the way in each round it is 3.
+    assert (found[0] - found[1]).abs().mean() < 0.3
