@@ -58,7 +58,8 @@ of the latter were resampled: their noise is correlated. Hits: HST/STIS exposure
 CCD and thick silicon (for Moffat profiles only), and single pixels.
 
 Command: `python recipes/wide/go_on.py --data DIR --work DIR`, then `python recipes/wide/bundle.py`.
-From the weights of acs-wfc-unet, version 6, 701 steps of 16 exposures.
+From the weights of acs-wfc-unet, version 6, 701 steps of 16 exposures. The end of that run was
+brought forward while it ran: the command comes close to these weights, and not to the same.
 
 ## Scores on validation exposures
 
