@@ -95,33 +95,35 @@ _OPTIONS = {
 }
 
 
-def add_command(commands, name, run, text, **about):
+def add_command(commands, module):
     """
-    Add a command.
+    Add a command, whose name is that of its module.
 
     Parameters
     ----------
     commands : object
         What `argparse.ArgumentParser.add_subparsers` returned.
-    name : str
-        Of the command.
-    run : callable
-        Takes the parsed arguments, which have ``usage_error``, and returns the exit code.
-    text : str
-        The doc of its module: the first paragraph stands before the options,
-        the rest behind them.
-    **about
-        ``help``, ``usage``.
+    module : module
+        Of its doc the first paragraph stands before the options, the rest behind them. It
+        has ``HELP``, perhaps ``USAGE``, ``add_arguments``, and ``run``, which takes the parsed
+        arguments (they have ``usage_error``) and returns the exit code.
 
     Returns
     -------
     parser : `argparse.ArgumentParser`
         That of the command.
     """
-    about["description"], _, about["epilog"] = (text or "").strip().partition("\n\n")
-    form = argparse.RawDescriptionHelpFormatter
-    parser = commands.add_parser(name, formatter_class=form, **about)
-    parser.set_defaults(run=run, usage_error=parser.error)
+    description, _, epilog = (module.__doc__ or "").strip().partition("\n\n")
+    parser = commands.add_parser(
+        module.__name__.rpartition(".")[2],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help=module.HELP,
+        usage=getattr(module, "USAGE", None),
+        description=description,
+        epilog=epilog,
+    )
+    module.add_arguments(parser)
+    parser.set_defaults(run=module.run, usage_error=parser.error)
     return parser
 
 

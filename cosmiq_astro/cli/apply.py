@@ -16,33 +16,23 @@ exit codes: 0 all went well, 1 failed, 2 wrong usage, 130 interrupted
 from pathlib import Path
 
 from cosmiq_astro._io import printable
-from cosmiq_astro.cli._options import add_command, add_options
+from cosmiq_astro.cli._options import add_options
 from cosmiq_astro.cli._terminal import print_output
 
-__all__ = ["add_parser", "run"]
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "write the edits of a review into a file"
 
 
-def add_parser(commands):
+def add_arguments(parser):
     """
-    Add the command to a parser.
+    Offer what the command takes.
 
     Parameters
     ----------
-    commands : object
-        What `argparse.ArgumentParser.add_subparsers` returned.
-
-    Returns
-    -------
     parser : `argparse.ArgumentParser`
-        That of the command.
+        Of the command.
     """
-    parser = add_command(
-        commands,
-        "apply",
-        run,
-        __doc__,
-        help="write the edits of a review into a file",
-    )
     add = parser.add_argument
     add("edits", nargs="+", type=Path, metavar="EDITS", help="edits files, one per chip")
     add("file", type=Path, metavar="FILE", help="the file that was reviewed")
@@ -51,7 +41,6 @@ def add_parser(commands):
     where.add_argument("-o", "--output", type=Path, metavar="FILE", help=text)
     add_options(where, "in-place")
     add_options(parser, "overwrite")
-    return parser
 
 
 def run(args):

@@ -22,35 +22,26 @@ exit codes: 0 all went well, 1 a file failed, 2 wrong usage, 130 interrupted
 import argparse
 from pathlib import Path
 
-from cosmiq_astro.cli._options import add_command, add_options
+from cosmiq_astro.cli._options import add_options
 
-__all__ = ["add_parser", "run"]
+__all__ = ["HELP", "USAGE", "add_arguments", "run"]
 
 _PLANES = ("prob", "std", "ent", "mi")
 
 
-def add_parser(commands):
+HELP = "find the cosmic rays in FITS files"
+USAGE = "%(prog)s [options] FILE [FILE ...]\n       %(prog)s [options] --sample"
+
+
+def add_arguments(parser):
     """
-    Add the command to a parser.
+    Offer what the command takes.
 
     Parameters
     ----------
-    commands : object
-        What `argparse.ArgumentParser.add_subparsers` returned.
-
-    Returns
-    -------
     parser : `argparse.ArgumentParser`
-        That of the command.
+        Of the command.
     """
-    parser = add_command(
-        commands,
-        "detect",
-        run,
-        __doc__,
-        usage="%(prog)s [options] FILE [FILE ...]\n       %(prog)s [options] --sample",
-        help="find the cosmic rays in FITS files",
-    )
     add = parser.add_argument
     add("files", nargs="*", type=Path, metavar="FILE", help="FITS files")
     add("--sample", action="store_true", help="take the bundled exposure, and draw a PNG too")
@@ -58,7 +49,6 @@ def add_parser(commands):
     _add_survey(parser.add_argument_group("many files"))
     _add_detection(parser.add_argument_group("detection"))
     _add_image(parser.add_argument_group("the images (default: as their headers tell)"))
-    return parser
 
 
 def _add_output(group):

@@ -20,34 +20,26 @@ exit codes: 0 all went well, 1 a file failed, 2 wrong usage, 130 interrupted
 
 from pathlib import Path
 
-from cosmiq_astro.cli._options import add_command, add_options, positive
+from cosmiq_astro.cli._options import add_options, positive
 
-__all__ = ["add_parser", "run"]
+__all__ = ["HELP", "USAGE", "add_arguments", "run"]
+
+HELP = "check the probabilities against a known truth"
+USAGE = (
+    "%(prog)s [options] FILE [FILE ...] [--truth FILE-or-EXT [FILE ...]]\n"
+    "       %(prog)s [options] --simulate N"
+)
 
 
-def add_parser(commands):
+def add_arguments(parser):
     """
-    Add the command to a parser.
+    Offer what the command takes.
 
     Parameters
     ----------
-    commands : object
-        What `argparse.ArgumentParser.add_subparsers` returned.
-
-    Returns
-    -------
     parser : `argparse.ArgumentParser`
-        That of the command.
+        Of the command.
     """
-    parser = add_command(
-        commands,
-        "evaluate",
-        run,
-        __doc__,
-        usage="%(prog)s [options] FILE [FILE ...] [--truth FILE-or-EXT [FILE ...]]\n"
-        "       %(prog)s [options] --simulate N",
-        help="check the probabilities against a known truth",
-    )
     add = parser.add_argument
     add("files", nargs="*", type=Path, metavar="FILE", help="FITS files")
     text = "a file for each FILE, or the extension that all have it in (default: TRUTH)"
@@ -73,7 +65,6 @@ def add_parser(commands):
     add_options(group, "overwrite", "json")
     group = parser.add_argument_group("the images (default: as their headers tell)")
     add_options(group, "ext", "dq-ignore", "gain", "readnoise", "satlevel", "exposure-time")
-    return parser
 
 
 def run(args):

@@ -15,33 +15,23 @@ exit codes: 0 all went well, 1 failed, 2 wrong usage, 130 interrupted
 from pathlib import Path
 
 from cosmiq_astro._io import refuse_existing
-from cosmiq_astro.cli._options import add_command, add_options
+from cosmiq_astro.cli._options import add_options
 from cosmiq_astro.cli._terminal import print_table
 
-__all__ = ["add_parser", "run"]
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "cut the cosmic rays out of dark frames, for training"
 
 
-def add_parser(commands):
+def add_arguments(parser):
     """
-    Add the command to a parser.
+    Offer what the command takes.
 
     Parameters
     ----------
-    commands : object
-        What `argparse.ArgumentParser.add_subparsers` returned.
-
-    Returns
-    -------
     parser : `argparse.ArgumentParser`
-        That of the command.
+        Of the command.
     """
-    parser = add_command(
-        commands,
-        "hits",
-        run,
-        __doc__,
-        help="cut the cosmic rays out of dark frames, for training",
-    )
     add = parser.add_argument
     add("files", nargs="+", type=Path, metavar="DARK", help="FITS files, or directories of them")
     add("-o", "--output", type=Path, required=True, metavar="FILE.npz", help="the library")
@@ -49,7 +39,6 @@ def add_parser(commands):
     add_options(parser, "overwrite", "gain", "mask")
     text = "least charge of a hit, electrons; raise it where warm pixels abound (250)"
     add("--min-charge", type=float, default=250.0, metavar="Q", help=text)
-    return parser
 
 
 def run(args):

@@ -21,36 +21,27 @@ exit codes: 0 all went well, 1 failed, 2 wrong usage, 130 interrupted
 import re
 from pathlib import Path
 
-from cosmiq_astro.cli._options import add_command, add_options
+from cosmiq_astro.cli._options import add_options
 from cosmiq_astro.cli._terminal import print_table
 
-__all__ = ["add_parser", "run"]
+__all__ = ["HELP", "add_arguments", "run"]
 
 _SUFFIX = re.compile(r"(\.fits?)?(\.gz|\.fz|\.bz2)?$", re.IGNORECASE)
 _REPORT, _PICTURE = "labels.ecsv", "labels.png"
 
 
-def add_parser(commands):
+HELP = "label the cosmic rays in repeated exposures, for training"
+
+
+def add_arguments(parser):
     """
-    Add the command to a parser.
+    Offer what the command takes.
 
     Parameters
     ----------
-    commands : object
-        What `argparse.ArgumentParser.add_subparsers` returned.
-
-    Returns
-    -------
     parser : `argparse.ArgumentParser`
-        That of the command.
+        Of the command.
     """
-    parser = add_command(
-        commands,
-        "label",
-        run,
-        __doc__,
-        help="label the cosmic rays in repeated exposures, for training",
-    )
     add = parser.add_argument
     add("files", nargs="+", type=Path, metavar="FILE", help="FITS files of one field and filter")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="made if missing")
@@ -66,7 +57,6 @@ def add_parser(commands):
     text = "of a hit's brightest pixel; raise it if stars get labels (default: 6)"
     add("--significance", type=float, default=6.0, metavar="SIGMA", help=text)
     add("--force", action="store_true", help="use exposures that are unlike the others, too")
-    return parser
 
 
 def run(args):

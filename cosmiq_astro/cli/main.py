@@ -38,6 +38,7 @@ from cosmiq_astro.cli import (
     train,
 )
 from cosmiq_astro.cli._errors import describe
+from cosmiq_astro.cli._options import add_command
 from cosmiq_astro.cli._terminal import forget_output, print_error, print_warning
 
 __all__ = ["build_parser", "main"]
@@ -90,7 +91,7 @@ def build_parser():
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in (detect, review, apply, evaluate, label, hits, train, simulate, models):
-        group = module.add_parser(commands).add_argument_group("messages")
+        group = add_command(commands, module).add_argument_group("messages")
         group.add_argument("-v", "--verbose", action="store_true", help="say more")
         group.add_argument("-q", "--quiet", action="store_true", help="print errors only")
         group.add_argument("--debug", action="store_true", help="show the traceback of an error")

@@ -2,29 +2,24 @@
 
 import json
 
-from cosmiq_astro.cli._options import add_command, add_options
+from cosmiq_astro.cli._options import add_options
 from cosmiq_astro.cli._terminal import print_table
 
-__all__ = ["add_parser", "run"]
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "list the bundled models"
 
 
-def add_parser(commands):
+def add_arguments(parser):
     """
-    Add the command to a parser.
+    Offer what the command takes.
 
     Parameters
     ----------
-    commands : object
-        What `argparse.ArgumentParser.add_subparsers` returned.
-
-    Returns
-    -------
     parser : `argparse.ArgumentParser`
-        That of the command.
+        Of the command.
     """
-    parser = add_command(commands, "models", run, __doc__, help="list the bundled models")
     add_options(parser, "json", help="print one JSON object per model")
-    return parser
 
 
 def run(args):

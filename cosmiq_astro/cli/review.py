@@ -18,35 +18,26 @@ from pathlib import Path
 
 from cosmiq_astro._io import printable
 from cosmiq_astro.cli._errors import attempt
-from cosmiq_astro.cli._options import add_command, add_options
+from cosmiq_astro.cli._options import add_options
 from cosmiq_astro.cli._terminal import print_output
 
-__all__ = ["add_parser", "run"]
+__all__ = ["HELP", "add_arguments", "run"]
 
 _SUFFIX = re.compile(r"(\.fits?|\.fts)?(\.gz|\.fz|\.bz2)?$", re.IGNORECASE)
 
 
-def add_parser(commands):
+HELP = "make a page to look at a detection and correct it"
+
+
+def add_arguments(parser):
     """
-    Add the command to a parser.
+    Offer what the command takes.
 
     Parameters
     ----------
-    commands : object
-        What `argparse.ArgumentParser.add_subparsers` returned.
-
-    Returns
-    -------
     parser : `argparse.ArgumentParser`
-        That of the command.
+        Of the command.
     """
-    parser = add_command(
-        commands,
-        "review",
-        run,
-        __doc__,
-        help="make a page to look at a detection and correct it",
-    )
     add = parser.add_argument
     add("files", nargs="+", type=Path, metavar="FILE", help="FITS files with a detection")
     add("-o", "--output", type=Path, metavar="DIR", help="made if missing (default: beside FILE)")
@@ -54,7 +45,6 @@ def add_parser(commands):
     add("--regions", action="store_true", help="write the hits as DS9 regions too")
     add("--votable", action="store_true", help="write the hits as a VOTable too")
     add_options(parser, "protect", "gain", "overwrite")
-    return parser
 
 
 def run(args):

@@ -20,9 +20,9 @@ import json
 from pathlib import Path
 
 from cosmiq_astro._io import refuse_existing
-from cosmiq_astro.cli._options import add_command, add_options, positive
+from cosmiq_astro.cli._options import add_options, positive
 
-__all__ = ["add_parser", "run"]
+__all__ = ["HELP", "add_arguments", "run"]
 
 _ENDINGS = {
     "ACS/WFC": "flc",
@@ -33,27 +33,18 @@ _ENDINGS = {
 }
 
 
-def add_parser(commands):
+HELP = "make exposures whose cosmic rays are known"
+
+
+def add_arguments(parser):
     """
-    Add the command to a parser.
+    Offer what the command takes.
 
     Parameters
     ----------
-    commands : object
-        What `argparse.ArgumentParser.add_subparsers` returned.
-
-    Returns
-    -------
     parser : `argparse.ArgumentParser`
-        That of the command.
+        Of the command.
     """
-    parser = add_command(
-        commands,
-        "simulate",
-        run,
-        __doc__,
-        help="make exposures whose cosmic rays are known",
-    )
     add = parser.add_argument
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="made if missing")
     add("-n", "--number", type=positive, default=1, metavar="N", help="of exposures (1)")
@@ -71,7 +62,6 @@ def add_parser(commands):
     add_options(group, "field")
     text = "per cm2 and second (1; up to 1100 in the South Atlantic Anomaly)"
     group.add_argument("--cosmic-ray-rate", type=float, default=1.0, metavar="R", help=text)
-    return parser
 
 
 def run(args):

@@ -33,25 +33,27 @@ exit codes: 0 all went well, 1 failed or worse than before, 2 wrong usage, 130 i
 from pathlib import Path
 
 from cosmiq_astro._io import refuse_existing
-from cosmiq_astro.cli._options import add_command, add_fields, add_options, interval
+from cosmiq_astro.cli._options import add_fields, add_options, interval
 from cosmiq_astro.models.registry import MODEL_FILES
 
-__all__ = ["add_parser", "run"]
+__all__ = ["HELP", "USAGE", "add_arguments", "run"]
+
+HELP = "train a model for another camera"
+USAGE = (
+    "%(prog)s [options] DIR -o FOLDER\n"
+    "       %(prog)s [options] [DIR] --edits PATH -o FOLDER\n"
+    "       %(prog)s [options] [DIR] --hits HITS --science DIR -o FOLDER"
+)
 
 
-def add_parser(commands):
+def add_arguments(parser):
     """
-    Add the command to a parser.
+    Offer what the command takes.
 
     Parameters
     ----------
-    commands : object
-        What `argparse.ArgumentParser.add_subparsers` returned.
-
-    Returns
-    -------
     parser : `argparse.ArgumentParser`
-        That of the command.
+        Of the command.
     """
     from cosmiq_astro.training.settings import (
         EPOCHS,
@@ -61,16 +63,6 @@ def add_parser(commands):
         TrainingSettings,
     )
 
-    parser = add_command(
-        commands,
-        "train",
-        run,
-        __doc__,
-        usage="%(prog)s [options] DIR -o FOLDER\n"
-        "       %(prog)s [options] [DIR] --edits PATH -o FOLDER\n"
-        "       %(prog)s [options] [DIR] --hits HITS --science DIR -o FOLDER",
-        help="train a model for another camera",
-    )
     add = parser.add_argument
     add("directory", type=Path, nargs="?", metavar="DIR", help="labelled exposures to train on")
     add("-o", "--output", type=Path, required=True, metavar="FOLDER", help="the model's folder")
@@ -118,7 +110,6 @@ def add_parser(commands):
     ):
         add(name, type=interval, metavar="LOW,HIGH", help=text)
     add("--instrument", default="", metavar="NAME", help="for the model's card")
-    return parser
 
 
 def run(args):

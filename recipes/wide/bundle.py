@@ -18,9 +18,10 @@ from safetensors.torch import load_file
 
 from cosmiq_astro.models.layers import variational_layers
 from cosmiq_astro.models.model import Model, save_model
-from cosmiq_astro.models.unet import empty_unet, initialize_weights
-from cosmiq_astro.training import calibrate
+from cosmiq_astro.models.unet import empty_unet
+from cosmiq_astro.training import TrainingSettings, calibrate
 from cosmiq_astro.training._posterior import solve_sigma
+from cosmiq_astro.training.network import start_network
 
 VERSIONS = {"wide-unet": "2", "wide-vi": "1"}
 INSTRUMENT = "HST ACS/WFC, ACS/HRC, WFC3/UVIS, WFPC2, STIS/CCD; CCDs on the ground"
@@ -94,15 +95,11 @@ Each image is looked at in two ways, as it is and transposed.
 """
 
 
-def variational(network, training):
+def variational(baseline, training):
     """Return the variational network of the same means, and the median of its relative widths."""
-    config = replace(network.config, variational=("merge.0.*", "head"), views=2)
-    found = initialize_weights(empty_unet(config), torch.Generator().manual_seed(0))
-    found.load_state_dict(network.state_dict(), strict=False)
-    layers = variational_layers(found).values()
-    for layer in layers:
-        layer.set_prior_sigma(layer.weight.detach().square().mean().sqrt())
-        layer.set_posterior_sigma(relative=0.05)
+    settings = TrainingSettings(variational=("merge.0.*", "head"))
+    found = start_network(True, baseline, None, settings, 0)
+    found.config = replace(found.config, views=2)
     generator = torch.Generator().manual_seed(21)
     batches = []
     with torch.no_grad():
@@ -113,7 +110,7 @@ def variational(network, training):
     solve_sigma(found, batches, N_DATA, generator=torch.Generator().manual_seed(1))
     relative = [
         (sigma / getattr(layer, part).abs()).flatten()
-        for layer in layers
+        for layer in variational_layers(found).values()
         for part, sigma in layer.posterior_sigma().items()
     ]
     return found, torch.cat(relative).median().item()
@@ -132,7 +129,8 @@ def main():
         {k.removeprefix("wide-unet/"): v for k, v in stored.items()}, assign=True
     )
     training, validation = train.datasets(arguments)
-    drawn, width = variational(network, training)
+    baseline = Model(name="wide-unet", version="", instrument="", network=network)
+    drawn, width = variational(baseline, training)
     posterior = POSTERIOR.format(
         variational=", ".join(drawn.config.variational), n_data=N_DATA, width=width
     )
