@@ -110,6 +110,11 @@ class _Work:
                 status = "ok" if is_ours else "skipped"
                 return replace(done, file_in=file_in, file_out=file_out, status=status)
         target = None if self.settings.in_place else task.file_out
+        if target is not None:
+            # A worker that died may have written the data quality without the image.
+            for half in file_names(Path(task.file_in), Path(target))[1][1:]:
+                if run_of(half) == self.run:
+                    half.unlink()
         result = run_detection(task.file_in, target, self.settings, run=self.run)
         rate = result.hit_rate
         return Outcome(

@@ -389,6 +389,23 @@ def test_a_run_that_is_given_up_leaves_no_process(make_work, tmp_path):
     assert set(psutil.Process().children()) <= before
 
 
+def test_half_of_an_output_is_made_again(tmp_path, settings):
+    """The first worker died between the data quality and the image, which are two files."""
+    folder = tmp_path / "wfpc2"
+    folder.mkdir()
+    image, quality = write_wfpc2(folder)
+    settings = DetectSettings(**settings | {"model": load_model(settings["model"])})
+    work = _Work(settings, resume=False, run="1")
+    task = _task(image, tmp_path / "x_c0m.fits")
+    assert work(task).status == "ok"
+    (tmp_path / "x_c0m.fits").unlink()
+    assert work(task).status == "ok"
+    (tmp_path / "x_c0m.fits").unlink()
+    other = replace(work, run="2")(task)
+    assert "exists already" in other.error
+    assert quality.exists()
+
+
 def test_a_file_written_by_a_worker_that_died_is_done(files, out, settings):
     """The second worker finds the output of the first, which had no time to say so."""
     settings = DetectSettings(**settings | {"model": load_model(settings["model"])})

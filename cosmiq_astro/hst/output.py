@@ -144,6 +144,8 @@ def write_dq_file(file_in, file_out, detections, *, overwrite=False):
             number = detection.chip.dq
             if number is not None:
                 out[number] = _flagged(pixels, quality[number], detection) or out[number]
+        if detections[0].run:
+            out[0].header["CRVIRUN"] = (detections[0].run, "the same for all files of a run")
         _write(fits.HDUList(list(out.values())), temporary)
 
 
