@@ -25,14 +25,7 @@ HELP = "write the edits of a review into a file"
 
 
 def add_arguments(parser):
-    """
-    Offer what the command takes.
-
-    Parameters
-    ----------
-    parser : `argparse.ArgumentParser`
-        Of the command.
-    """
+    """Offer what the command takes."""
     add = parser.add_argument
     add("edits", nargs="+", type=Path, metavar="EDITS", help="edits files, one per chip")
     add("file", type=Path, metavar="FILE", help="the file that was reviewed")
@@ -44,19 +37,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    """
-    Apply the edits.
-
-    Parameters
-    ----------
-    args : `argparse.Namespace`
-        Parsed arguments.
-
-    Returns
-    -------
-    code : int
-        0.
-    """
+    """Apply the edits."""
     from cosmiq_astro.review import apply_edits
 
     counts = apply_edits(

@@ -34,14 +34,7 @@ USAGE = "%(prog)s [options] FILE [FILE ...]\n       %(prog)s [options] --sample"
 
 
 def add_arguments(parser):
-    """
-    Offer what the command takes.
-
-    Parameters
-    ----------
-    parser : `argparse.ArgumentParser`
-        Of the command.
-    """
+    """Offer what the command takes."""
     add = parser.add_argument
     add("files", nargs="*", type=Path, metavar="FILE", help="FITS files")
     add("--sample", action="store_true", help="take the bundled exposure, and draw a PNG too")
@@ -135,19 +128,7 @@ def _dq_bit(text):
 
 
 def run(args):
-    """
-    Detect the cosmic rays in every file given.
-
-    Parameters
-    ----------
-    args : `argparse.Namespace`
-        Parsed arguments.
-
-    Returns
-    -------
-    code : int
-        1 if any file failed, else 0.
-    """
+    """Detect the cosmic rays in every file given."""
     if args.sample == bool(args.files):
         args.usage_error("give FITS files, or --sample without any")
     if args.sample and args.in_place:

@@ -32,14 +32,7 @@ USAGE = (
 
 
 def add_arguments(parser):
-    """
-    Offer what the command takes.
-
-    Parameters
-    ----------
-    parser : `argparse.ArgumentParser`
-        Of the command.
-    """
+    """Offer what the command takes."""
     add = parser.add_argument
     add("files", nargs="*", type=Path, metavar="FILE", help="FITS files")
     text = "a file for each FILE, or the extension that all have it in (default: TRUTH)"
@@ -68,19 +61,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    """
-    Evaluate the models and print or write the report.
-
-    Parameters
-    ----------
-    args : `argparse.Namespace`
-        Parsed arguments.
-
-    Returns
-    -------
-    code : int
-        1 if any file failed, else 0.
-    """
+    """Evaluate the models and print or write the report."""
     truths = _check_usage(args)
     from cosmiq_astro.cli._evaluate_files import evaluate_files
 

@@ -24,14 +24,7 @@ HELP = "cut the cosmic rays out of dark frames, for training"
 
 
 def add_arguments(parser):
-    """
-    Offer what the command takes.
-
-    Parameters
-    ----------
-    parser : `argparse.ArgumentParser`
-        Of the command.
-    """
+    """Offer what the command takes."""
     add = parser.add_argument
     add("files", nargs="+", type=Path, metavar="DARK", help="FITS files, or directories of them")
     add("-o", "--output", type=Path, required=True, metavar="FILE.npz", help="the library")
@@ -42,19 +35,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    """
-    Cut the hits out and write the library.
-
-    Parameters
-    ----------
-    args : `argparse.Namespace`
-        Parsed arguments.
-
-    Returns
-    -------
-    code : int
-        0.
-    """
+    """Cut the hits out and write the library."""
     if args.output.suffix != ".npz":
         args.usage_error(f"--output must end in .npz, got {args.output}")
     refuse_existing(args.output, args.overwrite)

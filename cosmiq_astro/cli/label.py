@@ -34,14 +34,7 @@ HELP = "label the cosmic rays in repeated exposures, for training"
 
 
 def add_arguments(parser):
-    """
-    Offer what the command takes.
-
-    Parameters
-    ----------
-    parser : `argparse.ArgumentParser`
-        Of the command.
-    """
+    """Offer what the command takes."""
     add = parser.add_argument
     add("files", nargs="+", type=Path, metavar="FILE", help="FITS files of one field and filter")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="made if missing")
@@ -60,19 +53,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    """
-    Label the exposures and write the pairs.
-
-    Parameters
-    ----------
-    args : `argparse.Namespace`
-        Parsed arguments.
-
-    Returns
-    -------
-    code : int
-        0.
-    """
+    """Label the exposures and write the pairs."""
     names = [_SUFFIX.sub("", file.name) for file in args.files]
     if len(args.files) < 2:
         args.usage_error("give two or more exposures of one field")

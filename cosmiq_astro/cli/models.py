@@ -11,31 +11,12 @@ HELP = "list the bundled models"
 
 
 def add_arguments(parser):
-    """
-    Offer what the command takes.
-
-    Parameters
-    ----------
-    parser : `argparse.ArgumentParser`
-        Of the command.
-    """
+    """Offer what the command takes."""
     add_options(parser, "json", help="print one JSON object per model")
 
 
 def run(args):
-    """
-    Print the table of models.
-
-    Parameters
-    ----------
-    args : `argparse.Namespace`
-        Parsed arguments.
-
-    Returns
-    -------
-    code : int
-        0.
-    """
+    """Print the table of models."""
     from cosmiq_astro.models.registry import list_models
 
     table = list_models()

@@ -30,14 +30,7 @@ HELP = "make a page to look at a detection and correct it"
 
 
 def add_arguments(parser):
-    """
-    Offer what the command takes.
-
-    Parameters
-    ----------
-    parser : `argparse.ArgumentParser`
-        Of the command.
-    """
+    """Offer what the command takes."""
     add = parser.add_argument
     add("files", nargs="+", type=Path, metavar="FILE", help="FITS files with a detection")
     add("-o", "--output", type=Path, metavar="DIR", help="made if missing (default: beside FILE)")
@@ -48,19 +41,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    """
-    Make the pages.
-
-    Parameters
-    ----------
-    args : `argparse.Namespace`
-        Parsed arguments.
-
-    Returns
-    -------
-    code : int
-        1 if any file failed, else 0.
-    """
+    """Make the pages."""
     done = [attempt(args, file, _review, args, file) for file in args.files]
     return 0 if all(done) else 1
 

@@ -37,14 +37,7 @@ HELP = "make exposures whose cosmic rays are known"
 
 
 def add_arguments(parser):
-    """
-    Offer what the command takes.
-
-    Parameters
-    ----------
-    parser : `argparse.ArgumentParser`
-        Of the command.
-    """
+    """Offer what the command takes."""
     add = parser.add_argument
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="made if missing")
     add("-n", "--number", type=positive, default=1, metavar="N", help="of exposures (1)")
@@ -65,19 +58,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    """
-    Write the exposures.
-
-    Parameters
-    ----------
-    args : `argparse.Namespace`
-        Parsed arguments.
-
-    Returns
-    -------
-    code : int
-        0.
-    """
+    """Write the exposures."""
     import numpy as np
 
     from cosmiq_astro.cli._truth import write_frame

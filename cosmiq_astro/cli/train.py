@@ -47,14 +47,7 @@ USAGE = (
 
 
 def add_arguments(parser):
-    """
-    Offer what the command takes.
-
-    Parameters
-    ----------
-    parser : `argparse.ArgumentParser`
-        Of the command.
-    """
+    """Offer what the command takes."""
     from cosmiq_astro.training.settings import (
         EPOCHS,
         HIDDEN,
@@ -113,19 +106,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    """
-    Train, calibrate, compare and write the model.
-
-    Parameters
-    ----------
-    args : `argparse.Namespace`
-        Parsed arguments.
-
-    Returns
-    -------
-    code : int
-        1 if the model is worse than the one it began from, else 0.
-    """
+    """Train, calibrate, compare and write the model."""
     if args.directory is None and args.science is None and not args.edits:
         args.usage_error("give a directory of labelled exposures, --edits, or --hits and --science")
     if args.science is not None and args.hits is None:
