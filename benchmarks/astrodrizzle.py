@@ -33,7 +33,7 @@ def main():
         for bit in (16384, 4096):
             for reset in (4096, 0):
                 name = f"b{bit}r{reset}_flt.fits"
-                detect_file("plain_flt.fits", name, model="acs-wfc-fast-unet", dq_bit=bit)
+                detect_file("plain_flt.fits", name, model="acs-wfc-unet", dq_bit=bit)
                 settings = dict.fromkeys(STEPS, False) | {"updatewcs": False, "clean": False}
                 AstroDrizzle(name, output="d", resetbits=reset, final_bits=0, **settings)
                 hits = fits.getdata(name, "CRVIMASK") > 0

@@ -32,7 +32,7 @@ import cosmiq_astro as ca
 from cosmiq_astro.batch import detect_files
 from cosmiq_astro.hst.provenance import is_complete
 
-MODEL = "acs-wfc-fast-unet"
+MODEL = "acs-wfc-unet"
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 # Loads once, and forks a child for each command line read, which is killed after the seconds that

@@ -192,7 +192,7 @@ def summary(fields, n_resamples=1000):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--fields", type=int, default=40)
-    parser.add_argument("--model", default="wide-vi")
+    parser.add_argument("--model", default="acs-wfc-vi")
     parser.add_argument("--out", type=Path, default=Path("docs/validation"))
     arguments = parser.parse_args()
     model = ca.load_model(arguments.model)

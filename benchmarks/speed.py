@@ -21,7 +21,6 @@ from astropy.table import Table
 
 import cosmiq_astro as ca
 
-FAMILIES = {"acs-wfc": "", "acs-wfc-fast": ", fast", "acs-wfc-large": ", large"}
 WAYS = {
     "T=16": {"T": 16},
     "T=8": {"T": 8},
@@ -38,16 +37,15 @@ def our_calls(image, tile_size, device, precisions):
     for precision in precisions:
         precision_note = "" if precision == "float32" else f", {precision}"
         options = {"device": device, "tile_size": tile_size, "precision": precision}
-        for family, width in FAMILIES.items():
-            unet, vi = (
-                ca.CosmicRayDetector(f"{family}-{method}", **options) for method in ("unet", "vi")
+        unet, vi = (
+            ca.CosmicRayDetector(f"acs-wfc-{method}", **options) for method in ("unet", "vi")
+        )
+        note = f"{precision_note}{label}"
+        calls[f"cosmicray_unet{note}"] = lambda find=unet: find(image, readnoise=5)
+        for way, settings in WAYS.items():
+            calls[f"cosmicray_vi, {way}{note}"] = lambda find=vi, s=settings: find(
+                image, seed=1, readnoise=5, **s
             )
-            note = f"{width}{precision_note}{label}"
-            calls[f"cosmicray_unet{note}"] = lambda find=unet: find(image, readnoise=5)
-            for way, settings in WAYS.items():
-                calls[f"cosmicray_vi, {way}{note}"] = lambda find=vi, s=settings: find(
-                    image, seed=1, readnoise=5, **s
-                )
     return calls
 
 

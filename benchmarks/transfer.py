@@ -32,7 +32,7 @@ def main():
     thresholds = dict.fromkeys(tools, 0.5)
     for name in options.models:
         tool = model_tool(name, options.T)
-        tools[tool.name] = lambda frame, tool=tool: tool.run(frame)["probability"]
+        tools[tool.name] = lambda frame, tool=tool: tool.run(frame).probability
         thresholds[tool.name] = tool.threshold
     counts = {name: {} for name in tools}
     spent = dict.fromkeys(tools, 0.0)

@@ -206,7 +206,7 @@ def detect_files(
     >>> import tempfile
     >>> from cosmiq_astro.data import sample_path
     >>> from cosmiq_astro.batch import detect_files
-    >>> settings = {"model": "wide-unet"}
+    >>> settings = {"model": "acs-wfc-unet"}
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     first = detect_files([sample_path()], folder, settings=settings)
     ...     again = detect_files([sample_path()], folder, settings=settings, resume=True)

@@ -16,7 +16,7 @@ def cosmicray_vi(
     ccd,
     T=16,
     *,
-    model="wide-vi",
+    model="acs-wfc-vi",
     threshold=None,
     gain=None,
     readnoise=None,
@@ -188,7 +188,7 @@ def cosmicray_vi(
 def cosmicray_unet(
     ccd,
     *,
-    model="wide-unet",
+    model="acs-wfc-unet",
     threshold=None,
     gain=None,
     readnoise=None,
@@ -268,7 +268,7 @@ def cosmicray_unet(
     >>> import cosmiq_astro as ca
     >>> out = ca.cosmicray_unet(ca.load_sample())
     >>> out.meta["CRVIMODL"]
-    'wide-unet'
+    'acs-wfc-unet'
     """
     request = Request(
         gain=gain,

@@ -130,12 +130,12 @@ class CosmicRayDetector:
     >>> rng = np.random.default_rng(1)
     >>> image = rng.normal(50, 8, (64, 64))
     >>> image[20, 20:25] += 1500
-    >>> maps = ca.CosmicRayDetector("wide-unet")(image)
+    >>> maps = ca.CosmicRayDetector("acs-wfc-unet")(image)
     >>> bool(maps.probability[20, 22] > 0.5)
     True
     """
 
-    def __init__(self, model="wide-vi", *, device="auto", tile_size=None, precision="float32"):
+    def __init__(self, model="acs-wfc-vi", *, device="auto", tile_size=None, precision="float32"):
         self.model = model if isinstance(model, Model) else load_model(model)
         self.device = choose_device(device)
         if tile_size is None:

@@ -45,7 +45,7 @@ def hit_rates(files):
     >>> from cosmiq_astro.hit_rates import hit_rates
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = Path(folder) / "sample_crvi.fits"
-    ...     result = detect_file(sample_path(), file, model="wide-unet")
+    ...     result = detect_file(sample_path(), file, model="acs-wfc-unet")
     ...     rates = hit_rates([file])
     >>> print(rates["time"][0].isot, rates["exposure_time"][0])
     2002-04-13T20:40:52.644 60.0 s

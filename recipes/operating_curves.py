@@ -32,13 +32,6 @@ SIZE, DRAWS, SEED = 256, 4, 33001
 # Exposure times, hits per second and cm2, settings of the exposures, and point-spread functions.
 KINDS = {
     "acs-wfc": ("ACS/WFC", (500, 1000), 2.0, {}, (lambda: hst_psf(606), lambda: hst_psf(814))),
-    "wide": (
-        "WFC3/UVIS",
-        (500, 1000),
-        2.0,
-        {"readnoise": 3.1, "gain": 1.6},
-        (lambda: hst_psf(606, pixel_scale=0.04), lambda: hst_psf(814, pixel_scale=0.04)),
-    ),
     "ccd": (
         "ground-based",
         (300, 600),

@@ -37,7 +37,6 @@ def device(request):
         ("acs-wfc-vi", "antithetic"),
         ("acs-wfc-vi", "independent"),
         ("acs-wfc-vi", "moments"),
-        ("acs-wfc-fast-vi", "antithetic"),
         ("ccd-unet", "mean"),
     ],
 )

@@ -96,7 +96,7 @@ def test_what_cannot_be_used_is_refused_before_any_work(tmp_path, frame):
 def test_hst_files_and_the_command_line(tmp_path):
     pytest.importorskip("regions")
     source = ca.data.sample_path()
-    model = "acs-wfc-fast-unet"
+    model = "acs-wfc-unet"
     detect_file(source, tmp_path / "plain.fits", model=model)
     plain = read_chip(tmp_path / "plain.fits")
     file = reg(tmp_path / "half.reg", "box(128.5,256.5,256,512,0)")

@@ -6,7 +6,7 @@ examples:
       the bundled HST exposure: FITS and PNG into the current directory
   cosmiq-astro detect j*_flc.fits -o masked/ -T 8 --seed 1
       many files into one directory, repeatable
-  cosmiq-astro detect j8bt06nyq_flt.fits --model wide-unet --dq-bit 4096
+  cosmiq-astro detect j8bt06nyq_flt.fits --model acs-wfc-unet --dq-bit 4096
       the fast baseline, and the DQ bit that AstroDrizzle uses
   cosmiq-astro detect archive/*_flc.fits -o masked/ --jobs 8 --resume --table survey.ecsv
       a survey: eight processes; run again, it goes on where it was
@@ -78,7 +78,7 @@ def _add_survey(group):
 
 def _add_detection(group):
     add = group.add_argument
-    add_options(group, "model", default="wide-vi")
+    add_options(group, "model", default="acs-wfc-vi")
     add_options(group, "T", "threshold", "seed")
     add(
         "--sampling",

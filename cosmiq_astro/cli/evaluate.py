@@ -4,7 +4,7 @@ Check whether the probabilities of a model, or of several, can be believed.
 examples:
   cosmiq-astro evaluate --simulate 6 --seed 1 -o report/
       six simulated exposures; tables, plots and a page go to report/
-  cosmiq-astro evaluate --simulate 6 --seed 1 --model wide-unet --model wide-vi
+  cosmiq-astro evaluate --simulate 6 --seed 1 --model acs-wfc-unet --model acs-wfc-vi
       two models on the same exposures; differences are to the first
   cosmiq-astro evaluate a_flc.fits b_flc.fits --truth a_mask.fits b_mask.fits
       the truth in files of their own, one each
@@ -49,7 +49,7 @@ def add_arguments(parser):
     text = "keep the exposures, with their truth (default: they are deleted)"
     add("--keep-frames", type=Path, metavar="DIRECTORY", help=text)
     group = parser.add_argument_group("models")
-    text = "or a folder; repeat it to compare (default: wide-vi)"
+    text = "or a folder; repeat it to compare (default: acs-wfc-vi)"
     add_options(group, "model", action="append", help=text)
     add_options(group, "T", "threshold", "seed", "device", "tile-size")
     group = parser.add_argument_group("output")
@@ -77,7 +77,7 @@ def _check_usage(args):
             args.usage_error(f"--{name.replace('_', '-')} is for --simulate")
     if args.simulate is not None and args.truth is not None:
         args.usage_error("--truth is for FITS files: simulated exposures bring their own")
-    args.model = args.model or ["wide-vi"]
+    args.model = args.model or ["acs-wfc-vi"]
     if len(set(args.model)) < len(args.model):
         args.usage_error(f"--model is given twice: {' '.join(args.model)}")
     truth = args.truth or ["TRUTH"]

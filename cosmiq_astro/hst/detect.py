@@ -25,7 +25,7 @@ def detect_file(
     file_in,
     file_out=None,
     *,
-    model="wide-vi",
+    model="acs-wfc-vi",
     T=16,
     threshold=None,
     sampling="antithetic",
@@ -148,7 +148,7 @@ def detect_file(
     >>> from cosmiq_astro.hst import detect_file
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     out = Path(folder) / "sample_crvi.fits"
-    ...     result = detect_file(sample_path(), out, model="wide-unet")
+    ...     result = detect_file(sample_path(), out, model="acs-wfc-unet")
     >>> result.n_hits > 0
     True
     """

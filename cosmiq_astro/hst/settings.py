@@ -34,7 +34,7 @@ class DetectSettings:
         As for `~cosmiq_astro.hst.detect_file`.
     """
 
-    model: object = "wide-vi"
+    model: object = "acs-wfc-vi"
     T: int = 16
     threshold: float | str | None = None
     sampling: str = "antithetic"

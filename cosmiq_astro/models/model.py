@@ -125,7 +125,7 @@ def load_model(model):
     Examples
     --------
     >>> import cosmiq_astro as ca
-    >>> ca.load_model("wide-unet").method
+    >>> ca.load_model("acs-wfc-unet").method
     'unet'
     """
     if Path(model).suffix == ".pth":

@@ -26,7 +26,7 @@ def list_models():
     Examples
     --------
     >>> import cosmiq_astro as ca
-    >>> "wide-vi" in ca.list_models()["name"]
+    >>> "acs-wfc-vi" in ca.list_models()["name"]
     True
     """
     # To find a model needs no table.

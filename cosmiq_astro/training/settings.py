@@ -37,7 +37,7 @@ class TrainingSettings:
     growth : int
         Feature maps of each of the two levels below over those of the level
         above, 1 to 4, where training begins from no model.
-        ``acs-wfc-fast-unet`` has ``growth=3``.
+        ``acs-wfc-unet`` has ``growth=3``.
     variational : tuple of str or None
         Patterns (`fnmatch`) of the layers that are variational if
         ``bayesian``, such as ``('merge.0.*', 'head')`` for the last ones. None

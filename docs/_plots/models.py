@@ -1,4 +1,4 @@
-"""The same part of the sample, flagged by six models."""
+"""The same part of the sample, flagged by each model."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,9 +8,8 @@ import cosmiq_astro as ca
 part = slice(330, 394), slice(428, 492)
 ccd = ca.load_sample()
 image = np.arcsinh((ccd.data - np.median(ccd.data)) / 40)[part]
-names = ["acs-wfc-unet", "acs-wfc-fast-unet", "acs-wfc-large-unet"]
-names += ["wide-unet", "ccd-unet", "acs-wfc-vi"]
-fig, axes = plt.subplots(2, 3, figsize=(9, 6.4), layout="constrained")
+names = ["acs-wfc-unet", "acs-wfc-vi", "ccd-unet", "ccd-vi"]
+fig, axes = plt.subplots(1, 4, figsize=(12, 3.4), layout="constrained")
 for ax, name in zip(axes.flat, names, strict=True):
     if name.endswith("vi"):
         out = ca.cosmicray_vi(ccd, model=name, readnoise=4.71, T=16, seed=1)

@@ -33,7 +33,7 @@ def reviewed(tmp_path_factory):
     from dataclasses import replace
 
     folder = tmp_path_factory.mktemp("page")
-    model = replace(load_model("acs-wfc-fast-vi"), name="curved", operating_curve=CURVE)
+    model = replace(load_model("acs-wfc-vi"), name="curved", operating_curve=CURVE)
     save_model(model, folder / "model", card="test")
     file = folder / "sample_crvi.fits"
     detect_file(ca.data.sample_path(), file, model=folder / "model", T=4, seed=1)

@@ -26,7 +26,7 @@ from cosmiq_astro.training import PairedDataset
 def reviewed(tmp_path_factory, make_tiny):
     """The sample with a detection on it."""
     path = tmp_path_factory.mktemp("review") / "sample_crvi.fits"
-    detect_file(ca.data.sample_path(), path, model="acs-wfc-fast-unet")
+    detect_file(ca.data.sample_path(), path, model="acs-wfc-unet")
     return path
 
 

@@ -18,7 +18,7 @@ from cosmiq_astro.review import make_page
 
 @pytest.fixture(scope="module")
 def out():
-    return ca.cosmicray_unet(ca.load_sample(), model="acs-wfc-fast-unet")
+    return ca.cosmicray_unet(ca.load_sample(), model="acs-wfc-unet")
 
 
 def facts_of(page):
@@ -67,7 +67,7 @@ def test_bad_and_protected_pixels_are_told_apart(out):
     ccd.mask = ccd.mask.copy()
     ccd.mask[3, 4] = True
     ccd.data[5, 6] = np.nan
-    again = ca.cosmicray_unet(ccd, model="acs-wfc-fast-unet", protect=[(100, 200, 3)])
+    again = ca.cosmicray_unet(ccd, model="acs-wfc-unet", protect=[(100, 200, 3)])
     state = state_of(make_page(again, protect=[(100, 200, 3)]), ccd.shape)
     assert state[3, 4] == state[5, 6] == 1
     assert (state[200, 98:103] == 4).all()
@@ -76,7 +76,7 @@ def test_bad_and_protected_pixels_are_told_apart(out):
 
 def test_no_hit_at_all_and_other_units():
     ccd = CCDData(np.random.default_rng(0).normal(100, 5, (70, 60)), unit="adu")
-    out = ca.cosmicray_unet(ccd, gain=2.0, model="acs-wfc-fast-unet", threshold=0.999)
+    out = ca.cosmicray_unet(ccd, gain=2.0, model="acs-wfc-unet", threshold=0.999)
     page = make_page(out)
     assert facts_of(page)["unit"] == "adu"
     assert "simulated" in facts_of(page)["curve"]["frames"]

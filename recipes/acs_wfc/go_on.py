@@ -1,12 +1,11 @@
 """
-Train wide-unet on two cores, beginning from a bundled model.
+Train acs-wfc-unet on two cores, beginning from a bundled model.
 
-python recipes/wide/go_on.py --data DIR --work DIR [--init NAME] [--minutes M]
+python recipes/acs_wfc/go_on.py --data DIR --work DIR [--init NAME] [--minutes M]
 
 One process makes exposures and puts them into a pool of the latest; this one trains on batches from
 it, each exposure some two times, turned and flipped anew. Of the weights, a running mean is kept.
-An interrupted run goes on from its checkpoint in --work. Channels that the first model does not
-have begin with no weight.
+An interrupted run goes on from its checkpoint in --work.
 
 Version 2 took 50 minutes of two cores that other programs shared, after 10 minutes for sources and
 optics: 701 steps from acs-wfc-unet (version 6). Its end was brought forward while it ran, so that
@@ -33,12 +32,8 @@ CHECKPOINT = 200  # seconds
 
 def begin(name):
     """Return a run that starts from the weights of a bundled model."""
-    run = train.Run(train.NETWORKS["wide-unet"][0], 1, "cpu")
-    weights = {k: v.clone() for k, v in ca.load_model(name).network.state_dict().items()}
-    first = "down.0.0.weight"
-    missing = len(train.TOLD) - weights[first].shape[1]
-    weights[first] = torch.cat([weights[first], *[0 * weights[first][:, :1]] * missing], dim=1)
-    run.network.load_state_dict(weights)
+    run = train.Run(train.NETWORKS["acs-wfc-unet"][0], 1, "cpu")
+    run.network.load_state_dict(ca.load_model(name).network.state_dict())
     return run
 
 
@@ -154,7 +149,7 @@ def main():
             checkpoint.with_suffix(".new").replace(checkpoint)
     is_over.set()
     maker.join()
-    weights = {f"wide-unet/{k}": v.contiguous() for k, v in mean.items()}
+    weights = {f"acs-wfc-unet/{k}": v.contiguous() for k, v in mean.items()}
     save_file(weights, arguments.work / "weights.safetensors")
 
 

@@ -1,13 +1,14 @@
 """
-Train wide-unet, and the same network that is not told how soft the stars are.
+Train acs-wfc-unet, and the same network that is not told how soft the stars are.
 
-python recipes/wide/train.py --data DIR --work DIR [--device cuda] [--minutes M | --steps N]
+python recipes/acs_wfc/train.py --data DIR --work DIR [--device cuda] [--minutes M | --steps N]
 
 DIR of --data holds stis_ccd_1999.fits, wfc3_uvis_dark_hits.fits, itl_cosmic_rays_2017.fits.gz,
 tinytim_acs_wfc/ and cosmos2020_sample.fits.gz. --work gets weights and history. With --minutes
 the number of steps is what fits; the history tells it, and --steps repeats it. The script
-recipes/wide/bundle.py makes a model of the weights. Version 1 took 3.2 minutes of one H100, 6,786
-steps of 20 exposures of 192 x 192 pixels, after 40 s for sources and optics on 16 cores.
+bundle.py makes models of the weights. A first version, called wide-unet, took 3.2 minutes of one
+H100, 6,786 steps of 20 exposures of 192 x 192 pixels, after 40 s for sources and optics on 16
+cores.
 """
 
 import argparse
@@ -37,7 +38,7 @@ CANVAS = Canvas((scenes.SIZE, scenes.SIZE), margin=scenes.MARGIN)
 # Shape of each network, and the seed of its first weights; "untold" is the control.
 TOLD = ("asinh", "anscombe", "softness")
 NETWORKS = {
-    "wide-unet": (UNetConfig(channels=TOLD), 1),
+    "acs-wfc-unet": (UNetConfig(channels=TOLD), 1),
     "untold": (UNetConfig(), 1),
 }
 HST = ObservingConditions(

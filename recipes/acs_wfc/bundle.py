@@ -1,7 +1,7 @@
 """
-Make the models wide-unet and wide-vi of the weights that recipes/wide/go_on.py left.
+Make the models acs-wfc-unet and acs-wfc-vi of the weights that recipes/acs_wfc/go_on.py left.
 
-python recipes/wide/bundle.py --data DIR --work DIR
+python recipes/acs_wfc/bundle.py --data DIR --work DIR
 
 The variational model has the same weights as means, and the standard deviations of its last block
 are solved for on exposures like those of the training. Temperature and threshold are fitted, and
@@ -23,7 +23,7 @@ from cosmiq_astro.training import TrainingSettings, calibrate
 from cosmiq_astro.training._posterior import solve_sigma
 from cosmiq_astro.training.network import start_network
 
-VERSIONS = {"wide-unet": "2", "wide-vi": "1"}
+VERSIONS = {"acs-wfc-unet": "2", "acs-wfc-vi": "1"}
 INSTRUMENT = "HST ACS/WFC, ACS/HRC, WFC3/UVIS, WFPC2, STIS/CCD; CCDs on the ground"
 # Pixels that the means were trained on: steps, exposures in each, their pixels.
 N_DATA = 701 * 16 * train.scenes.SIZE**2
@@ -58,7 +58,7 @@ of the latter were resampled: their noise is correlated. Hits: HST/STIS exposure
 7353), WFC3/UVIS darks (shapes), tracks simulated at six widths of charge diffusion, a thick LSST
 CCD and thick silicon (for Moffat profiles only), and single pixels.
 
-Command: `python recipes/wide/go_on.py --data DIR --work DIR`, then `python recipes/wide/bundle.py`.
+Commands: `python recipes/acs_wfc/go_on.py --data DIR --work DIR`, then `bundle.py` beside it.
 From the weights of acs-wfc-unet, version 6, 701 steps of 16 exposures. The end of that run was
 brought forward while it ran: the command comes close to these weights, and not to the same.
 
@@ -87,10 +87,10 @@ the ground ccd-unet misses fewer. A score on simulated frames is exactly that.
 """
 POSTERIOR = """
 The weights of the last block have Gaussian posteriors ({variational}). Their means are the weights
-of wide-unet; their standard deviations are those at which the evidence lower bound is largest for
-these means, given {n_data:.2g} pixels, and follow from no start (`recipes/wide/bundle.py`; median
-{width:.3f} of the weight). So many pixels leave little doubt about the weights: the draws change
-the probabilities hardly, and what they say of a frame's strangeness is not more than the entropy.
+of acs-wfc-unet; their standard deviations are those at which the evidence lower bound is largest
+for these means, given {n_data:.2g} pixels, and follow from no start (`recipes/acs_wfc/bundle.py`;
+median {width:.3f} of the weight). So many pixels leave little doubt about the weights: the draws
+hardly change the probabilities, and tell no more of a frame than the entropy does.
 Each image is looked at in two ways, as it is and transposed.
 """
 
@@ -124,19 +124,19 @@ def main():
     arguments = parser.parse_args()
     arguments.device = "cpu"
     stored = load_file(arguments.work / "weights.safetensors")
-    network = empty_unet(train.NETWORKS["wide-unet"][0])
+    network = empty_unet(train.NETWORKS["acs-wfc-unet"][0])
     network.load_state_dict(
-        {k.removeprefix("wide-unet/"): v for k, v in stored.items()}, assign=True
+        {k.removeprefix("acs-wfc-unet/"): v for k, v in stored.items()}, assign=True
     )
     training, validation = train.datasets(arguments)
-    baseline = Model(name="wide-unet", version="", instrument="", network=network)
+    baseline = Model(name="acs-wfc-unet", version="", instrument="", network=network)
     drawn, width = variational(baseline, training)
     posterior = POSTERIOR.format(
         variational=", ".join(drawn.config.variational), n_data=N_DATA, width=width
     )
     for name, each, kind, text in (
-        ("wide-unet", network, "A deterministic", ""),
-        ("wide-vi", drawn, "A variational", posterior),
+        ("acs-wfc-unet", network, "A deterministic", ""),
+        ("acs-wfc-vi", drawn, "A variational", posterior),
     ):
         each = each.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         model = Model(name=name, version=VERSIONS[name], instrument=INSTRUMENT, network=each)
