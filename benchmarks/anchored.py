@@ -49,7 +49,7 @@ def main():
     thresholds = dict.fromkeys(tools, 0.5)
     for name in options.models:
         tool = model_tool(name, options.T)
-        tools[tool.name] = lambda tile, tool=tool: tool.run(tile)["probability"]
+        tools[tool.name] = lambda tile, tool=tool: tool.run(tile).probability
         thresholds[tool.name] = tool.threshold
     rows, scenes = [], []
     for field in FIELDS:

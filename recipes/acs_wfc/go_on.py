@@ -7,10 +7,10 @@ One process makes exposures and puts them into a pool of the latest; this one tr
 it, each exposure some two times, turned and flipped anew. Of the weights, a running mean is kept.
 An interrupted run goes on from its checkpoint in --work.
 
-Version 2 took 50 minutes of two cores that other programs shared, after 10 minutes for sources and
-optics: 701 steps from acs-wfc-unet (version 6). Its end was brought forward while it ran, so that
-the learning rate fell more steeply towards it than it does here; a run of this file comes close to
-these weights, and not to the same.
+Version 8 took 100 minutes of two cores that other programs shared, after 10 minutes for sources and
+optics: STEPS8 steps from version 7 (--minutes 100 --rate 8e-4 --seed 8). The number of steps is what fits
+into the time, so that another run comes close to these weights, and not to the same. Version 7 came
+from version 6, of an earlier recipe (recipes/acs_wfc.py of commit 9ea9131), by 701 steps.
 """
 
 import argparse
