@@ -1,19 +1,21 @@
 """The detection on one chip, ready to be written."""
 
 import time
+from dataclasses import replace
 
+import numpy as np
 from astropy import units as u
+from scipy import ndimage
 
 from cosmiq_astro._detection import Request, find_cosmic_rays
 from cosmiq_astro._result import dress
 from cosmiq_astro.hst.chips import read_chip
-from cosmiq_astro.hst.hot_pixels import without_hot_pixels
 from cosmiq_astro.hst.instruments import identify
 from cosmiq_astro.hst.output import ChipDetection
 from cosmiq_astro.hst.results import ChipResult
 from cosmiq_astro.nddata import PLANES
 
-__all__ = ["detect_chip"]
+__all__ = ["detect_chip", "without_hot_pixels"]
 
 
 def detect_chip(file, chip_plan, settings, *, seed):
@@ -95,3 +97,34 @@ def _hit_rate(n_hits, n_pixels, chip_plan):
         return None
     exposure = u.Quantity(chip_plan.exposure_time, u.s)
     return (n_hits / (n_pixels * chip_plan.pixel_area * exposure)).to(u.cm**-2 / u.s)
+
+
+def without_hot_pixels(found, flags, bits):
+    """
+    Take groups of flagged pixels off a detection that are hot pixels and nothing else.
+
+    A network cannot tell a hot pixel from a hit of one pixel; the bits can. A hot
+    pixel in a group with others, which a hit passed over, stays.
+
+    Parameters
+    ----------
+    found : `~cosmiq_astro._detection.Detection`
+        What was found.
+    flags : ndarray of int or None
+        Data-quality bits; None if there are none.
+    bits : int
+        Those of hot and warm pixels.
+
+    Returns
+    -------
+    found : `~cosmiq_astro._detection.Detection`
+        With mask and number of hits corrected; probabilities are as they were.
+    """
+    if flags is None:
+        return found
+    groups, n = ndimage.label(found.cr_mask, np.ones((3, 3)))
+    # What a mask was grown by says nothing of what it grew from.
+    seen = found.cr_mask & (found.maps.probability >= found.threshold) & ((flags & bits) == 0)
+    is_hit = np.zeros(n + 1, bool)
+    is_hit[groups[seen]] = True
+    return replace(found, cr_mask=is_hit[groups], n_hits=int(is_hit.sum()))
