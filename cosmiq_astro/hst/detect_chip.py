@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 from astropy import units as u
+from astropy.time import Time
 from scipy import ndimage
 
+from cosmiq_astro import __version__
 from cosmiq_astro._detection import Request, find_cosmic_rays
-from cosmiq_astro._result import dress
+from cosmiq_astro._result import cards_of, dress
 from cosmiq_astro.hst.chips import read_chip
 from cosmiq_astro.hst.instruments import identify
 from cosmiq_astro.hst.output import ChipDetection
@@ -18,7 +20,7 @@ from cosmiq_astro.nddata import PLANES
 __all__ = ["detect_chip", "without_hot_pixels"]
 
 
-def detect_chip(file, chip_plan, settings, *, seed):
+def detect_chip(file, chip_plan, settings, *, seed, source, run=""):
     """
     Find the cosmic rays on one chip.
 
@@ -32,9 +34,13 @@ def detect_chip(file, chip_plan, settings, *, seed):
         What `detect_file` was asked for, with the model loaded.
     seed : int
         Of the draws, the same for all chips.
+    source, run : str
+        Digest of the input file; name of the run over many files, or empty.
 
     Returns
     -------
+    found : `~cosmiq_astro._detection.Detection`
+        What was found.
     detection : `~cosmiq_astro.hst.output.ChipDetection`
         What is to be written.
     result : `~cosmiq_astro.hst.ChipResult`
@@ -75,13 +81,16 @@ def detect_chip(file, chip_plan, settings, *, seed):
             for name in settings.attributes()
             if getattr(out, name) is not None
         },
-        found=found,
-        settings=settings,
-        hit_rate=rate,
+        cards=_cards(found, settings, chip_plan.dq_bit, rate, source, run),
+        history=(
+            f"cosmiq_astro {__version__} {Time.now().isot[:19]}: cosmic rays of "
+            f"{'SCI' if chip_plan.chip.is_hst else 'the image'},{extver} by {found.model.name}, "
+            f"T={found.maps.T}, seed {found.maps.seed}, threshold {found.threshold:g}"
+        ),
         dq_bit=chip_plan.dq_bit,
         data=out.data if settings.clean is not None else None,
     )
-    return detection, ChipResult(
+    result = ChipResult(
         extver=extver,
         n_pixels=n_pixels,
         n_pixels_flagged=int(found.cr_mask.sum()),
@@ -90,6 +99,20 @@ def detect_chip(file, chip_plan, settings, *, seed):
         doubts=found.doubts,
         seconds=time.perf_counter() - start,
     )
+    return found, detection, result
+
+
+def _cards(found, settings, dq_bit, rate, source, run):
+    """Return what is to be noted in the image's header, value and comment by keyword."""
+    cards = cards_of(found, clean=settings.clean)
+    cards["CRVIDQ"] = (dq_bit or 0, "DQ bit set on flagged pixels")
+    if rate is not None:
+        cards["CRVIRATE"] = (float(f"{rate.value:.4g}"), "hits per cm2 and second")
+    cards["CRVISRC"] = (source, "SHA-256 of the input file (first 16)")
+    cards["CRVIKEY"] = (settings.digest(), "digest of model and settings")
+    if run:
+        cards["CRVIRUN"] = (run, "the same for all files of a run")
+    return cards
 
 
 def _hit_rate(n_hits, n_pixels, chip_plan):
