@@ -13,7 +13,6 @@ __all__ = ["FAMILIES", "FINE", "Optics", "ground", "space", "trailed"]
 FINE = 5  # samples per pixel, odd: a star on a pixel's centre has a sample there
 _HALF = 60  # pixels to each side
 _TINYTIM = ("f435w", "f555w", "f606w", "f775w", "f814w")
-_TINYTIM_SCALE = 0.0495
 FAMILIES = ("tinytim", "optical", "cosmos")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy
 
+from cosmiq_astro._counts import check_count
 from cosmiq_astro._exposure import own_mask, seconds_of
 from cosmiq_astro._operating_curve import check_threshold, find_threshold
 from cosmiq_astro.cleaning import CLEAN_METHODS, grow_mask
@@ -46,10 +47,7 @@ class Request:
 
     def __post_init__(self):
         check_threshold(self.threshold)
-        growth = self.mask_growth
-        is_whole = isinstance(growth, (int, np.integer)) and not isinstance(growth, bool)
-        if not is_whole or growth < 0:
-            raise ValueError(f"mask_growth must be an integer, 0 or more, got {growth!r}")
+        check_count("mask_growth", self.mask_growth, least=0)
         if self.clean is not None and self.clean not in CLEAN_METHODS:
             raise ValueError(
                 f"clean must be None or one of {', '.join(CLEAN_METHODS)}, got {self.clean!r}"

@@ -7,9 +7,20 @@ import torch
 from astropy import units as u
 from astropy.utils.exceptions import AstropyUserWarning
 
-from cosmiq_astro.inference.sampling import PRECISION
+from cosmiq_astro._counts import check_count
+from cosmiq_astro.inference.sampling import PLANES, PRECISION, SAMPLING
+from cosmiq_astro.models.unet import VIEWS
+from cosmiq_astro.preprocess import LARGEST
 
-__all__ = ["check_electrons", "check_image", "check_precision", "check_seed", "choose_device"]
+__all__ = [
+    "check_call",
+    "check_electrons",
+    "check_image",
+    "check_precision",
+    "check_seed",
+    "choose_device",
+    "warn_of_bright",
+]
 
 
 def choose_device(device):
@@ -86,3 +97,25 @@ def check_image(image, mask):
             raise TypeError("mask must be boolean, or hold 0 for good and 1 for bad pixels only")
         usable = usable & ~mask.astype(bool)
     return image, usable, finite
+
+
+def check_call(T, sampling, views, planes):
+    """Refuse settings of a detector's call that are out of their range."""
+    check_count("T", T)
+    if sampling not in SAMPLING:
+        raise ValueError(f"sampling must be one of {', '.join(SAMPLING)}, got {sampling!r}")
+    if views not in VIEWS or isinstance(views, bool):
+        raise ValueError(f"views must be one of {', '.join(map(str, VIEWS))}, got {views!r}")
+    if not set(planes) <= set(PLANES):
+        raise ValueError(f"planes must be some of {', '.join(PLANES)}, got {planes!r}")
+
+
+def warn_of_bright(statistics):
+    """Warn of an image that is brighter than any detector's."""
+    if statistics.sky >= LARGEST:
+        warnings.warn(
+            f"most pixels of the image are above {LARGEST:g} electrons, no detector's values: "
+            "they are all taken as that, and no cosmic ray is found. Check unit and gain",
+            AstropyUserWarning,
+            stacklevel=3,
+        )

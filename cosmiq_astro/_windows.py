@@ -1,9 +1,16 @@
-"""Windows about chosen pixels of an image, and statistics of the valid pixels in them."""
+"""Windows about chosen pixels of an image, or blocks of it, and statistics of what is in them."""
 
 import numpy as np
 import scipy
 
-__all__ = ["MAX_REACH", "masked_mean", "masked_median", "masked_variance", "windows"]
+__all__ = [
+    "MAX_REACH",
+    "block_medians",
+    "masked_mean",
+    "masked_median",
+    "masked_variance",
+    "windows",
+]
 
 # Neighbours gathered at a time: bounds the memory whatever the number of flagged pixels.
 _MAX_GATHERED = 2**18
@@ -66,3 +73,23 @@ def masked_variance(values, valid):
     squares, _ = masked_mean((values - mean[:, None]) ** 2, valid)
     bessel = np.divide(n_valid, n_valid - 1, out=np.full(n_valid.shape, np.nan), where=n_valid > 1)
     return squares * bessel, n_valid
+
+
+def block_medians(image, n_blocks):
+    """
+    Medians of the finite pixels of blocks, NaN in a block without one.
+
+    ``n_blocks`` is how many there are along each axis, and the shape of the
+    medians; the edges of the blocks, rows and columns, are returned as well.
+    """
+    y, x = (
+        np.linspace(0, n, parts + 1).astype(int)
+        for n, parts in zip(image.shape, n_blocks, strict=True)
+    )
+    medians = np.full(n_blocks, np.nan)
+    for j, i in np.ndindex(*n_blocks):
+        block = image[y[j] : y[j + 1], x[i] : x[i + 1]]
+        block = block[np.isfinite(block)]
+        if block.size:
+            medians[j, i] = np.median(block)
+    return medians, y, x

@@ -12,6 +12,7 @@ from pathlib import Path
 from astropy.utils.exceptions import AstropyUserWarning
 
 from cosmiq_astro import _workers
+from cosmiq_astro._counts import check_count
 from cosmiq_astro._io import check_run, remove_leftovers
 from cosmiq_astro._outcome_table import RATE, read_earlier, save, tabulate
 from cosmiq_astro.familiarity.verdict import noted_doubts, verdict_line
@@ -215,8 +216,7 @@ def detect_files(
     """
     settings = _checked(settings or {})
     in_place = settings.in_place
-    if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
-        raise ValueError(f"jobs must be a positive integer, got {jobs!r}")
+    check_count("jobs", jobs)
     if scheduler is not None and jobs > 1:
         raise ValueError("give jobs or scheduler, not both")
     pairs = _pair(files, outputs, in_place)

@@ -1,30 +1,30 @@
 """`CosmicRayDetector`: configure once, then call on as many images as there are."""
 
 import copy
-import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from astropy.utils.exceptions import AstropyUserWarning
 from tqdm import tqdm
 
+from cosmiq_astro._counts import check_count
 from cosmiq_astro._inputs import (
+    check_call,
     check_electrons,
     check_image,
     check_precision,
     check_seed,
     choose_device,
+    warn_of_bright,
 )
 from cosmiq_astro.familiarity.hits import count_alike
 from cosmiq_astro.familiarity.stars import StarShape, measure_stars
 from cosmiq_astro.inference.frame import Frame, to_host
-from cosmiq_astro.inference.sampling import PLANES, SAMPLING, Sampler, draw_weights
+from cosmiq_astro.inference.sampling import PLANES, Sampler, draw_weights
 from cosmiq_astro.inference.tiling import plan_tiles
 from cosmiq_astro.inference.uncertainty import binary_entropy
 from cosmiq_astro.models.model import Model, load_model
-from cosmiq_astro.models.unet import VIEWS
-from cosmiq_astro.preprocess import LARGEST, ImageStatistics, estimate_statistics
+from cosmiq_astro.preprocess import ImageStatistics, estimate_statistics
 
 __all__ = ["CosmicRayDetector", "CosmicRayMaps"]
 
@@ -141,9 +141,7 @@ class CosmicRayDetector:
         if tile_size is None:
             tile_size = _TILE_SIZE_OF_GPU if self.device.type == "cuda" else _TILE_SIZE
         self.tile_size = tile_size
-        is_whole = isinstance(tile_size, (int, np.integer)) and tile_size is not True
-        if not is_whole or tile_size < 1:
-            raise ValueError(f"tile_size must be a positive integer, got {tile_size!r}")
+        check_count("tile_size", tile_size)
         check_precision(precision, self.device)
         self.precision = precision
         # `Module.to` works in place; the model may be in use on another device.
@@ -220,7 +218,7 @@ class CosmicRayDetector:
         image, usable, finite = check_image(image, mask)
         config = self.model.network.config
         views = config.views if views is None else views
-        _check_call(T, sampling, views, planes)
+        check_call(T, sampling, views, planes)
         check_electrons("readnoise", readnoise)
         check_electrons("satlevel", satlevel)
         seed = int(np.random.default_rng().integers(2**31)) if seed is None else check_seed(seed)
@@ -236,19 +234,9 @@ class CosmicRayDetector:
             precision=self.precision,
         )
         if statistics is None:
-            statistics = estimate_statistics(
-                image,
-                usable,
-                readnoise=readnoise,
-                softness="softness" in self.model.network.config.channels,
-            )
-        if statistics.sky >= LARGEST:
-            warnings.warn(
-                f"most pixels of the image are above {LARGEST:g} electrons, no detector's values: "
-                "they are all taken as that, and no cosmic ray is found. Check unit and gain",
-                AstropyUserWarning,
-                stacklevel=2,
-            )
+            softness = "softness" in config.channels
+            statistics = estimate_statistics(image, usable, readnoise=readnoise, softness=softness)
+        warn_of_bright(statistics)
         network = self._network
         tiles = plan_tiles(
             image.shape, self.tile_size, halo=network.receptive_radius, grid=network.grid
@@ -360,15 +348,3 @@ class CosmicRayDetector:
         """
         maps = self(image, T=T, seed=seed)
         return (maps.probability, maps.entropy) if return_entropy else maps.probability
-
-
-def _check_call(T, sampling, views, planes):
-    """Refuse settings of a call that are out of their range."""
-    if not isinstance(T, (int, np.integer)) or isinstance(T, bool) or T < 1:
-        raise ValueError(f"T must be an integer of at least 1, got {T!r}")
-    if sampling not in SAMPLING:
-        raise ValueError(f"sampling must be one of {', '.join(SAMPLING)}, got {sampling!r}")
-    if views not in VIEWS or isinstance(views, bool):
-        raise ValueError(f"views must be one of {', '.join(map(str, VIEWS))}, got {views!r}")
-    if not set(planes) <= set(PLANES):
-        raise ValueError(f"planes must be some of {', '.join(PLANES)}, got {planes!r}")

@@ -5,37 +5,12 @@ import math
 import numpy as np
 from scipy import ndimage
 
+from cosmiq_astro._windows import block_medians
 from cosmiq_astro.preprocess import estimate_statistics
 
-__all__ = ["FlatImage", "flatten", "noise_variance"]
+__all__ = ["flatten", "noise_variance"]
 
 _BLOCK = 16
-
-
-class FlatImage:
-    """
-    An image of one sky level and one noise, as a detector expects it.
-
-    Parameters
-    ----------
-    pixels : ndarray of float32
-        Pixel values, electron.
-    noise : float
-        Noise of a sky pixel, electron.
-
-    Attributes
-    ----------
-    pixels, noise
-        As given.
-    readnoise : float
-        0: the sky level put in is the square of the noise, which a detector
-        thus finds for itself.
-    """
-
-    readnoise = 0.0
-
-    def __init__(self, pixels, noise):
-        self.pixels, self.noise = pixels, noise
 
 
 def noise_variance(image, usable, background, *, variance=None, readnoise=None):
@@ -95,8 +70,9 @@ def flatten(image, usable, background, *, variance, satlevel=None):
 
     Returns
     -------
-    flat : `FlatImage`
-        With the median noise of the image.
+    pixels : ndarray of float32
+        Of the median noise of the image, electron. Their sky is the square of it,
+        so that a detector that is told of no read noise finds it for itself.
     """
     image = np.asarray(image, dtype=np.float64)
     if satlevel is not None:
@@ -104,22 +80,14 @@ def flatten(image, usable, background, *, variance, satlevel=None):
     noise = math.sqrt(float(np.median(variance[usable]))) if usable.any() else 1.0
     with np.errstate(invalid="ignore"):
         pixels = (image - background) * (noise / np.sqrt(variance)) + noise**2
-    return FlatImage(pixels.astype(np.float32), noise)
+    return pixels.astype(np.float32)
 
 
 def _block_medians(values):
     """Return medians over blocks, spread over the pixels smoothly; NaN is left out."""
     ny, nx = values.shape
     rows, columns = (max(1, round(n / _BLOCK)) for n in (ny, nx))
-    edges_y = np.linspace(0, ny, rows + 1).astype(int)
-    edges_x = np.linspace(0, nx, columns + 1).astype(int)
-    coarse = np.full((rows, columns), np.nan)
-    for j in range(rows):
-        for i in range(columns):
-            block = values[edges_y[j] : edges_y[j + 1], edges_x[i] : edges_x[i + 1]]
-            block = block[np.isfinite(block)]
-            if block.size:
-                coarse[j, i] = np.median(block)
+    coarse, _, _ = block_medians(values, (rows, columns))
     known = np.isfinite(coarse)
     if not known.any():
         return np.ones(values.shape)

@@ -138,8 +138,8 @@ class OwnSky:
         known = {"variance": variance, "readnoise": levels["readnoise"]}
         noise = noise_variance(image, usable, background, **known)
         flat = flatten(image, usable, background, variance=noise, satlevel=levels["satlevel"])
-        pixels = np.where(np.isfinite(frame.data), flat.pixels, np.nan)
-        return pixels, ~usable, {"readnoise": flat.readnoise, "satlevel": None}
+        pixels = np.where(np.isfinite(frame.data), flat, np.nan)
+        return pixels, ~usable, {"readnoise": 0.0, "satlevel": None}
 
     def _background(self, frame):
         """Return the background in the unit of the exposure, an array; None if none was given."""

@@ -23,7 +23,6 @@ __all__ = [
     "measure_softness",
     "normalize",
     "normalize_tensor",
-    "restore",
     "subtract_sky",
 ]
 
@@ -301,25 +300,6 @@ def normalize_tensor(image, statistics, channels):
     import torch
 
     return torch.stack([CHANNELS[name](image, statistics) for name in channels], dim=-3)
-
-
-def restore(inputs, statistics):
-    """
-    Invert the ``asinh`` channel of `normalize`.
-
-    Parameters
-    ----------
-    inputs : ndarray
-        The ``asinh`` channel.
-    statistics : `ImageStatistics`
-        Sky and noise used to make it.
-
-    Returns
-    -------
-    image : ndarray
-        Pixel values with the sky, electron.
-    """
-    return np.sinh(inputs) * statistics.noise + statistics.sky
 
 
 def _asinh(image, statistics):

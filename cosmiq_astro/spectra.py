@@ -7,16 +7,19 @@ __all__ = ["AXES", "spectrum_model"]
 
 AXES = {"x": 1, "y": 0}
 """Axis of the array that the dispersion runs along, by name."""
+# Lengths of the medians, pixels, odd. A line should move by less than a third of its width over the
+# length across, and no trace be wider than a third of it.
+_ALONG, _ACROSS = 101, 51
 
 
-def spectrum_model(image, usable, dispersion="x", *, along=101, across=51):
+def spectrum_model(image, usable, dispersion="x"):
     """
     Model a spectrum by running medians: sky lines across, continuum along the dispersion.
 
     What is smooth across the dispersion (sky lines, the light of an extended
     source) is the running median in that direction; what then is smooth along
-    it (the trace of a star) is the running median of the rest; means over half
-    that length take the noise off the medians. Both are found twice, each
+    it (the trace of a star) is the running median of the rest, over 51 and 101
+    pixels; means over half that length take the noise off the medians. Both are found twice, each
     without the other. Cosmic rays, smooth in neither direction,
     stay out of it; so do emission lines that are short in both.
 
@@ -28,13 +31,6 @@ def spectrum_model(image, usable, dispersion="x", *, along=101, across=51):
         Pixels that count; the others get the median of their surroundings.
     dispersion : {'x', 'y'}, optional
         The axis along which the wavelength changes.
-    along : int, optional
-        Length of the median along the dispersion, pixels. Lower it where traces
-        are strongly curved.
-    across : int, optional
-        Length of the median across, pixels. Lower it where lines are tilted
-        (a line should move by less than a third of its width over this length),
-        raise it where traces are wider than a third of it.
 
     Returns
     -------
@@ -44,8 +40,7 @@ def spectrum_model(image, usable, dispersion="x", *, along=101, across=51):
     Raises
     ------
     ValueError
-        If ``dispersion`` is neither 'x' nor 'y', or a length is not odd and
-        at least 3.
+        If ``dispersion`` is neither 'x' nor 'y'.
 
     Examples
     --------
@@ -60,16 +55,12 @@ def spectrum_model(image, usable, dispersion="x", *, along=101, across=51):
     """
     if dispersion not in AXES:
         raise ValueError(f"dispersion must be 'x' or 'y', got {dispersion!r}")
-    for name, length in (("along", along), ("across", across)):
-        whole = isinstance(length, (int, np.integer)) and not isinstance(length, bool)
-        if not whole or length < 3 or length % 2 == 0:
-            raise ValueError(f"{name} must be an odd number of pixels, 3 or more, got {length!r}")
     axis = AXES[dispersion]
     pixels = _filled(np.asarray(image, dtype=np.float32), usable)
     trace = np.float32(0)
     for _ in range(2):
-        sky = _running_median(pixels - trace, across, 1 - axis)
-        trace = _running_median(pixels - sky, along, axis)
+        sky = _running_median(pixels - trace, _ACROSS, 1 - axis)
+        trace = _running_median(pixels - sky, _ALONG, axis)
     return sky + trace
 
 

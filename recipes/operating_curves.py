@@ -29,9 +29,16 @@ from cosmiq_astro.simulate import (
 
 FIELDS = ("extragalactic", "globular", "galaxy")
 SIZE, DRAWS, SEED = 256, 4, 33001
-# Exposure times, hits per second and cm2, settings of the exposures, and point-spread functions.
+# By the beginning of a model's name, the camera, exposure times, hits per second and cm2, settings
+# of the exposures, and point-spread functions.
 KINDS = {
-    "acs-wfc": ("ACS/WFC", (500, 1000), 2.0, {}, (lambda: hst_psf(606), lambda: hst_psf(814))),
+    "acs-wfc": (
+        "WFC3/UVIS",
+        (500, 1000),
+        2.0,
+        {"readnoise": 3.1, "gain": 1.6},
+        (lambda: hst_psf(606, pixel_scale=0.04), lambda: hst_psf(814, pixel_scale=0.04)),
+    ),
     "ccd": (
         "ground-based",
         (300, 600),
@@ -49,7 +56,7 @@ def exposures(kind):
     There are no hot or warm pixels: calibrated files have these in DQ.
     """
     _, times, rate, settings, psfs = KINDS[kind]
-    readnoise = settings.get("readnoise", 4.5)
+    readnoise = settings["readnoise"]
     seeds = iter(np.random.SeedSequence(SEED).spawn(len(FIELDS) * len(times) * len(psfs)))
     for make_psf in psfs:
         psf = make_psf()

@@ -12,7 +12,7 @@ from cosmiq_astro.simulate import hst_psf, moffat_psf, psf_from_image, simulate_
 
 SIZE = 512
 # Shares of the fields; a blend mixes two of the others. Most hits that a model misses are in
-# crowded, bright fields: scenes of three kinds, by density and brightness.
+# crowded, bright fields: scenes of two kinds, by density and brightness.
 FIELDS = {
     "scenes": {
         "extragalactic": 0.2,
@@ -22,12 +22,10 @@ FIELDS = {
         "blend": 0.16,
     },
     "crowded": {"globular": 0.45, "galaxy": 0.45, "blend": 0.1},
-    "dense": {"globular": 0.5, "galaxy": 0.5},
 }
 LIMITS = {
     "scenes": {},
     "crowded": {"density": (1, 20**0.5), "brightness": (1, 3)},
-    "dense": {"density": (2, 8), "brightness": (1, 4)},
 }
 TINYTIM_SCALE = 0.0495
 # Charge diffusion in TinyTim's kernels for ACS/WFC: nm, and standard deviation in pixels.
@@ -58,9 +56,9 @@ def draw_diffusion(rng, wavelength):
     return np.interp(wavelength, *DIFFUSION) * rng.uniform(0.9, 1.1)
 
 
-def draw_psf(rng, data, generic):
+def draw_psf(rng, data):
     """Draw a PSF: TinyTim or a pupil for HST, a Moffat profile for other telescopes."""
-    if generic and rng.random() < 0.6:
+    if rng.random() < 0.6:
         psf = moffat_psf(
             np.exp(rng.uniform(np.log(1.2), np.log(6))),
             beta=rng.uniform(2.5, 4.5),
@@ -93,7 +91,7 @@ def draw_psf(rng, data, generic):
     return psf
 
 
-def draw_scene(seed, data, generic, kind):
+def draw_scene(seed, data, kind):
     """Draw one scene: field, PSF, density and brightness."""
     rng = np.random.default_rng(seed)
     galaxies = cosmos_galaxies(Path(data, "cosmos2020_sample.fits.gz"))
@@ -101,7 +99,7 @@ def draw_scene(seed, data, generic, kind):
     scene = simulate_scene(
         (SIZE, SIZE),
         field,
-        draw_psf(rng, data, generic),
+        draw_psf(rng, data),
         seed=rng,
         galaxies=galaxies if rng.random() < 0.7 else None,
         n_trails=int(rng.random() < 0.06),
@@ -110,22 +108,22 @@ def draw_scene(seed, data, generic, kind):
     return scene.rate
 
 
-def all_kinds(part, work, numbers, *, data, seed, generic=False):
+def all_kinds(part, work, numbers, *, data, seed):
     """Return the scenes of one part; ``numbers`` are how many of each kind, in their order."""
     scenes = []
-    for i, (kind, n) in enumerate(zip(FIELDS, numbers, strict=False)):
+    for i, (kind, n) in enumerate(zip(FIELDS, numbers, strict=True)):
         path = Path(work, f"{kind}_{part}.npy")
-        scenes += [*build_scenes(path, n, kind, data=data, seed=seed + 100 * i, generic=generic)]
+        scenes += [*build_scenes(path, n, kind, data=data, seed=seed + 100 * i)]
     return scenes
 
 
-def build_scenes(path, n, kind, *, data, seed, generic, processes=2):
+def build_scenes(path, n, kind, *, data, seed):
     """Write ``n`` scenes to ``path``, shape (n, 512, 512) float16, unless they are there."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         seeds = np.random.SeedSequence(seed).generate_state(n)
-        with ProcessPoolExecutor(processes) as pool:
-            jobs = [pool.submit(draw_scene, int(s), str(data), generic, kind) for s in seeds]
+        with ProcessPoolExecutor(2) as pool:
+            jobs = [pool.submit(draw_scene, int(s), str(data), kind) for s in seeds]
             # Three digits, far below the noise of any exposure, for half the disk.
             np.save(path, np.stack([job.result().astype(np.float16) for job in jobs]))
     return np.load(path, mmap_mode="r")

@@ -189,9 +189,9 @@ def test_baseline_has_no_spread(ccd, tiny_unet):
         ("electron", {"satlevel": 3 * u.s}, "satlevel must be in electron, got s"),
         ("electron", {"threshold": 0}, r"threshold must be in \(0, 1\) or one of .*, got 0"),
         ("electron", {"threshold": 1.0}, r"threshold must be in \(0, 1\)"),
-        ("electron", {"mask_growth": -1}, "mask_growth must be an integer"),
-        ("electron", {"mask_growth": 1.5}, "mask_growth must be an integer"),
-        ("electron", {"mask_growth": "wide"}, "mask_growth must be an integer"),
+        ("electron", {"mask_growth": -1}, "mask_growth must be 0 or a positive integer"),
+        ("electron", {"mask_growth": 1.5}, "mask_growth must be 0 or a positive integer"),
+        ("electron", {"mask_growth": "wide"}, "mask_growth must be 0 or a positive integer"),
         ("electron", {"clean": "magic"}, "clean must be None or one of median"),
     ],
 )

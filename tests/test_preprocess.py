@@ -11,7 +11,6 @@ from cosmiq_astro.preprocess import (
     fill_holes,
     measure_softness,
     normalize,
-    restore,
     subtract_sky,
 )
 from cosmiq_astro.simulate import expose, moffat_psf, simulate_cosmic_rays, simulate_scene
@@ -74,9 +73,8 @@ def test_asinh_inverts(sky, noise):
     statistics = ImageStatistics(sky, noise)
     image = np.linspace(-5, 1e4, 50).reshape(5, 10)
     inputs = normalize(image - sky, statistics, ("asinh",)).astype(float)
-    np.testing.assert_allclose(
-        restore(inputs[0], statistics), image, rtol=1e-4, atol=0.02 + abs(sky) * 1e-4
-    )
+    restored = np.sinh(inputs[0]) * statistics.noise + sky
+    np.testing.assert_allclose(restored, image, rtol=1e-4, atol=0.02 + abs(sky) * 1e-4)
 
 
 def test_anscombe_channel_has_the_same_noise_at_every_brightness():

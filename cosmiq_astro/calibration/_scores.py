@@ -16,6 +16,7 @@ from ._input import Binning
 from ._tables import with_descriptions
 
 LEAST_IMAGES = 20
+_ENTROPY_BINS = 12
 # Their noise only ever adds to them, so that no interval around them covers.
 _BIASED = ("ece", "mce", "ece_non_trivial", "ece_sky", "ece_cosmic_ray")
 _LOWEST = {"brier_skill": -np.inf}
@@ -189,15 +190,16 @@ class Scores(abc.ABC):
             AUGRC=_ranks.generalized_risk_area(risk),
         )
 
-    def entropy_error_table(self, *, n_bins: int = 12) -> QTable:
+    def entropy_error_table(self) -> QTable:
         """Return the error rate at p = 0.5 in bins of the entropy of p."""
         ranks = self._p_ranks
         weight, uncertainty = ranks.event + ranks.other, _sums.entropy(ranks.mean)
         wrong = np.where(ranks.mean >= 0.5, ranks.other, ranks.event)
-        edges = np.linspace(0, np.log(2), n_bins + 1)
+        edges = np.linspace(0, np.log(2), _ENTROPY_BINS + 1)
         number = np.searchsorted(edges[1:-1], uncertainty, side="right")
         total, errors, mean = (
-            np.bincount(number, x, minlength=n_bins) for x in (weight, wrong, weight * uncertainty)
+            np.bincount(number, x, minlength=_ENTROPY_BINS)
+            for x in (weight, wrong, weight * uncertainty)
         )
         full = total > 0
         low, high = _sums.wilson_interval(errors[full], total[full])

@@ -41,13 +41,12 @@ def detect_files(args):
         raise ImportError("--sample draws with matplotlib: pip install 'cosmiq_astro[plot]'")
     files = [sample_path()] if args.sample else args.files
     outputs = [_output(args, file) for file in files]
-    others = [path for path in (args.table, _picture(args, outputs)) if path is not None]
     pairs = list(zip(files, outputs, strict=True))
     try:
         batch.check_pairs(pairs, overwrite=args.overwrite, in_place=args.in_place)
     except ValueError as error:
         args.usage_error(str(error))
-    n_failed = _plan(args, pairs) if args.dry_run else _detect(args, files, outputs, others)
+    n_failed = _plan(args, pairs) if args.dry_run else _detect(args, files, outputs)
     if n_failed and len(files) > 1:
         print(f"cosmiq-astro: {n_failed} of {len(files)} files failed", file=sys.stderr)
     return 1 if n_failed else 0
@@ -62,10 +61,6 @@ def _output(args, file):
     if len(args.files) > 1 or args.output.endswith((os.sep, "/")) or Path(args.output).is_dir():
         return output_name(file, args.output)
     return Path(args.output)
-
-
-def _picture(args, outputs):
-    return outputs[0].with_suffix(".png") if args.sample else None
 
 
 def _settings(args):
@@ -97,11 +92,12 @@ def _plan(args, pairs):
     return n_failed
 
 
-def _detect(args, files, outputs, others):
+def _detect(args, files, outputs):
     """Work on the files, say what came of each, and return how many failed."""
     show = sys.stderr.isatty() and not args.quiet
-    picture = _picture(args, outputs)
+    picture = outputs[0].with_suffix(".png") if args.sample else None
     if picture is not None:
+        others = [path for path in (args.table, picture) if path is not None]
         check_run(others=others, overwrite=args.overwrite)
     with tqdm(total=len(files), disable=not show or len(files) == 1) as bar:
 

@@ -1,6 +1,5 @@
 """What ``cosmiq-astro evaluate`` does once its arguments are known to be right."""
 
-import contextlib
 import importlib.util
 import json
 import math
@@ -55,11 +54,8 @@ def evaluate_files(args, truths):
         name: CalibrationAccumulator(threshold=find_threshold(model, args.threshold))
         for name, model in models.items()
     }
-    with contextlib.ExitStack() as stack:
-        files = args.files
-        if args.simulate is not None:
-            folder = args.keep_frames or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            files = simulate_frames(args, folder)
+    with tempfile.TemporaryDirectory() as folder:
+        files = args.files if args.simulate is None else simulate_frames(args, Path(folder))
         n_failed = sum(
             not attempt(args, file, _count, args, file, truth, models, counts)
             for file, truth in zip(files, truths, strict=True)

@@ -1,7 +1,7 @@
 """What ``cosmiq-astro train`` does once its arguments are known to be right."""
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 
 import torch
@@ -25,7 +25,6 @@ from cosmiq_astro.training._checkpoint import read_checkpoint
 from cosmiq_astro.training.compare import check_labels, find_causes
 from cosmiq_astro.training.settings import VALIDATION_FRACTION
 
-_CHECKPOINT = "training.ckpt"
 _N_SIMULATED = 20_000
 _DEFAULT = {False: "ccd-unet", True: "ccd-vi"}
 # With fewer, a fifth of them is no visit to fit on and another to score on.
@@ -56,7 +55,7 @@ def train_files(args):
     doubts = check_labels(training)
     for doubt in doubts:
         print_warning(doubt)
-    checkpoint = args.output / _CHECKPOINT
+    checkpoint = args.output / "training.ckpt"
     if checkpoint.exists() and not args.quiet:
         done = read_checkpoint(checkpoint)["epoch"]
         print(f"goes on from {checkpoint}: {done} of {args.epochs} epochs are done", flush=True)
@@ -100,7 +99,8 @@ def train_files(args):
     comparison.table.write(folder / "comparison.ecsv", overwrite=True)
     checkpoint.unlink()
     if is_refused:
-        _remove_if_empty(args.output)
+        with suppress(OSError):  # pictures of the epochs may be in it
+            args.output.rmdir()
     if not args.quiet:
         print(
             f"\non {comparison.n_hit_pixels} hit pixels of frames that nothing was fitted on "
@@ -128,11 +128,6 @@ def _subnormals_as_zero():
         yield
     finally:
         torch.set_flush_denormal(False)
-
-
-def _remove_if_empty(folder):
-    if not any(folder.iterdir()):
-        folder.rmdir()
 
 
 def _tell(row, epochs):

@@ -11,7 +11,8 @@ from cosmiq_astro.hst import find_chips
 from cosmiq_astro.simulate import simulate_hst_file
 from cosmiq_astro.training._files import FitsImage
 
-_FIELDS = ("extragalactic", "globular", "galaxy")
+# Of the exposures that are simulated to be evaluated.
+_FIELDS, _SIZE = ("extragalactic", "globular", "galaxy"), 512
 
 
 def read_truth(file, truth, chip_plan):
@@ -94,11 +95,9 @@ def simulate_frames(args, folder):
     Parameters
     ----------
     args : `argparse.Namespace`
-        ``simulate``, ``field``, ``size``, ``exposure_time``, ``seed``;
-        ``keep_frames``, without which a file is deleted before the next one
-        is made; ``overwrite``.
+        ``simulate``, ``exposure_time``, ``seed``.
     folder : `~pathlib.Path`
-        Where they go; made if missing.
+        Where they go; a file is deleted before the next one is made.
 
     Yields
     ------
@@ -106,23 +105,19 @@ def simulate_frames(args, folder):
         In the layout of an ACS/WFC subarray, with ``TRUTH`` and ``IGNORE``
         (uint8, 0 or 1).
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    fields = args.field or _FIELDS
-    size = args.size or 512
     for i in range(args.simulate):
         file = folder / f"simulated_{i:03}_flc.fits"
         write_frame(
             file,
-            chip_shape=(size, size),
+            chip_shape=(_SIZE, _SIZE),
             subarray=True,
-            field=fields[i % len(fields)],
+            field=_FIELDS[i % len(_FIELDS)],
             exposure_time=args.exposure_time or 500.0,
             seed=np.random.default_rng([args.seed, i]),
-            overwrite=args.overwrite,
+            overwrite=False,
         )
         yield file
-        if args.keep_frames is None:
-            file.unlink()
+        file.unlink()
 
 
 def write_frame(file, *, field, overwrite, **settings):

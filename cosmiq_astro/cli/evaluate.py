@@ -39,15 +39,11 @@ def add_arguments(parser):
     add("--truth", nargs="+", metavar="FILE-or-EXT", help=text)
     text = "scores for each value of this header keyword too"
     add("--group", metavar="KEYWORD", help=text)
-    group = parser.add_argument_group("simulated exposures")
-    add = group.add_argument
-    text = "make N exposures of --exposure-time seconds (default: 500)"
+    text = (
+        "make N exposures in place of files: extragalactic, globular and galaxy in turn, 512 x 512 "
+        "pixels, of --exposure-time seconds (default: 500); 'simulate' makes others"
+    )
     add("--simulate", type=positive, metavar="N", help=text)
-    text = "kind of scene; if repeated, in turn (default: extragalactic, globular, galaxy)"
-    add_options(group, "field", help=text)
-    add_options(group, "size", help="side of the exposures (default: 512)")
-    text = "keep the exposures, with their truth (default: they are deleted)"
-    add("--keep-frames", type=Path, metavar="DIRECTORY", help=text)
     group = parser.add_argument_group("models")
     text = "or a folder; repeat it to compare (default: acs-wfc-vi)"
     add_options(group, "model", action="append", help=text)
@@ -72,9 +68,6 @@ def _check_usage(args):
     """Return where the truth of each file is: a path, or the name of an extension."""
     if (args.simulate is None) != bool(args.files):
         args.usage_error("give FITS files, or --simulate N without any")
-    for name in ("field", "size", "keep_frames"):
-        if args.simulate is None and getattr(args, name) is not None:
-            args.usage_error(f"--{name.replace('_', '-')} is for --simulate")
     if args.simulate is not None and args.truth is not None:
         args.usage_error("--truth is for FITS files: simulated exposures bring their own")
     args.model = args.model or ["acs-wfc-vi"]

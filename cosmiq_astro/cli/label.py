@@ -18,7 +18,6 @@ and left out; where no two are alike, nothing is written.
 exit codes: 0 all went well, 1 failed, 2 wrong usage, 130 interrupted
 """
 
-import re
 from pathlib import Path
 
 from cosmiq_astro.cli._options import add_options
@@ -26,7 +25,6 @@ from cosmiq_astro.cli._terminal import print_table
 
 __all__ = ["HELP", "add_arguments", "run"]
 
-_SUFFIX = re.compile(r"(\.fits?)?(\.gz|\.fz|\.bz2)?$", re.IGNORECASE)
 _REPORT, _PICTURE = "labels.ecsv", "labels.png"
 
 
@@ -54,9 +52,11 @@ def add_arguments(parser):
 
 def run(args):
     """Label the exposures and write the pairs."""
-    names = [_SUFFIX.sub("", file.name) for file in args.files]
     if len(args.files) < 2:
         args.usage_error("give two or more exposures of one field")
+    from cosmiq_astro.hst.names import stem_of
+
+    names = [stem_of(file) for file in args.files]
     if len(set(names)) < len(names):
         args.usage_error("two of the files have the same name")
     from astropy import units as u

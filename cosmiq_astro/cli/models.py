@@ -27,5 +27,5 @@ def run(args):
     if not args.verbose:
         # Enough to recognise the weights by; --verbose and --json give all of it.
         table["sha256"] = [digest[:16] for digest in table["sha256"]]
-    print_table(table)
+    print_table(table, ".3g")
     return 0

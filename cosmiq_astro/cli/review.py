@@ -13,7 +13,6 @@ The page needs no network. What is corrected there is saved as an edits file;
 exit codes: 0 all went well, 1 a file failed, 2 wrong usage, 130 interrupted
 """
 
-import re
 from pathlib import Path
 
 from cosmiq_astro._io import printable
@@ -22,8 +21,6 @@ from cosmiq_astro.cli._options import add_options
 from cosmiq_astro.cli._terminal import print_output
 
 __all__ = ["HELP", "add_arguments", "run"]
-
-_SUFFIX = re.compile(r"(\.fits?|\.fts)?(\.gz|\.fz|\.bz2)?$", re.IGNORECASE)
 
 
 HELP = "make a page to look at a detection and correct it"
@@ -51,11 +48,12 @@ def _review(args, file):
 
     from cosmiq_astro._io import readable
     from cosmiq_astro.hst import find_chips, read_chip
+    from cosmiq_astro.hst.names import stem_of
     from cosmiq_astro.review import make_page
 
     folder = file.parent if args.output is None else args.output
     folder.mkdir(parents=True, exist_ok=True)
-    stem = _SUFFIX.sub("", file.name)
+    stem = stem_of(file)
     with readable(file), fits.open(file) as hdus:
         chips = [chip.extver for chip in find_chips(file, hdus)]
     for extver in chips:

@@ -216,20 +216,22 @@ def run_detection(file_in, file_out, settings, *, run=""):
     names.file_out.parent.mkdir(parents=True, exist_ok=True)
     # One seed for all chips: they are one exposure, seen by the same networks.
     seed = int(np.random.default_rng().integers(2**31)) if settings.seed is None else settings.seed
-    provenance = {"source": digest_file(names.file_in), "key": settings.digest(), "run": run}
+    provenance = {"source": digest_file(names.file_in), "run": run}
     with as_extensions(names.file_in) as near:
         plan = names
         if near != names.file_in:
             as_given = settings.only(PLAN_SETTINGS) | {"overwrite": True}
             plan = plan_file(near, names.file_out, **as_given)
-        found = [detect_chip(plan.file_in, chip, settings, seed=seed) for chip in plan.chips]
-        results = tuple(result for _, result in found)
+        made = [
+            detect_chip(plan.file_in, chip, settings, seed=seed, **provenance)
+            for chip in plan.chips
+        ]
+        found, detections, results = zip(*made, strict=True)
         for doubt in dict.fromkeys(doubt for result in results for doubt in result.doubts):
             chips = ", ".join(str(chip.extver) for chip in results if doubt in chip.doubts)
             warnings.warn(f"chip {chips}: {doubt}", AstropyUserWarning, stacklevel=3)
-        detections = [replace(detection, **provenance) for detection, _ in found]
         _write(plan, detections, overwrite=settings.overwrite or settings.in_place)
-    first = detections[0].found
+    first = found[0]
     return FileResult(
         file_in=names.file_in,
         file_out=names.file_out,

@@ -1,22 +1,26 @@
 """The detection on one chip, ready to be written."""
 
 import time
+from dataclasses import replace
 
+import numpy as np
 from astropy import units as u
+from astropy.time import Time
+from scipy import ndimage
 
+from cosmiq_astro import __version__
 from cosmiq_astro._detection import Request, find_cosmic_rays
-from cosmiq_astro._result import dress
+from cosmiq_astro._result import cards_of, dress
 from cosmiq_astro.hst.chips import read_chip
-from cosmiq_astro.hst.hot_pixels import without_hot_pixels
 from cosmiq_astro.hst.instruments import identify
 from cosmiq_astro.hst.output import ChipDetection
 from cosmiq_astro.hst.results import ChipResult
 from cosmiq_astro.nddata import PLANES
 
-__all__ = ["detect_chip"]
+__all__ = ["detect_chip", "without_hot_pixels"]
 
 
-def detect_chip(file, chip_plan, settings, *, seed):
+def detect_chip(file, chip_plan, settings, *, seed, source, run=""):
     """
     Find the cosmic rays on one chip.
 
@@ -30,9 +34,13 @@ def detect_chip(file, chip_plan, settings, *, seed):
         What `detect_file` was asked for, with the model loaded.
     seed : int
         Of the draws, the same for all chips.
+    source, run : str
+        Digest of the input file; name of the run over many files, or empty.
 
     Returns
     -------
+    found : `~cosmiq_astro._detection.Detection`
+        What was found.
     detection : `~cosmiq_astro.hst.output.ChipDetection`
         What is to be written.
     result : `~cosmiq_astro.hst.ChipResult`
@@ -73,13 +81,16 @@ def detect_chip(file, chip_plan, settings, *, seed):
             for name in settings.attributes()
             if getattr(out, name) is not None
         },
-        found=found,
-        settings=settings,
-        hit_rate=rate,
+        cards=_cards(found, settings, chip_plan.dq_bit, rate, source, run),
+        history=(
+            f"cosmiq_astro {__version__} {Time.now().isot[:19]}: cosmic rays of "
+            f"{'SCI' if chip_plan.chip.is_hst else 'the image'},{extver} by {found.model.name}, "
+            f"T={found.maps.T}, seed {found.maps.seed}, threshold {found.threshold:g}"
+        ),
         dq_bit=chip_plan.dq_bit,
         data=out.data if settings.clean is not None else None,
     )
-    return detection, ChipResult(
+    result = ChipResult(
         extver=extver,
         n_pixels=n_pixels,
         n_pixels_flagged=int(found.cr_mask.sum()),
@@ -88,6 +99,20 @@ def detect_chip(file, chip_plan, settings, *, seed):
         doubts=found.doubts,
         seconds=time.perf_counter() - start,
     )
+    return found, detection, result
+
+
+def _cards(found, settings, dq_bit, rate, source, run):
+    """Return what is to be noted in the image's header, value and comment by keyword."""
+    cards = cards_of(found, clean=settings.clean)
+    cards["CRVIDQ"] = (dq_bit or 0, "DQ bit set on flagged pixels")
+    if rate is not None:
+        cards["CRVIRATE"] = (float(f"{rate.value:.4g}"), "hits per cm2 and second")
+    cards["CRVISRC"] = (source, "SHA-256 of the input file (first 16)")
+    cards["CRVIKEY"] = (settings.digest(), "digest of model and settings")
+    if run:
+        cards["CRVIRUN"] = (run, "the same for all files of a run")
+    return cards
 
 
 def _hit_rate(n_hits, n_pixels, chip_plan):
@@ -95,3 +120,34 @@ def _hit_rate(n_hits, n_pixels, chip_plan):
         return None
     exposure = u.Quantity(chip_plan.exposure_time, u.s)
     return (n_hits / (n_pixels * chip_plan.pixel_area * exposure)).to(u.cm**-2 / u.s)
+
+
+def without_hot_pixels(found, flags, bits):
+    """
+    Take groups of flagged pixels off a detection that are hot pixels and nothing else.
+
+    A network cannot tell a hot pixel from a hit of one pixel; the bits can. A hot
+    pixel in a group with others, which a hit passed over, stays.
+
+    Parameters
+    ----------
+    found : `~cosmiq_astro._detection.Detection`
+        What was found.
+    flags : ndarray of int or None
+        Data-quality bits; None if there are none.
+    bits : int
+        Those of hot and warm pixels.
+
+    Returns
+    -------
+    found : `~cosmiq_astro._detection.Detection`
+        With mask and number of hits corrected; probabilities are as they were.
+    """
+    if flags is None:
+        return found
+    groups, n = ndimage.label(found.cr_mask, np.ones((3, 3)))
+    # What a mask was grown by says nothing of what it grew from.
+    seen = found.cr_mask & (found.maps.probability >= found.threshold) & ((flags & bits) == 0)
+    is_hit = np.zeros(n + 1, bool)
+    is_hit[groups[seen]] = True
+    return replace(found, cr_mask=is_hit[groups], n_hits=int(is_hit.sum()))

@@ -65,7 +65,7 @@ def stem_of(file):
         ``j8bt06nyq_flt`` of ``j8bt06nyq_flt.fits.gz``.
     """
     stem = Path(file).name
-    for ending in (".gz", ".fz", ".fits", ".fit", ".fts"):
+    for ending in (".gz", ".fz", ".bz2", ".fits", ".fit", ".fts"):
         if stem.lower().endswith(ending):
             stem = stem[: -len(ending)]
     return stem

@@ -6,11 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from astropy.io import fits
-from astropy.time import Time
 
-from cosmiq_astro import __version__
 from cosmiq_astro._io import atomic_write, readable
-from cosmiq_astro._result import cards_of
 from cosmiq_astro.hst.headers import wcs_cards
 from cosmiq_astro.nddata import PLANES
 
@@ -38,51 +35,22 @@ class ChipDetection:
         Where it lies in the input file.
     planes : dict
         Arrays by extension name; ``CRVIMASK`` is always there.
-    found : `~cosmiq_astro._detection.Detection`
-        Model, counts, threshold: for the headers.
-    settings : `~cosmiq_astro.hst.settings.DetectSettings`
-        How it was asked for.
-    hit_rate : `~astropy.units.Quantity` or None
-        Hits per area and time.
+    cards : dict or `~astropy.io.fits.Header`
+        What is to be noted in the image's header, value and comment by keyword.
+    history : str
+        A line for the primary header.
     dq_bit : int or None
         Bit to set on the flagged pixels.
     data : ndarray or None
         New pixels of the image, if it was cleaned.
-    source, key, run : str
-        Digests of the input file, and of model and settings; name of the run, or empty.
     """
 
     chip: object
     planes: dict = field(repr=False)
-    found: object = field(repr=False)
-    settings: object = field(repr=False)
-    hit_rate: object
+    cards: object = field(repr=False)
+    history: str
     dq_bit: int | None
     data: np.ndarray | None = field(default=None, repr=False)
-    source: str = ""
-    key: str = ""
-    run: str = ""
-
-    def cards(self):
-        """Return what is to be noted in the image's header, value and comment by keyword."""
-        cards = cards_of(self.found, clean=self.settings.clean)
-        cards["CRVIDQ"] = (self.dq_bit or 0, "DQ bit set on flagged pixels")
-        if self.hit_rate is not None:
-            cards["CRVIRATE"] = (float(f"{self.hit_rate.value:.4g}"), "hits per cm2 and second")
-        cards["CRVISRC"] = (self.source, "SHA-256 of the input file (first 16)")
-        cards["CRVIKEY"] = (self.key, "digest of model and settings")
-        if self.run:
-            cards["CRVIRUN"] = (self.run, "the same for all files of a run")
-        return cards
-
-    def history(self):
-        """Return a line for the primary header."""
-        found, chip = self.found, self.chip
-        return (
-            f"cosmiq_astro {__version__} {Time.now().isot[:19]}: cosmic rays of "
-            f"{'SCI' if chip.is_hst else 'the image'},{chip.extver} by {found.model.name}, "
-            f"T={found.maps.T}, seed {found.maps.seed}, threshold {found.threshold:g}"
-        )
 
 
 def write_detections(file_in, file_out, detections, *, overwrite=False):
@@ -144,8 +112,8 @@ def write_dq_file(file_in, file_out, detections, *, overwrite=False):
             number = detection.chip.dq
             if number is not None:
                 out[number] = _flagged(pixels, quality[number], detection) or out[number]
-        if detections[0].run:
-            out[0].header["CRVIRUN"] = (detections[0].run, "the same for all files of a run")
+        if "CRVIRUN" in detections[0].cards:
+            out[0].header["CRVIRUN"] = detections[0].cards["CRVIRUN"]
         _write(fits.HDUList(list(out.values())), temporary)
 
 
@@ -175,8 +143,8 @@ def _assemble(pixels, stored, detections):
         header = out[chip.sci].header
         for keyword in [keyword for keyword in header if keyword.startswith("CRVI")]:
             header.remove(keyword)
-        header.update(detection.cards())
-        out[0].header["HISTORY"] = detection.history()
+        header.update(detection.cards)
+        out[0].header["HISTORY"] = detection.history
     kept = [hdu for hdu in out.values() if (hdu.name, hdu.ver) not in replaced]
     last = max(
         number

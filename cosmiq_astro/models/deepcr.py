@@ -11,8 +11,7 @@ from pathlib import Path
 import torch
 
 from cosmiq_astro._io import read_bounded
-from cosmiq_astro.models._weights import LARGEST_FILE, check_weights
-from cosmiq_astro.models.unet import UNetConfig, empty_unet
+from cosmiq_astro.models.unet import LARGEST_FILE, UNetConfig, check_weights, empty_unet
 
 __all__ = ["read_deepcr"]
 

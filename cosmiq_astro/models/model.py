@@ -14,10 +14,9 @@ from cosmiq_astro._io import atomic_write, read_bounded, refuse_existing
 from cosmiq_astro._operating_curve import check_operating_curve
 from cosmiq_astro.familiarity.hits import KnownHits
 from cosmiq_astro.familiarity.stars import KnownStars
-from cosmiq_astro.models._weights import LARGEST_FILE, check_weights
 from cosmiq_astro.models.deepcr import read_deepcr
 from cosmiq_astro.models.registry import MODEL_FILES, find_model
-from cosmiq_astro.models.unet import UNet, UNetConfig, empty_unet
+from cosmiq_astro.models.unet import LARGEST_FILE, UNet, UNetConfig, check_weights, empty_unet
 
 if TYPE_CHECKING:
     from cosmiq_astro.calibration import Recalibration
@@ -154,10 +153,9 @@ def load_model(model):
     for name, parts in known.items():
         try:
             known[name] = _KNOWN[name](**parts) if parts else None
-            if name == "known_hits":
-                _check_features(known[name], network)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{name} in {weights} cannot be used: {error}") from error
+    _check_features(weights, known["known_hits"], network)
     network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     config["network"] = network
     names = [part.name for part in fields(Model) if part.name in config]
@@ -222,10 +220,10 @@ def _pop_parts(state, prefix):
     return {name.removeprefix(prefix): state.pop(name).double().numpy() for name in names}
 
 
-def _check_features(known_hits, network):
+def _check_features(path, known_hits, network):
     n = network.config.hidden * (2 if len(network.up) else 1)
     if known_hits is not None and known_hits.mean.size != n:
-        raise ValueError(f"they have {known_hits.mean.size} features, the network {n}")
+        raise ValueError(f"{path}: known_hits has {known_hits.mean.size} features, the network {n}")
 
 
 def _read_config(folder):
@@ -233,7 +231,10 @@ def _read_config(folder):
     path = folder / "config.json"
     try:
         config = json.loads(read_bounded(path, _LARGEST_CONFIG))
-        config["network"] = UNetConfig(**config["network"])
+        network = dict(config["network"])
+        if network.pop("growth", 2) != 2:
+            raise ValueError("growth must be 2: each level has twice the feature maps")
+        config["network"] = UNetConfig(**network)
         if config.get("recalibration") is not None:
             # Few models have one: the first call need not wait for the diagnostics.
             from cosmiq_astro.calibration import Recalibration
@@ -248,11 +249,10 @@ def _read_config(folder):
     if missing:
         raise ValueError(f"{path} lacks {', '.join(sorted(missing))}")
     for name in _TEXTS:
-        if not isinstance(config[name], str):
-            raise ValueError(f"{name} in {path} must be a text, got {config[name]!r}")
+        text = config[name]
         # It goes to terminals and into FITS headers.
-        if not (config[name].isascii() and config[name].isprintable()):
-            raise ValueError(f"{name} in {path} must be printable ASCII, got {config[name]!a}")
+        if not (isinstance(text, str) and text.isascii() and text.isprintable()):
+            raise ValueError(f"{name} in {path} must be a text of printable ASCII, got {text!a}")
     for name in ("channels", "variational"):
         if not all(isinstance(part, str) for part in getattr(config["network"], name)):
             raise ValueError(f"{name} in {path} must be a list of texts")
@@ -330,7 +330,6 @@ def save_model(model, folder, *, card, overwrite=False):
         temporary.write_bytes(save(state))  # save_file hides the file from all but its owner
     with atomic_write(card_file, overwrite=overwrite) as temporary:
         temporary.write_text(card, encoding="utf-8")
-    recalibration = model.recalibration
     config = {
         "name": model.name,
         "version": model.version,
@@ -339,7 +338,7 @@ def save_model(model, folder, *, card, overwrite=False):
         "parameters": sum(p.numel() for p in model.network.parameters()),
         "threshold": model.threshold,
         "temperature": model.temperature,
-        "recalibration": None if recalibration is None else recalibration.to_dict(),
+        "recalibration": model.recalibration and model.recalibration.to_dict(),
         "ranges": {name: list(limits) for name, limits in model.ranges.items()},
         "operating_curve": model.operating_curve,
         "network": model.network.config.as_dict(),

@@ -15,13 +15,24 @@ from cosmiq_astro.models.layers import (
 )
 from cosmiq_astro.preprocess import CHANNELS
 
-__all__ = ["VIEWS", "UNet", "UNetConfig", "empty_unet", "initialize_weights"]
+__all__ = [
+    "LARGEST_FILE",
+    "VIEWS",
+    "UNet",
+    "UNetConfig",
+    "check_weights",
+    "empty_unet",
+    "initialize_weights",
+]
 
 VIEWS = (1, 2, 4)
 """In how many ways an image may be turned."""
+LARGEST_FILE = 2**30
+"""Bytes that weights may have: two thousand times what the bundled ones have."""
 _RARE = -4.0
+_LARGEST_WEIGHT = 1e9
 # What a damaged configuration may ask for, with sizes that still fit a 64-bit integer.
-_LARGEST = {"hidden": 1024, "levels": 10, "growth": 4}
+_LARGEST = {"hidden": 1024, "levels": 10}
 
 
 class _Unset:
@@ -49,11 +60,9 @@ class UNetConfig:
     channels : tuple of str
         Input channels, names from `cosmiq_astro.preprocess.CHANNELS`.
     hidden : int
-        Feature maps of the first level, 1 to 1024.
+        Feature maps of the first level, 1 to 1024; each level below has twice as many.
     levels : int
         Number of resolutions, 1 to 10.
-    growth : int
-        Feature maps of each level over those of the level above, 1 to 4.
     variational : tuple of str
         Patterns (`fnmatch`) of the layers that are variational, for example
         ``("*",)`` for all and ``("merge.0.*", "head")`` for the last ones;
@@ -67,7 +76,6 @@ class UNetConfig:
     channels: tuple[str, ...] = ("asinh", "anscombe")
     hidden: int = 16
     levels: int = 3
-    growth: int = 2
     variational: tuple[str, ...] = ()
     views: int = 1
 
@@ -89,7 +97,7 @@ class UNetConfig:
     @property
     def maps(self):
         """Feature maps of each level, from the finest."""
-        return tuple(self.hidden * self.growth**level for level in range(self.levels))
+        return tuple(self.hidden * 2**level for level in range(self.levels))
 
     def as_dict(self):
         """
@@ -299,3 +307,30 @@ def initialize_weights(network, generator):
     network.head.weight.mul_(0.1)
     network.head.bias.fill_(_RARE)
     return network
+
+
+def check_weights(path, state):
+    """
+    Refuse weights with which every probability would be wrong or NaN.
+
+    Parameters
+    ----------
+    path : path-like
+        Where they come from.
+    state : dict of Tensor
+        A network's state.
+
+    Raises
+    ------
+    ValueError
+        If a tensor is not of float32, not finite, or absurdly large.
+    """
+    for name, tensor in state.items():
+        if tensor.dtype != torch.float32:
+            raise ValueError(f"{name} in {path} must be of torch.float32, not {tensor.dtype}")
+        # A comparison that NaN fails.
+        if not (tensor.abs() < _LARGEST_WEIGHT).all():
+            raise ValueError(
+                f"{name} in {path} is not finite, or beyond {_LARGEST_WEIGHT:g}: the file is "
+                "damaged, or the training has diverged"
+            )

@@ -7,6 +7,7 @@ import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.visualization import ZScaleInterval
 from scipy import ndimage
+from scipy.special import entr
 
 from cosmiq_astro.cleaning import clean_pixels, grow_mask
 from cosmiq_astro.models.registry import find_model
@@ -96,7 +97,9 @@ def list_hits(out, pixels, bad):
     owner = labels.ravel()[where] - 1
     y, x = np.divmod(where, image.shape[1])
     above = _above_background(image, pixels, bad).ravel()[where]
-    entropy = out.cr_entropy if out.cr_entropy is not None else _entropy(out.cr_probability)
+    entropy = out.cr_entropy
+    if entropy is None:
+        entropy = entr(out.cr_probability) + entr(1 - out.cr_probability)
 
     def total(values):
         return np.bincount(owner, values, n_hits)
@@ -110,7 +113,7 @@ def list_hits(out, pixels, bad):
         "x": np.round(total(x) / area, 1),
         "y": np.round(total(y) / area, 1),
         "area": area.astype(int),
-        "charge": np.array([_digits(value) for value in charge]),
+        "charge": np.array([float(f"{value:.4g}") for value in charge]),
         "p": np.round(total(out.cr_probability.ravel()[where]) / area, 3),
         "entropy": np.round(mean_entropy, 3),
     }
@@ -126,15 +129,6 @@ def _above_background(image, pixels, invalid):
         warnings.simplefilter("ignore", AstropyUserWarning)
         background = clean_pixels(np.where(pixels, np.nan, image), rim, mask=invalid, size=7)
     return np.nan_to_num(image - background, nan=0.0, posinf=0.0, neginf=0.0)
-
-
-def _entropy(probability):
-    p = np.clip(np.asarray(probability, dtype=np.float64), 1e-7, 1 - 1e-7)
-    return -p * np.log(p) - (1 - p) * np.log(1 - p)
-
-
-def _digits(value):
-    return float(f"{value:.4g}")
 
 
 def describe(out, bad, *, name, extver, statistics, curvature, curve):

@@ -1,6 +1,5 @@
 """Edits written into the file that they were made for."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,29 +10,11 @@ from scipy import ndimage
 from cosmiq_astro._io import check_run, readable
 from cosmiq_astro.hst import find_chips, read_chip
 from cosmiq_astro.hst.names import file_names, stem_of
-from cosmiq_astro.hst.output import write_detections, write_dq_file
+from cosmiq_astro.hst.output import ChipDetection, write_detections, write_dq_file
 from cosmiq_astro.nddata import PLANES
 from cosmiq_astro.review.edits import edited_mask, read_edits
 
 __all__ = ["apply_edits"]
-
-
-@dataclass(frozen=True)
-class _Edited:
-    """One chip, for `~cosmiq_astro.hst.output.write_detections`."""
-
-    chip: object
-    planes: dict
-    noted: fits.Header
-    line: str
-    dq_bit: int | None
-    data: None = None
-
-    def cards(self):
-        return self.noted
-
-    def history(self):
-        return self.line
 
 
 def apply_edits(edits_files, file_in, file_out=None, *, in_place=False, overwrite=False):
@@ -131,10 +112,10 @@ def _edited(edits, file, chip, counts):
     for name, n in zip(counts, (n_added, n_removed, int(mask.sum()), n_hits), strict=True):
         counts[name] += n
     planes = {PLANES[name]: getattr(ccd, name) for name in PLANES if getattr(ccd, name) is not None}
-    return _Edited(
+    return ChipDetection(
         chip=chip,
         planes=planes | {"CRVIMASK": mask},
-        noted=cards,
-        line=f"cosmic rays edited by hand {now}: {n_added} pixels added, {n_removed} removed",
+        cards=cards,
+        history=f"cosmic rays edited by hand {now}: {n_added} pixels added, {n_removed} removed",
         dq_bit=ccd.meta.get("CRVIDQ") or None,
     )

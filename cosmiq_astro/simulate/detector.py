@@ -15,6 +15,8 @@ __all__ = [
     "warm_pixels",
 ]
 
+_SLOPE = 1.5  # of the integral distribution of the dark current of hot pixels, a power law
+
 
 def apply_saturation(image, *, full_well=84_700.0):
     """
@@ -100,7 +102,7 @@ def add_noise(image, readnoise, rng):
     return noisy + np.float32(readnoise) * rng.standard_normal(image.shape, np.float32)
 
 
-def hot_pixels(shape, rng, *, fraction=0.005, rate=0.14, slope=1.5):
+def hot_pixels(shape, rng, *, fraction=0.005, rate=0.14):
     """
     Dark current of hot pixels.
 
@@ -115,9 +117,6 @@ def hot_pixels(shape, rng, *, fraction=0.005, rate=0.14, slope=1.5):
     rate : float, optional
         Least dark current of a hot pixel, in electron / s; 0.14 is the limit
         of the hot bit of ACS.
-    slope : float, optional
-        Power of the integral distribution of dark current; higher: fewer very
-        hot ones.
 
     Returns
     -------
@@ -125,10 +124,10 @@ def hot_pixels(shape, rng, *, fraction=0.005, rate=0.14, slope=1.5):
         Dark current in electron / s, 0 in good pixels, at most 300 ``rate``.
     """
     n = rng.binomial(shape[0] * shape[1], fraction)
-    return _scattered(rate * np.minimum((1 - rng.random(n)) ** (-1 / slope), 300), shape, rng)
+    return _scattered(rate * np.minimum((1 - rng.random(n)) ** (-1 / _SLOPE), 300), shape, rng)
 
 
-def warm_pixels(shape, rng, *, fraction=0.01, rate=(0.06, 0.14)):
+def warm_pixels(shape, rng, *, fraction=0.01):
     """
     Dark current of warm pixels.
 
@@ -140,16 +139,15 @@ def warm_pixels(shape, rng, *, fraction=0.01, rate=(0.06, 0.14)):
         Source of the random numbers.
     fraction : float, optional
         Share of pixels that are warm, in [0, 1].
-    rate : tuple of float, optional
-        Range of their dark current in electron / s (default: the warm bit of ACS).
 
     Returns
     -------
     ndarray of float32
-        Dark current in electron / s, 0 in good pixels.
+        Dark current in electron / s, 0 in good pixels, 0.06 to 0.14 in warm ones, as
+        by the warm bit of ACS.
     """
     n = rng.binomial(shape[0] * shape[1], fraction)
-    return _scattered(rng.uniform(*rate, n), shape, rng)
+    return _scattered(rng.uniform(0.06, 0.14, n), shape, rng)
 
 
 def _scattered(values, shape, rng):
@@ -188,7 +186,7 @@ def bias_steps(shape, rng, *, amplitude=1.0, stripe=0.3, n_amplifiers=2):
     return (step + rng.normal(0, stripe, (ny, 1))).astype(np.float32)
 
 
-def bad_columns(shape, rng, *, n=1, level=20.0):
+def bad_columns(shape, rng, *, n=1):
     """
     Columns with a bias of their own, from a random row to the edge.
 
@@ -200,18 +198,16 @@ def bad_columns(shape, rng, *, n=1, level=20.0):
         Source of the random numbers.
     n : int, optional
         Number of bad columns.
-    level : float, optional
-        Mean size of their offset, in electrons; both signs occur.
 
     Returns
     -------
     ndarray of float32
-        Offset in electrons.
+        Offset in electrons, 20 of either sign in the mean.
     """
     ny, nx = shape
     image = np.zeros(shape, np.float32)
     for column in rng.integers(0, nx, n):
-        size = rng.exponential(level) * rng.choice([-1, 1])
+        size = rng.exponential(20.0) * rng.choice([-1, 1])
         image[rng.integers(0, ny) :, column] += size
     return image
 
@@ -272,7 +268,7 @@ def cte_trails(image, strength, *, first_row=0, full_well=84_700.0):
     return image - captured + released
 
 
-def flat_residual(shape, rng, *, pixel=0.005, smooth=0.003, scale=60.0):
+def flat_residual(shape, rng, *, pixel=0.005, smooth=0.003):
     """
     Relative error of the flat field.
 
@@ -285,16 +281,14 @@ def flat_residual(shape, rng, *, pixel=0.005, smooth=0.003, scale=60.0):
     pixel : float, optional
         Standard deviation from pixel to pixel.
     smooth : float, optional
-        Standard deviation of the smooth part.
-    scale : float, optional
-        Length of the smooth part, in pixels.
+        Standard deviation of what is smooth over 60 pixels.
 
     Returns
     -------
     ndarray of float32
         Factor around 1 by which to multiply the image.
     """
-    coarse = max(2, int(shape[0] // scale) + 2), max(2, int(shape[1] // scale) + 2)
+    coarse = shape[0] // 60 + 2, shape[1] // 60 + 2
     waves = gaussian_filter(rng.standard_normal(coarse), 0.5, mode="nearest")
     y = np.linspace(0, coarse[0] - 1, shape[0])
     x = np.linspace(0, coarse[1] - 1, shape[1])

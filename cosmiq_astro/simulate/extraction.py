@@ -7,6 +7,9 @@ from cosmiq_astro.simulate.footprints import Footprints
 
 __all__ = ["extract_footprints"]
 
+# Of the border around a core, pixels: how wide it is, and from how many times the noise it counts.
+_BORDER, _WING = 2, 1.5
+
 
 def extract_footprints(
     frame,
@@ -14,8 +17,6 @@ def extract_footprints(
     *,
     mask=None,
     threshold=5.0,
-    wing=1.5,
-    grow=2,
     max_pixels=400,
     min_charge=250.0,
     rim=False,
@@ -34,12 +35,6 @@ def extract_footprints(
     threshold : float, optional
         A hit needs a pixel above this many ``noise``; neighbours above 0.6
         times it belong to its core. Lower it only for frames free of warm pixels.
-    wing : float, optional
-        Pixels of the border count only above this many ``noise``, and shrink
-        towards zero as they near it. Lower values keep fainter wings and let
-        in more noise.
-    grow : int, optional
-        Width of the border around the core, in pixels.
     max_pixels : int, optional
         Hits with a larger core are left out: chance groups and residues.
     min_charge : float, optional
@@ -64,8 +59,8 @@ def extract_footprints(
 
     Notes
     -----
-    Core pixels keep their value. Border pixels are shrunk by the non-negative
-    garrote [1]_, ``c * max(0, 1 - (wing * noise / c)**2)``, and kept only where
+    Core pixels keep their value. Those within two pixels of it are shrunk by the
+    non-negative garrote [1]_, ``c * max(0, 1 - (1.5 * noise / c)**2)``, and kept only where
     they still touch the hit, so hardly any pure noise is pasted.
 
     References
@@ -100,10 +95,10 @@ def extract_footprints(
     good[np.unique(groups[ndimage.binary_dilation(bad, eight)])] = False
     owner = np.where(good[groups], groups, 0)
     core = owner > 0
-    shrunk = frame * np.maximum(1 - (wing / np.maximum(ratio, wing)) ** 2, 0)
+    shrunk = frame * np.maximum(1 - (_WING / np.maximum(ratio, _WING)) ** 2, 0)
     value = np.where(core, frame, np.where(groups == 0, shrunk, 0))
     reach, reached = core, owner
-    for _ in range(grow):
+    for _ in range(_BORDER):
         neighbour = ndimage.maximum_filter(reached, 3)
         new = ~reach & (neighbour > 0) & (value > 0)
         reached = np.where(new, neighbour, reached)

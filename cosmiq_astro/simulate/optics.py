@@ -8,6 +8,7 @@ from cosmiq_astro.simulate.psf import PSF
 __all__ = ["hst_psf", "moffat_psf", "psf_from_image"]
 
 _OVERSAMPLING = 8
+_BANDWIDTH = 0.25  # full width of the filter over its wavelength: smears the rings
 _POLISH = 0.016  # waves at 547 nm in each set of polishing marks: sets the wings to TinyTim's
 
 
@@ -39,7 +40,6 @@ def hst_psf(
     coma=0.01,
     jitter=0.006,
     charge_diffusion=0.38,
-    bandwidth=0.25,
     radius=80,
 ):
     """
@@ -60,8 +60,6 @@ def hst_psf(
         Standard deviation of the diffusion between pixels, in pixels: about
         0.44 for ACS/WFC in F814W by the kernel that goes with TinyTim, and
         more in the blue, which is absorbed far from the wells.
-    bandwidth : float, optional
-        Full width of the filter over its wavelength; smears the rings.
     radius : int, optional
         Largest stamp radius, in pixels. Lower it for speed where no star is
         bright enough to show its diffraction spikes.
@@ -95,7 +93,7 @@ def hst_psf(
     n = fft.next_fast_len(2 * s * (radius + 2), real=True)
     step = np.deg2rad(pixel_scale / 3600) / s
     intensity = np.zeros((n, n), np.float32)
-    for colour in wavelength * 1e-9 * (1 + bandwidth * np.linspace(-0.4, 0.4, 5)):
+    for colour in wavelength * 1e-9 * (1 + _BANDWIDTH * np.linspace(-0.4, 0.4, 5)):
         diameter = 2.4 * n * step / colour  # grid points across the aperture
         pupil, y, x, r = _pupil(n, diameter, obscuration=0.33, strut=0.022)
         waves = (547e-9 / colour) * (
@@ -180,7 +178,7 @@ def _box(profile, width):
     return profile
 
 
-def psf_from_image(image, pixel_scale_in, *, pixel_scale=0.05, charge_diffusion=0.0, radius=None):
+def psf_from_image(image, pixel_scale_in, *, pixel_scale=0.05, charge_diffusion=0.0):
     """
     Turn an image of a point source into a PSF.
 
@@ -195,8 +193,6 @@ def psf_from_image(image, pixel_scale_in, *, pixel_scale=0.05, charge_diffusion=
     charge_diffusion : float, optional
         Standard deviation of the diffusion, in detector pixels. TinyTim leaves
         it out of its subsampled PSFs.
-    radius : int, optional
-        Largest stamp radius, in detector pixels; default: what ``image`` holds.
 
     Returns
     -------
@@ -217,8 +213,7 @@ def psf_from_image(image, pixel_scale_in, *, pixel_scale=0.05, charge_diffusion=
     image = np.asarray(image, np.float64)
     s = _OVERSAMPLING
     scale = pixel_scale / pixel_scale_in
-    room = int((min(image.shape) // 2 - 1) / scale) - 1
-    radius = min(radius or room, room)
+    radius = int((min(image.shape) // 2 - 1) / scale) - 1
     peak = np.unravel_index(ndimage.gaussian_filter(image, scale).argmax(), image.shape)
     window = tuple(slice(max(p - int(4 * scale), 0), p + int(4 * scale) + 1) for p in peak)
     centre = np.add(ndimage.center_of_mass(image[window]), [w.start for w in window])

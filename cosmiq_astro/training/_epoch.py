@@ -9,12 +9,11 @@ import torch
 from torch import nn
 from torch.func import functional_call
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from cosmiq_astro.models.layers import sample_weights, variational_layers
 from cosmiq_astro.training.datasets import make_batch
 from cosmiq_astro.training.network import masked_cross_entropy
-from cosmiq_astro.training.settings import kl_weight, learning_rate
+from cosmiq_astro.training.settings import learning_rate
 
 _VALIDATION_DRAWS = 4
 
@@ -61,32 +60,6 @@ def training_batches(fabric, network, dataset, first_epoch, settings, workers):
     )
 
 
-def count_steps(settings, first_epoch, *, shown):
-    """
-    Return a progress bar of all steps of a run.
-
-    Parameters
-    ----------
-    settings : `~cosmiq_astro.training.settings.Schedule`
-        Of the run.
-    first_epoch : int
-        From 0.
-    shown : bool
-        Whether to show it.
-
-    Returns
-    -------
-    bar : `tqdm.tqdm`
-        For `train_epoch`.
-    """
-    return tqdm(
-        total=settings.epochs * settings.batches_per_epoch,
-        initial=first_epoch * settings.batches_per_epoch,
-        unit="step",
-        disable=not shown,
-    )
-
-
 def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches, bar):
     """
     Train for one epoch.
@@ -108,7 +81,7 @@ def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches, bar
     batches : iterator
         Gives the next batch of the run, see `training_batches`.
     bar : `tqdm.tqdm`
-        From `count_steps`.
+        Of all steps of the run.
 
     Returns
     -------
@@ -122,7 +95,6 @@ def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches, bar
     """
     model.train()
     network = model.module.network
-    beta = kl_weight(settings, epoch)
     loss_sum = 0.0
     bar.set_description(f"epoch {epoch + 1} of {settings.epochs}")
     kl_per_pixel = torch.zeros(())
@@ -136,7 +108,7 @@ def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches, bar
         logits, kl = model(inputs, noise)
         data_term = masked_cross_entropy(logits, labels, valid)
         kl_per_pixel = kl / dataset.n_valid_pixels
-        loss = data_term + beta * kl_per_pixel
+        loss = data_term + settings.kl_beta * kl_per_pixel
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss.item()} at epoch {epoch}, step {step}: look for absurd pixel "

@@ -8,6 +8,8 @@ from cosmiq_astro.preprocess import estimate_statistics
 from cosmiq_astro.training._pixels import Part, count_valid
 from cosmiq_astro.training._siblings import group_fields
 
+_GAP = 16  # pixels between two parts of a frame
+
 
 def log_uniform(rng, limits):
     """
@@ -261,12 +263,12 @@ class ObservedFrames(Frames):
             ]
             self._visits = _joined(fields, tied)
 
-    def split_within(self, fraction, *, axis=0, gap=16):
+    def split_within(self, fraction, *, axis=0):
         """
         Split every frame in two parts: for too few visits to put whole ones aside.
 
-        The border moves with the sky, so that no star is on both sides where
-        the frames' offsets are known.
+        The border, 16 pixels that belong to neither, moves with the sky, so that
+        no star is on both sides where the frames' offsets are known.
 
         Parameters
         ----------
@@ -274,8 +276,6 @@ class ObservedFrames(Frames):
             Share of the rows, or columns, for validation, in (0, 1).
         axis : {0, 1}, optional
             0 to part rows, 1 to part columns.
-        gap : int, optional
-            Pixels between the parts that belong to neither.
 
         Returns
         -------
@@ -286,8 +286,8 @@ class ObservedFrames(Frames):
         for shape, moved in zip(self._shapes, self._rows, strict=True):
             border = round((1 - fraction) * shape[axis]) + (moved if axis == 0 else 0)
             least = min(32, shape[axis] // 4)
-            border = min(max(border, least + gap), shape[axis] - least)
-            first.append(_box(shape, axis, 0, border - gap))
+            border = min(max(border, least + _GAP), shape[axis] - least)
+            first.append(_box(shape, axis, 0, border - _GAP))
             second.append(_box(shape, axis, border, shape[axis]))
         return self._parts(first), self._parts(second)
 

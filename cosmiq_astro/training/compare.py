@@ -11,6 +11,7 @@ from cosmiq_astro.detector import CosmicRayDetector
 __all__ = ["ModelComparison", "check_labels", "compare_models", "find_causes"]
 
 _FPR = 5e-4
+_MOST_PATCHES, _T = 64, 8
 # Of log-odds: enough to read a rate of 0.05 % off the counts.
 _EDGES = np.concatenate([[-np.inf], np.linspace(-18, 18, 721), [np.inf]])
 _LEAST, _MOST = 1e-7, 1 - 1e-7
@@ -57,7 +58,7 @@ class ModelComparison:
         return "\n".join(shown.pformat(max_lines=-1, max_width=-1, align="<"))
 
 
-def compare_models(models, dataset, *, n_patches=64, patch_size=128, T=8, seed=0):
+def compare_models(models, dataset, *, patch_size=128, seed=0):
     """
     Score models, and L.A.Cosmic with its defaults, on the same patches.
 
@@ -68,10 +69,8 @@ def compare_models(models, dataset, *, n_patches=64, patch_size=128, T=8, seed=0
         one that it began from.
     dataset : dataset
         Frames that none of them was trained, fitted or chosen on.
-    n_patches, patch_size : int, optional
-        How many, at most two per area of the frames.
-    T : int, optional
-        Weight draws of a variational model.
+    patch_size : int, optional
+        Side of the patches: 64 of them, at most two per area of the frames.
     seed : int, optional
         Seed of patches, draws and intervals.
 
@@ -81,13 +80,13 @@ def compare_models(models, dataset, *, n_patches=64, patch_size=128, T=8, seed=0
         A table, and in what the first is worse than the second.
     """
     size = dataset.cut_patch_size(patch_size, 4)
-    n_patches = int(np.clip(round(2 * dataset.n_pixels / size**2), 8, n_patches))
+    n_patches = int(np.clip(round(2 * dataset.n_pixels / size**2), 8, _MOST_PATCHES))
     patches = []
     for i in range(n_patches):
         rng = np.random.default_rng([seed, 7, i])
         patches.append(dataset.patch(int(rng.integers(dataset.n_frames)), size, rng))
     readnoise = getattr(dataset, "readnoise", None)
-    counts = {name: _count(model, patches, T, seed) for name, model in models.items()}
+    counts = {name: _count(model, patches, seed) for name, model in models.items()}
     if readnoise is not None:
         counts[_LACOSMIC] = _count_lacosmic(patches, readnoise)
     rng = np.random.default_rng(seed)
@@ -108,7 +107,7 @@ def compare_models(models, dataset, *, n_patches=64, patch_size=128, T=8, seed=0
     return ModelComparison(Table(rows=rows), n_patches, n_hit, worse)
 
 
-def _count(model, patches, T, seed):
+def _count(model, patches, seed):
     """Return of each patch what all scores are made of."""
     detector = CosmicRayDetector(model, device="cpu")
     sampling = "antithetic" if model.method == "vi" else "mean"
@@ -117,7 +116,7 @@ def _count(model, patches, T, seed):
         maps = detector(
             np.nan_to_num(patch.image),
             ~patch.usable,
-            T=T,
+            T=_T,
             seed=seed,
             sampling=sampling,
             statistics=patch.statistics,
@@ -249,10 +248,10 @@ def find_causes(training, validation, history, kl_beta):
     return causes
 
 
-def _hit_rate(dataset, n=32):
+def _hit_rate(dataset):
     rng = np.random.default_rng(0)
     size = dataset.cut_patch_size(128, 4)
-    patches = [dataset.patch(int(rng.integers(dataset.n_frames)), size, rng) for _ in range(n)]
+    patches = [dataset.patch(int(rng.integers(dataset.n_frames)), size, rng) for _ in range(32)]
     n_valid = sum(patch.valid.sum() for patch in patches)
     return sum((patch.label & patch.valid).sum() for patch in patches) / max(n_valid, 1)
 

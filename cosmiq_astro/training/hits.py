@@ -10,6 +10,7 @@ from astropy.table import Table
 from scipy import ndimage
 from scipy.stats import binom
 
+from cosmiq_astro._windows import block_medians
 from cosmiq_astro.simulate import Footprints, extract_footprints
 from cosmiq_astro.training._files import find_images
 from cosmiq_astro.training._pixels import read_pixels, row_blocks
@@ -152,15 +153,8 @@ def _stack(images, levels, readnoise):
 def _smooth(image):
     """Return what drifts over 64 pixels: medians of blocks, each amplifier for itself or not."""
     ny, nx = image.shape
-    rows, columns = max(1, ny // _BLOCK), max(1, nx // _BLOCK)
-    y, x = (np.linspace(0, n, parts + 1).astype(int) for n, parts in ((ny, rows), (nx, columns)))
-    level = np.zeros((rows, columns))
-    for i in range(rows):
-        for j in range(columns):
-            block = image[y[i] : y[i + 1], x[j] : x[j + 1]]
-            block = block[np.isfinite(block)]
-            level[i, j] = np.median(block) if block.size else 0.0
-    return np.repeat(np.repeat(level, np.diff(y), axis=0), np.diff(x), axis=1)
+    level, y, x = block_medians(image, (max(1, ny // _BLOCK), max(1, nx // _BLOCK)))
+    return np.nan_to_num(np.repeat(np.repeat(level, np.diff(y), axis=0), np.diff(x), axis=1))
 
 
 def find_hits(images, *, readnoise, gain=None, satlevel=None, model="ccd-unet", device="auto"):

@@ -221,7 +221,7 @@ class InjectionDataset(ObservedFrames):
         training.part_hits(validation, fraction, seed=seed)
         return training, validation
 
-    def split_within(self, fraction, *, axis=0, gap=16, seed=0):
+    def split_within(self, fraction, *, axis=0):
         """
         Split every frame in two, and the hits: for too few visits to put whole ones aside.
 
@@ -229,18 +229,16 @@ class InjectionDataset(ObservedFrames):
         ----------
         fraction : float
             Share of the rows, or columns, and of the hits, for validation.
-        axis, gap : int, optional
-            As `~cosmiq_astro.training.PairedDataset.split_within` takes them.
-        seed : int, optional
-            Seed of the choice of hits.
+        axis : {0, 1}, optional
+            0 to part rows, 1 to part columns.
 
         Returns
         -------
         training, validation : dataset
             Views of this dataset.
         """
-        training, validation = super().split_within(fraction, axis=axis, gap=gap)
-        training.part_hits(validation, fraction, seed=seed)
+        training, validation = super().split_within(fraction, axis=axis)
+        training.part_hits(validation, fraction, seed=0)
         return training, validation
 
     def part_hits(self, validation, fraction, *, seed):

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from astropy.table import Table
 from lightning_fabric import Fabric
+from tqdm import tqdm
 
+from cosmiq_astro._counts import check_count
 from cosmiq_astro.models.layers import kl_divergence
 from cosmiq_astro.models.model import Model, load_model
 from cosmiq_astro.models.unet import UNetConfig, empty_unet
 from cosmiq_astro.training._checkpoint import State, read_checkpoint, resume, write_checkpoint
 from cosmiq_astro.training._epoch import (
-    count_steps,
     prepare_batches,
     train_epoch,
     training_batches,
@@ -27,11 +28,12 @@ from cosmiq_astro.training.settings import (
     EPOCHS,
     HIDDEN,
     KL_BETA,
+    RATE_FROM_A_MODEL,
+    RATE_FROM_SCRATCH,
     VALIDATION_FRACTION,
     Schedule,
     TrainingRun,
     TrainingSettings,
-    check_numbers,
 )
 
 __all__ = ["TrainingResult", "train"]
@@ -173,7 +175,7 @@ def train(
     """
     settings = TrainingSettings() if settings is None else settings
     run = TrainingRun() if run is None else run
-    check_numbers(positive=("epochs",), epochs=epochs)
+    check_count("epochs", epochs)
     if not kl_beta >= 0:
         raise ValueError(f"kl_beta must not be negative, got {kl_beta!r}")
     if not 0 < validation_fraction < 1:
@@ -202,15 +204,17 @@ def train(
     patch_size = settings.patch_size
     if patch_size % network.grid:
         raise ValueError(f"patch_size must be a multiple of {network.grid}, got {patch_size}")
+    rate = settings.learning_rate
+    if rate is None:
+        rate = RATE_FROM_SCRATCH if init is None else RATE_FROM_A_MODEL
     data = dataset.summary() if hasattr(dataset, "summary") else {}
     schedule = Schedule(
         epochs=epochs,
         patch_size=patch_size,
         batch_size=settings.batch_size,
         batches_per_epoch=max(1, round(dataset.n_pixels / (settings.batch_size * patch_size**2))),
-        learning_rate=settings.rate(init),
+        learning_rate=rate,
         kl_beta=kl_beta if bayesian else 0.0,
-        kl_warmup=settings.kl_warmup,
         seed=seed,
         freeze=tuple(settings.freeze),
         data=data | {"init": None if init is None else init.sha256},
@@ -269,8 +273,11 @@ class _Run:
         optimizer = torch.optim.Adam(trained, lr=settings.learning_rate)
         model, optimizer = fabric.setup(ElboNetwork(network), optimizer)
         state = resume(checkpoint, network, optimizer, settings) if checkpoint else State()
-        bar = count_steps(
-            settings, state.epoch, shown=self.run.progress_bar and fabric.is_global_zero
+        bar = tqdm(
+            total=settings.epochs * settings.batches_per_epoch,
+            initial=state.epoch * settings.batches_per_epoch,
+            unit="step",
+            disable=not (self.run.progress_bar and fabric.is_global_zero),
         )
         batches = training_batches(fabric, network, self.dataset, state.epoch, settings, workers)
         with closing(batches), bar:

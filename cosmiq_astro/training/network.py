@@ -9,7 +9,6 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from cosmiq_astro.models.layers import kl_divergence, sample_weights, variational_layers
-from cosmiq_astro.models.model import Model, load_model
 from cosmiq_astro.models.unet import UNetConfig, empty_unet, initialize_weights
 
 __all__ = ["ElboNetwork", "freeze_layers", "masked_cross_entropy", "start_network"]
@@ -27,7 +26,7 @@ def start_network(bayesian, init, hidden, settings, seed):
         As in `~cosmiq_astro.training.train`; ``init`` a
         `~cosmiq_astro.models.model.Model` or None.
     settings : `~cosmiq_astro.training.TrainingSettings`
-        Of which ``growth``, ``variational`` and ``prior`` count.
+        Of which ``variational`` counts.
     seed : int
         Of the first weights.
 
@@ -35,24 +34,18 @@ def start_network(bayesian, init, hidden, settings, seed):
     -------
     network : `~cosmiq_astro.models.unet.UNet`
         On the CPU.
-
-    Raises
-    ------
-    ValueError
-        If the prior is not variational, or of another shape.
     """
     patterns = _patterns(bayesian, init, settings.variational)
     generator = torch.Generator().manual_seed(seed)
     if init is None:
-        config = UNetConfig(hidden=hidden, growth=settings.growth, variational=patterns)
+        config = UNetConfig(hidden=hidden, variational=patterns)
     else:
         config = replace(init.network.config, variational=patterns)
     network = initialize_weights(empty_unet(config), generator)
     if init is not None:
         given, own = init.network.state_dict(), network.state_dict()
         network.load_state_dict({k: v for k, v in given.items() if k in own}, strict=False)
-    if bayesian:
-        _set_priors(network, init, settings.prior)
+        _set_priors(network, init)
     for layer in variational_layers(network).values():
         # Solved for in the end, not descended to.
         layer.weight_rho.requires_grad_(False)
@@ -68,28 +61,14 @@ def _patterns(bayesian, init, wanted):
     return (init.network.config.variational if init is not None else ()) or ("*",)
 
 
-def _set_priors(network, init, prior):
+def _set_priors(network, init):
     """Make the posterior of a model the prior where it has one; elsewhere a width of the layer."""
-    if prior is None and init is not None and init.method == "vi":
-        prior = init
-    known = {}
-    if prior is not None:
-        prior = prior if isinstance(prior, Model) else load_model(prior)
-        if prior.method != "vi":
-            raise ValueError(f"prior must be a variational model; {prior.name} is a baseline")
-        if prior.network.config.maps != network.config.maps:
-            raise ValueError(
-                f"prior {prior.name} has {prior.network.config.maps} feature maps, the network "
-                f"{network.config.maps}: begin from a model of the same shape"
-            )
-        known = variational_layers(prior.network)
+    known = variational_layers(init.network)
     for name, layer in variational_layers(network).items():
         if name in known:
             other = known[name]
             layer.set_prior({"weight": other.weight, "bias": other.bias}, other.posterior_sigma())
-            for part in ("weight_rho", "bias_rho"):
-                getattr(layer, part).data.copy_(getattr(other, part))
-        elif init is not None:
+        else:
             layer.set_prior_sigma(layer.weight.detach().square().mean().sqrt())
             layer.set_posterior_sigma(relative=_RELATIVE_SIGMA)
 

@@ -1,24 +1,25 @@
 """What a training run is set to: groups of settings that the command line is built from, too."""
 
 import math
-import numbers
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+
+from cosmiq_astro._counts import check_count
 
 __all__ = [
     "EPOCHS",
     "HIDDEN",
     "KL_BETA",
+    "RATE_FROM_A_MODEL",
+    "RATE_FROM_SCRATCH",
     "VALIDATION_FRACTION",
     "Schedule",
     "TrainingRun",
     "TrainingSettings",
-    "check_numbers",
-    "kl_weight",
     "learning_rate",
 ]
 
 HIDDEN, EPOCHS, KL_BETA, VALIDATION_FRACTION = 16, 50, 1.0, 0.2
-_FROM_SCRATCH, _FROM_A_MODEL = 1e-3, 3e-4
+RATE_FROM_SCRATCH, RATE_FROM_A_MODEL = 1e-3, 3e-4
 
 
 def _option(default, text, *, kind=str, metavar=None, repeated=False):
@@ -34,24 +35,13 @@ class TrainingSettings:
 
     Attributes
     ----------
-    growth : int
-        Feature maps of each of the two levels below over those of the level
-        above, 1 to 4, where training begins from no model.
-        ``acs-wfc-unet`` has ``growth=3``.
     variational : tuple of str or None
         Patterns (`fnmatch`) of the layers that are variational if
         ``bayesian``, such as ``('merge.0.*', 'head')`` for the last ones. None
         for those of the model that training begins from, or all if it has none.
-    prior : str, path-like, Model or None
-        A variational model whose posterior is the prior of this one: few
-        frames then move it little, and many move it much. None for the model
-        that training begins from, if that is variational; else the prior is
-        centred on 0.
     freeze : tuple of str
         Patterns (`fnmatch`) of the layers whose weights (of a posterior: means)
         stay as they begin, such as ``('down.*',)``. Freeze some when there are few frames.
-    kl_warmup : int
-        Epochs over which ``kl_beta`` rises linearly from 0.
     patience : int or None
         Stop after so many epochs without a lower validation loss. The learning
         rate falls to its end at ``epochs`` only, so give a patience that
@@ -74,20 +64,15 @@ class TrainingSettings:
         If a setting is out of its range.
     """
 
-    growth: int = _option(2, "growth of the feature maps with each level below", kind=int)
     variational: tuple[str, ...] | None = _option(
         None,
         "with --bayesian: layers that are variational (as in --init, or all)",
         metavar="PATTERN",
         repeated=True,
     )
-    prior: object = _option(
-        None, "with --bayesian: a model whose posterior is the prior (--init)", metavar="MODEL"
-    )
     freeze: tuple[str, ...] = _option(
         (), "layers to keep as they begin, as in 'down.*'", metavar="PATTERN", repeated=True
     )
-    kl_warmup: int = _option(0, "epochs over which the KL term rises", kind=int)
     patience: int | None = _option(None, "stop after N epochs that bring nothing", kind=int)
     patch_size: int = _option(128, "side of the patches, pixels", kind=int, metavar="PIXELS")
     batch_size: int = _option(16, "patches per step", kind=int)
@@ -97,35 +82,16 @@ class TrainingSettings:
     precision: str = _option("32-true", "such as bf16-mixed", metavar="P")
 
     def __post_init__(self):
-        check_numbers(
-            positive=("patience", "patch_size", "batch_size"),
-            not_negative=("kl_warmup",),
-            **{f.name: getattr(self, f.name) for f in fields(self)},
-        )
+        check_count("patch_size", self.patch_size)
+        check_count("batch_size", self.batch_size)
+        if self.patience is not None:
+            check_count("patience", self.patience)
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate!r}")
         for name in ("variational", "freeze"):
             value = getattr(self, name)
             if isinstance(value, str):
                 raise ValueError(f"{name} must be a tuple of patterns, got {value!r}")
-
-    def rate(self, init):
-        """
-        Return the highest learning rate of a run.
-
-        Parameters
-        ----------
-        init : object or None
-            What it begins from.
-
-        Returns
-        -------
-        rate : float
-            Of Adam.
-        """
-        if self.learning_rate is not None:
-            return self.learning_rate
-        return _FROM_SCRATCH if init is None else _FROM_A_MODEL
 
 
 @dataclass(frozen=True)
@@ -186,40 +152,9 @@ class TrainingRun:
     instrument: str = ""
 
     def __post_init__(self):
-        check_numbers(
-            positive=("devices", "nodes"),
-            not_negative=("workers",),
-            devices=self.devices,
-            nodes=self.nodes,
-            workers=self.workers,
-        )
-
-
-def check_numbers(*, positive=(), not_negative=(), **values):
-    """
-    Refuse counts that are out of their range.
-
-    Parameters
-    ----------
-    positive, not_negative : tuple of str
-        Names of those that must be at least 1, or 0.
-    **values
-        The numbers by name; None passes.
-
-    Raises
-    ------
-    ValueError
-        If one is out of its range; it is named.
-    """
-    for names, least, text in (
-        (positive, 1, "a positive integer"),
-        (not_negative, 0, "0 or a positive integer"),
-    ):
-        for name in names:
-            value = values[name]
-            is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-            if value is not None and (not is_whole or value < least):
-                raise ValueError(f"{name} must be {text}, got {value!r}")
+        check_count("devices", self.devices)
+        check_count("nodes", self.nodes)
+        check_count("workers", self.workers, least=0)
 
 
 @dataclass(frozen=True)
@@ -233,7 +168,7 @@ class Schedule:
         Lengths and sizes.
     learning_rate, kl_beta : float
         As in `TrainingSettings` and `~cosmiq_astro.training.train`.
-    kl_warmup, seed : int
+    seed : int
         As there.
     freeze : tuple of str
         As there.
@@ -248,7 +183,6 @@ class Schedule:
     batches_per_epoch: int
     learning_rate: float
     kl_beta: float
-    kl_warmup: int
     seed: int
     freeze: tuple[str, ...] = ()
     data: dict = field(default_factory=dict)
@@ -277,22 +211,3 @@ def learning_rate(settings, epoch, step):
     if step < warmup:
         return highest * (step + 1) / warmup
     return highest * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
-
-
-def kl_weight(settings, epoch):
-    """
-    Return the factor on the KL term, which rises linearly over ``kl_warmup`` epochs.
-
-    Parameters
-    ----------
-    settings : `Schedule`
-        Of the run.
-    epoch : int
-        From 0.
-
-    Returns
-    -------
-    weight : float
-        At most ``settings.kl_beta``.
-    """
-    return settings.kl_beta * min(1.0, (epoch + 1) / max(settings.kl_warmup, 1))

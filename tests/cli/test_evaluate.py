@@ -106,13 +106,15 @@ def test_what_label_could_not_decide_does_not_count(make_frame, run, tmp_path, c
     assert scores(capsys)["n_pixels"] == n_all - ignore.sum()
 
 
-def test_simulated_frames_are_kept_and_read_again(run, tmp_path, capsys):
-    kept = tmp_path / "frames"
-    simulate = ["--simulate", "2", "--size", "64", "--field", "globular", "--field", "nebula"]
-    assert run(*simulate, "--keep-frames", kept, "--json", "--group", "FIELD") == 0
+def test_simulated_frames_are_those_of_the_command(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("cosmiq_astro.cli._truth._SIZE", 64)
+    assert run("--simulate", "2", "--json", "--group", "FIELD") == 0
     first = json.loads(capsys.readouterr().out)["groups"]
-    assert list(first) == ["all", "globular", "nebula"]
-    files = sorted(kept.iterdir())
+    assert list(first) == ["all", "extragalactic", "globular"]
+    frames = tmp_path / "frames"
+    settings = ["--size", "64", "--subarray", "--field", "extragalactic", "--field", "globular"]
+    assert main(["simulate", "-o", str(frames), "-n", "2", "--seed", "1", "-q", *settings]) == 0
+    files = sorted(frames.iterdir())
     assert [file.name for file in files] == ["simulated_000_flc.fits", "simulated_001_flc.fits"]
     with fits.open(files[1]) as hdus:
         assert [hdu.name for hdu in hdus] == ["PRIMARY", "SCI", "ERR", "DQ", "TRUTH", "IGNORE"]
@@ -120,11 +122,6 @@ def test_simulated_frames_are_kept_and_read_again(run, tmp_path, capsys):
         assert hdus["TRUTH"].data.any()
     assert run(*files, "--json", "--group", "FIELD") == 0
     assert json.loads(capsys.readouterr().out)["groups"] == first
-    assert run(*simulate, "--json") == 0
-    assert scores(capsys) == first["all"]
-    assert run(*simulate, "--keep-frames", kept) == 1
-    assert "simulated_000_flc.fits exists already" in capsys.readouterr().err
-    assert run(*simulate, "--keep-frames", kept, "--overwrite", "-q") == 0
 
 
 def test_report_of_two_models(make_frame, run, models, tmp_path, capsys):
@@ -217,8 +214,6 @@ def test_missing_group(make_frame, run, capsys):
         ([], "give FITS files, or --simulate N without any"),
         (["a.fits", "--simulate", "2"], "give FITS files, or --simulate N without any"),
         (["--simulate", "0"], "'0' is not a positive integer"),
-        (["a.fits", "--size", "64"], "--size is for --simulate"),
-        (["a.fits", "--keep-frames", "x"], "--keep-frames is for --simulate"),
         (["--simulate", "1", "--truth", "HITS"], "--truth is for FITS files"),
         (["a.fits", "b.fits", "--truth", "t.fits"], "--truth has 1 files for 2"),
         (["--simulate", "1", "--model", "m", "--model", "m"], "--model is given twice: m m"),
@@ -240,5 +235,7 @@ def test_report_without_matplotlib(make_frame, run, tmp_path, monkeypatch, capsy
 
 
 def test_fields_are_those_of_the_simulator():
-    args = build_parser().parse_args(["evaluate", *(f"--field={field}" for field in FIELDS)])
+    args = build_parser().parse_args(
+        ["simulate", "-o", "x", *(f"--field={field}" for field in FIELDS)]
+    )
     assert args.field == list(FIELDS) == list(_options.FIELDS)

@@ -29,7 +29,7 @@ def pairs(tmp_path):
 @pytest.mark.filterwarnings("ignore:.* of the pixels were flagged, more than")
 def test_a_model_is_trained_and_used(pairs, tmp_path, capsys):
     out = tmp_path / "mine"
-    settings = [*TOY, "--instrument", "My camera", "--patience", "5", "--growth", "3"]
+    settings = [*TOY, "--instrument", "My camera", "--patience", "5"]
     assert main(["train", str(pairs), "-o", str(out), *settings]) == 0
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
@@ -46,7 +46,7 @@ def test_a_model_is_trained_and_used(pairs, tmp_path, capsys):
     assert sorted(path.name for path in out.iterdir()) == names
     model = ca.load_model(out)
     assert (model.name, model.instrument, model.method) == ("mine", "My camera", "unet")
-    assert model.network.config.maps == (2, 6, 18)
+    assert model.network.config.maps == (2, 4, 8)
     # What was set for the training is set back: other code may need subnormal numbers.
     assert np.nextafter(np.float32(0), np.float32(1)) * np.float32(1) > 0
     assert len(Table.read(out / "history.ecsv")) == 2

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from scipy import ndimage
 
 import cosmiq_astro as ca
 from cosmiq_astro.hst import detect_file, output, plan_file, read_chip
+from cosmiq_astro.review import apply_edits, exposure_digest
+from cosmiq_astro.review.edits import FORMAT
 
 PLANES = ("CRVIMASK", "CRPROB", "CRSTD", "CRENT", "CRMI")
 
@@ -408,6 +411,18 @@ def test_wfpc2_bits_go_into_a_copy_of_the_dq_file(make_file, make_image, detect)
         for n in (1, 2, 3, 4):
             expected = old["SCI", n].data | np.where(flagged(out, n), 16384, 0)
             assert_array_equal(new["SCI", n].data, expected)
+    # So do those of a person.
+    ccd = read_chip(out, 1)
+    y, x = np.argwhere(ccd.cr_mask)[0].tolist()
+    facts = {"format": FORMAT, "extver": 1, "shape": ccd.shape, "threshold": 0.3, "complete": False}
+    facts |= {"exposure": exposure_digest(ccd.data), "mask": exposure_digest(ccd.cr_mask)}
+    facts |= {"added": [], "removed": [[y, x, 1]], "confirmed": [], "unsure": []}
+    edits = file.with_name("edits.json")
+    edits.write_text(json.dumps(facts))
+    apply_edits(edits, out, file.with_name("u2_c0m.fits"))
+    with fits.open(file.with_name("u2_c1m.fits")) as new:
+        assert not new["SCI", 1].data[y, x] & 16384
+        assert new["SCI", 2].data[flagged(out, 2)].min() & 16384
 
 
 def waivered(path, images, dtype, unit):
@@ -534,7 +549,7 @@ def test_hits_unlike_those_trained_on_are_told_chip_by_chip(make_file, make_imag
     model = ca.load_model("acs-wfc-unet")
     far = dataclasses.replace(model.known_hits, mean=model.known_hits.mean + 5)
     far = dataclasses.replace(model, known_hits=far)
-    with pytest.warns(AstropyUserWarning, match=r"chip 1.*: what was found is unlike") as caught:
+    with pytest.warns(AstropyUserWarning, match=r"chip [12].*: what was found is unlike") as caught:
         result = detect_file(make_file(images=images), model=far)
     assert {warning.filename for warning in caught} == {__file__}
     assert all(len(chip.doubts) == 1 for chip in result.chips)

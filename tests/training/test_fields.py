@@ -57,7 +57,7 @@ def test_a_field_is_parted_with_the_sky():
         InjectionDataset(images, hits, masks=masks, readnoise=8.0),
     ):
         dataset.group([Path("d/0.fits"), Path("d/1.fits")])
-        training, validation = dataset.split_within(0.25, gap=16)
+        training, validation = dataset.split_within(0.25)
         # Rows 0 to 128 of the first, and of the second up to the same stars.
         assert training._shapes == [(128, 192), (140, 192)]
         assert validation._shapes == [(48, 192), (36, 192)]

@@ -396,5 +396,5 @@ def test_bad_settings(kwargs, message):
 
 
 def test_a_network_that_could_not_be_loaded_is_refused_before_training():
-    with pytest.raises(ValueError, match="growth must be 4 or less, got 5"):
-        train(make_pairs(), growth=5, **SHORT)
+    with pytest.raises(ValueError, match="hidden must be 1024 or less, got 2000"):
+        train(make_pairs(), **(SHORT | {"hidden": 2000}))

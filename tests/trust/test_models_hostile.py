@@ -130,13 +130,12 @@ def test_weights_that_would_give_nonsense(folder, change, message):
         ({"network": {"variational": [["*"]]}}, "variational in .* must be a list of texts"),
         ({"network": {"hidden": 10**30}}, "hidden must be 1024 or less"),
         ({"network": {"levels": 10**6}}, "levels must be 10 or less, got 1000000"),
-        ({"network": {"growth": 5}}, "growth must be 4 or less, got 5"),
-        ({"network": {"growth": 3}}, "do not fit the network"),
+        ({"network": {"growth": 3}}, "not a model's configuration: growth must be 2"),
         ({"temperature": 1e-300}, r"temperature in .* must be in \(0\.001, 1000\.0\), got 1e-300"),
         ({"temperature": float("inf")}, "temperature in .* got inf"),
         ({"threshold": float("nan")}, "threshold in .* got nan"),
-        ({"name": ["tiny"]}, r"name in .* must be a text, got \['tiny'\]"),
-        ({"instrument": None}, "instrument in .* must be a text, got None"),
+        ({"name": ["tiny"]}, r"name in .* must be a text of printable ASCII, got \['tiny'\]"),
+        ({"instrument": None}, "instrument in .* must be a text of printable ASCII, got None"),
         ({"sha256": "0" * 64}, "damaged or exchanged: their SHA-256 is"),
         ({"sha256": None}, "damaged or exchanged"),
         ({"recalibration": {"method": "beta", "a": 10**400, "b": 1, "c": 0}}, "not a model's conf"),
@@ -146,6 +145,11 @@ def test_configurations_that_lie(folder, changes, message):
     edit(folder, **changes)
     with pytest.raises(ValueError, match=message):
         load_model(folder)
+
+
+def test_a_configuration_of_an_earlier_version(folder):
+    edit(folder, network={"growth": 2})
+    assert load_model(folder).network.config.maps[:2] == (4, 8)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +317,7 @@ def test_no_torch_that_runs_code_from_weights():
 @pytest.mark.parametrize("name", ["a\x1b[2Jb", "a\nb", "mod\u00e8le", "a\u202eb"])
 def test_names_that_a_terminal_would_obey(folder, name, capsys):
     edit(folder, name=name)
-    with pytest.raises(ValueError, match="must be printable ASCII"):
+    with pytest.raises(ValueError, match="must be a text of printable ASCII"):
         load_model(folder)
     assert main(["detect", "x.fits", "--model", f"no\x1b[2J{name}"]) == 1
     assert "\x1b" not in capsys.readouterr().err
