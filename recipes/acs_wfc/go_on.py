@@ -7,8 +7,8 @@ One process makes exposures and puts them into a pool of the latest; this one tr
 it, each exposure some two times, turned and flipped anew. Of the weights, a running mean is kept.
 An interrupted run goes on from its checkpoint in --work.
 
-Version 8 took 100 minutes of two cores that other programs shared, after 10 minutes for sources and
-optics: some 1,370 steps from version 7 (--minutes 100 --rate 8e-4 --seed 8). How many steps fit into
+Version 8 took 100 minutes of two shared cores, after 10 minutes for sources and optics: some 1,370
+steps from version 7 (--minutes 100 --rate 8e-4 --seed 8). How many steps fit into
 the time is up to the machine: another run comes close to these weights, and not to the same.
 Version 7 came from version 6, of an earlier recipe (recipes/acs_wfc.py of commit 9ea9131), by 701.
 """
