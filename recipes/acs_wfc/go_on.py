@@ -7,10 +7,13 @@ One process makes exposures and puts them into a pool of the latest; this one tr
 it, each exposure some two times, turned and flipped anew. Of the weights, a running mean is kept.
 An interrupted run goes on from its checkpoint in --work.
 
-Version 8 took 100 minutes of two shared cores, after 10 minutes for sources and optics: some 1,370
-steps from version 7 (--minutes 100 --rate 8e-4 --seed 8). How many steps fit into
-the time is up to the machine: another run comes close to these weights, and not to the same.
-Version 7 came from version 6, of an earlier recipe (recipes/acs_wfc.py of commit 9ea9131), by 701.
+Version 7 took 50 minutes of two shared cores, after 10 minutes for sources and optics: 701 steps
+from version 6, which recipes/acs_wfc.py of commit 9ea9131 had made for the optics of ACS/WFC alone.
+The end was brought forward while it ran, so that the learning rate fell more steeply than it does
+here; a run of this file comes close to these weights, and not to the same.
+
+1,370 steps more (--minutes 100 --rate 8e-4 --seed 8) lower the NLL on validation exposures by 6 %
+(95 %: 3 to 9), and gain nothing clear on the frames of transfer.py. They are not bundled.
 """
 
 import argparse
