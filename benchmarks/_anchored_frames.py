@@ -103,9 +103,7 @@ class Maker:
         rng = np.random.default_rng(seed)
         self._psf = optics.space("tinytim", None, data, rng, filters=("f606w",))
         self._galaxies = scenes.Galaxies(data)
-        stis = hits.library(
-            work / "stis.npz", lambda: hits.stis(data / "stis_ccd_1999.fits", single=True)
-        )
+        stis = hits.stis_library(data, work)
         uvis = hits.library(
             work / f"uvis_{seed}.npz",
             lambda: hits.uvis(

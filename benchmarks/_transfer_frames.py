@@ -128,10 +128,7 @@ class Frames:
     def _new_libraries(self):
         rng = np.random.default_rng(self.seed)
         shapes = self.data / "wfc3_uvis_dark_hits.fits"
-        stis = hits.library(
-            self.work.parent / "stis.npz",
-            lambda: hits.stis(self.data / "stis_ccd_1999.fits", single=True),
-        )
+        stis = hits.stis_library(self.data, self.work.parent)
         itl = hits.itl(self.data / "itl_cosmic_rays_2017.fits.gz")
         faint = hits.uvis(shapes, rng, single=True, scale=0.6)
         solid = hits.uvis(shapes, rng, single=False)

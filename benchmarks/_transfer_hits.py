@@ -8,7 +8,7 @@ from astropy.io import fits
 from astropy.table import Table
 from scipy.ndimage import binary_dilation, find_objects, label
 
-__all__ = ["Hits", "itl", "library", "mixed", "stis", "uvis"]
+__all__ = ["Hits", "itl", "library", "mixed", "stis_library", "uvis"]
 
 _SQUARE = np.ones((3, 3), bool)
 _LARGEST = 150  # pixels: larger groups in crowded frames are several hits
@@ -90,14 +90,14 @@ def _cut(groups, values):
     return Hits(offsets, charges)
 
 
-def stis(path, *, single):
+def stis(path):
     """
     Cut hits from nine STIS exposures of one pointing.
 
     Groups with a warm pixel are left out: one above 4 standard deviations in
     three of the exposures (real hits meet in the same pixel in one of 50).
-    ``single`` keeps groups of one pixel, too, if they are above 150 electron
-    and the pixel is quiet in the other exposures.
+    Groups of one pixel count if they are above 150 electron and the pixel is
+    quiet in the other exposures.
     """
     with fits.open(path) as hdus:
         rate = hdus["MEDRATE"].data.astype(float)
@@ -174,6 +174,11 @@ def itl(path):
 def mixed(*parts):
     """Return several libraries as one."""
     return Hits(*([v for p in parts for v in getattr(p, n)] for n in ("offsets", "charges")))
+
+
+def stis_library(data, work):
+    """Return the hits of the STIS frames, those of one pixel too, kept in ``work``."""
+    return library(work / "stis.npz", lambda: stis(data / "stis_ccd_1999.fits"))
 
 
 def library(path, make):

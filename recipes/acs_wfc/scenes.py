@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from astropy.table import Table
+from cosmos import cosmos_galaxies
 
 from cosmiq_astro.simulate import draw_sources, hst_psf, moffat_psf, psf_from_image
 
@@ -36,23 +36,6 @@ HST_SCALES = {0.05: 0.42, 0.04: 0.2, 0.027: 0.1, 0.07: 0.12, 0.1: 0.16}
 # wings is not a wide core; and the most that a star's peak pixel may hold of its light.
 DIFFUSION, NO_DIFFUSION = (0.12, 0.85), 0.15
 SHARPEST = 0.42
-
-
-def cosmos_galaxies(path):
-    """
-    Return sizes (pixels of 0.05 arcsec) and rates (electron / s) of COSMOS2020 galaxies.
-
-    The catalogue's FLUX_RADIUS is that of ground-based images, four times too large. The second
-    moments are those of ACS: half the light of a Gaussian lies within 1.18 standard deviations,
-    and 0.05 arcsec is the PSF's share.
-    """
-    table = Table.read(path)
-    moment = 3600 * np.sqrt(table["ACS_A_WORLD"] * table["ACS_B_WORLD"])
-    radius = np.sqrt(np.maximum((1.18 * np.asarray(moment, float)) ** 2 - 0.05**2, 0.02**2)) / 0.05
-    flux = np.asarray(table["HSC_r_FLUX_AUTO"], dtype=float)
-    good = np.isfinite(radius) & np.isfinite(flux) & (flux > 0)
-    # ACS/WFC in F606W: AB zero point 26.5 mag for one electron per second; 23.9 mag is 1 microJy.
-    return {"radius": radius[good], "flux": flux[good] * 10 ** (0.4 * (26.5 - 23.9))}
 
 
 def draw_plane(seed, data):

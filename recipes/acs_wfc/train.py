@@ -21,7 +21,6 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
-import scenes
 import torch
 from exposures import Observatory, ObservingConditions, SimulatedDataset
 from safetensors.torch import save_file
@@ -33,6 +32,7 @@ from cosmiq_astro.simulate import Canvas
 
 sys.path.append(str(Path(__file__).parents[1]))
 import hits
+import scenes
 
 CANVAS = Canvas((scenes.SIZE, scenes.SIZE), margin=scenes.MARGIN)
 # Shape of each network, and the seed of its first weights; "untold" is the control.
