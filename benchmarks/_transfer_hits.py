@@ -123,8 +123,7 @@ def stis(path):
         groups[~good[groups]] = 0
         groups = label(groups > 0, _SQUARE)[0]
         parts.append(_cut(groups, values))
-    hits = mixed(*parts)
-    return hits if single else hits.where(lambda n, total: n >= 2)
+    return mixed(*parts)
 
 
 def uvis(path, rng, *, single, scale=1.0):
