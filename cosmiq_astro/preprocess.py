@@ -36,6 +36,9 @@ _NEIGHBOURS = np.mgrid[-1:2, -1:2].reshape(2, 9, 1)
 BRIGHT, LEAST_SHARE, LEAST_PEAKS, SOFTNESS_QUANTILE = 30.0, 0.06, 5, 0.25
 NEAR = ((-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
 RING = tuple((y, x) for y in range(-2, 3) for x in range(-2, 3) if max(abs(y), abs(x)) == 2)
+# How much larger than read noise and sky tell the noise of a subtracted sky is; and what is left of
+# that sky, in units of its noise.
+SUBTRACTED, LEFT_OVER = 1.5, 0.3
 # Of a source in holes: in units of the noise, and how far it goes up from pixel to pixel.
 _BRIGHT, _STEEPEST = 20, 2
 # Keeps a saturated star, some 500 standard deviations bright, below 100.
@@ -68,8 +71,10 @@ def estimate_statistics(image, valid, *, readnoise=None, softness=False):
 
     The sky is the 3-sigma clipped median of a regular grid of at most about
     65,536 valid pixels. With a known read noise the noise is
-    ``sqrt(max(sky, 0) + readnoise**2)``. Without one it is measured from
-    differences of neighbouring pixels, whose scatter is taken block by
+    ``sqrt(max(sky, 0) + readnoise**2)``, unless the sky was subtracted: the
+    pixels, below the sky too, scatter by more than 1.5 times as much, and the
+    sky is below three tenths of it. Then, and without a read noise, the noise
+    is measured from differences of neighbouring pixels, whose scatter is taken block by
     block; a low quantile of the blocks is used, so that a crowded field does
     not inflate it.
 
@@ -89,7 +94,7 @@ def estimate_statistics(image, valid, *, readnoise=None, softness=False):
         True for pixels that may be used, same shape.
     readnoise : float, optional
         Read noise, electron. Give it whenever it is known: the noise then
-        does not depend on what the image shows.
+        does not depend on what the image shows, unless the sky is subtracted.
     softness : bool, optional
         Whether to measure the softness too, for networks that are told it.
 
@@ -117,10 +122,16 @@ def estimate_statistics(image, valid, *, readnoise=None, softness=False):
     )
     sky = float(np.median(clipped))
     photons = math.sqrt(max(sky, 0.0))
-    if readnoise is not None:
-        noise = math.hypot(photons, readnoise)
+    measured = float(np.quantile(scatter, 0.25)) if scatter else photons
+    if readnoise is None:
+        noise = measured
     else:
-        noise = float(np.quantile(scatter, 0.25)) if scatter else photons
+        noise = math.hypot(photons, readnoise)
+        # Crowding widens differences, but not what lies below a sky near 0; gradients do not widen
+        # differences.
+        measured = min(measured, sky - float(np.quantile(clipped, 0.16)))
+        if measured > SUBTRACTED * noise and sky < LEFT_OVER * measured:
+            noise = measured
     # The floor keeps a constant or noiseless image finite.
     floor = max(1e-3, 1e-6 * abs(sky))
     statistics = ImageStatistics(sky=sky, noise=min(max(noise, floor), LARGEST))

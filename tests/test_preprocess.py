@@ -176,6 +176,25 @@ def test_ordinary_frames_are_measured_as_ever():
     np.testing.assert_allclose(noise, np.quantile(blocks, 0.25), rtol=0.02)
 
 
+@pytest.mark.parametrize("left_over", [-3, 0, 15])
+def test_a_subtracted_sky_leaves_its_noise(left_over):
+    image = np.random.default_rng(1).normal(left_over, 100, (200, 200))
+    statistics = estimate_statistics(image, np.isfinite(image), readnoise=8.0)
+    assert statistics.noise == pytest.approx(100, rel=0.05)
+
+
+@pytest.mark.parametrize("density", [0.01, 0.05, 0.15, 0.4])
+@pytest.mark.parametrize("brightness", [1, 10, 100])
+def test_a_dark_crowded_field_is_no_subtracted_sky(density, brightness):
+    rng = np.random.default_rng(2)
+    n = rng.poisson(density * 200 * 200)
+    light = np.minimum(brightness / (1 - rng.random(n)), 1e5)
+    image = moffat_psf(2.0).render((200, 200), *rng.uniform(0, 200, (2, n)), light)
+    image = rng.poisson(np.maximum(image, 0) + 0.3) + rng.normal(0, 4, image.shape)
+    statistics = estimate_statistics(image, np.isfinite(image), readnoise=4.0)
+    assert statistics.noise == pytest.approx(np.hypot(np.sqrt(max(statistics.sky, 0)), 4))
+
+
 def test_holes_are_filled_from_their_rim():
     y, x = np.mgrid[:41, :41]
     star = (80_000 * np.exp(-((y - 20) ** 2 + (x - 20) ** 2) / 14)).astype("f4")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy import ndimage
 
-from cosmiq_astro.preprocess import estimate_statistics
+from cosmiq_astro.preprocess import SUBTRACTED, estimate_statistics
 
 __all__ = ["doubts", "noted_doubts", "verdict_line"]
 
@@ -23,9 +23,7 @@ _LONG, _LEAST_LONG, _MANY_HITS, _COMPACT = 5, 0.01, 100, 4
 _MOST_FLAGGED = 0.1
 # Neighbouring pixels scatter this much less or more than level and read noise tell. A crowded
 # field alone scatters up to twice as much.
-_TOO_QUIET, _SUBTRACTED, _TOO_NOISY = 0.75, 1.5, 2.5
-# What is left of a subtracted sky, in units of its noise.
-_LEFT_OVER = 0.1
+_TOO_QUIET, _TOO_NOISY = 0.75, 2.5
 # Steps of the pixels, in units of the noise. Up to 2.5 a mask is what it would be without; from 3
 # on most of it is false.
 _COARSE, _FEW_VALUES, _MANY_VALUES = 2.7, 8, 2**16
@@ -238,12 +236,12 @@ def _gain(pixels, maps, readnoise):
         return
     ratio = measured.noise / expected
     what = f"the noise is {ratio:.2f} of what sky and read noise give"
-    if ratio > _SUBTRACTED and measured.sky < max(1, _LEFT_OVER * measured.noise):
+    if maps.statistics.noise > SUBTRACTED * expected:
         yield (
             f"it has a sky of {measured.sky:.2g} electrons and a noise of {measured.noise:.2g} "
-            f"where {expected:.2g} is expected, so that the sky seems to be subtracted",
-            "use the file from before that, or give uncertainty, or "
-            f"readnoise={measured.noise:.2g}",
+            f"where {expected:.2g} is expected, so that the sky seems to be subtracted: the noise "
+            "was measured",
+            "use the file from before that, or give uncertainty, if you have them",
         )
     elif np.count_nonzero(maps.usable) < _MANY_PIXELS:
         return

@@ -126,8 +126,9 @@ def test_a_noise_that_gain_and_read_noise_do_not_give():
     assert "gain may be too large by about" in doubt
     # What is left of the sky may be more than an electron where the noise is large.
     for left, noise in ((0, 20), (5, 90)):
+        large.statistics = ImageStatistics(left, noise)
         (doubt,) = judge(large, pixels=of(left, noise))
-        assert "the sky seems to be subtracted" in doubt
+        assert "the sky seems to be subtracted: the noise was measured" in doubt
     assert judge(pixels=of(84, 5)[:10, :10]) == ()
 
 
