@@ -86,7 +86,13 @@ def train_files(args):
     if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
         # Of several devices, one writes the model.
         return 0
-    model, scores = calibrate(result.model, validation, patch_size=args.patch_size, seed=args.seed)
+    model, scores = calibrate(
+        result.model,
+        validation,
+        start=start if init else None,
+        patch_size=args.patch_size,
+        seed=args.seed,
+    )
     unseen = halves(validation, seed=args.seed)[1]
     compared = {args.output.name: model, f"{start.name}, as it was": start}
     comparison = compare_models(compared, unseen, patch_size=args.patch_size, seed=args.seed)
@@ -103,8 +109,8 @@ def train_files(args):
             args.output.rmdir()
     if not args.quiet:
         print(
-            f"\non {comparison.n_hit_pixels} hit pixels of frames that nothing was fitted on "
-            f"(90 % intervals):\n{comparison}"
+            f"\non {comparison.n_hit_pixels} hit pixels of {_unseen(how)} (90 % intervals):\n"
+            f"{comparison}"
         )
     for cause in causes:
         if cause not in doubts or comparison.worse:
@@ -143,6 +149,12 @@ def _tell(row, epochs):
 def _sum_up(dataset):
     n_pixels = f"{dataset.n_valid_pixels / 1e6:.2f} million pixels"
     return f"{dataset.n_frames} frames of {dataset.n_visits} fields or visits, {n_pixels}"
+
+
+def _unseen(how):
+    if how:
+        return "other parts of the fields it was trained on; it may be worse on other fields"
+    return "frames it was not trained on"
 
 
 def _describe(args, training, validation):

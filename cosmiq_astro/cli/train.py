@@ -24,8 +24,8 @@ frame is parted, and the upper fifth of it validates.
 
 output: a model folder for --model (weights, configuration, card) with
 history.ecsv and comparison.ecsv. The model is held against the one it began
-from on frames that neither has seen. If it is worse, the command fails, and
-FOLDER-refused has it. After an interruption the same command goes on.
+from on pixels that neither was trained on. If it is worse, the command fails,
+and FOLDER-refused has it. After an interruption the same command goes on.
 
 exit codes: 0 all went well, 1 failed or worse than before, 2 wrong usage, 130 interrupted
 """

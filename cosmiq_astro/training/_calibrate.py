@@ -1,6 +1,7 @@
 """After training: temperature, threshold, known hits and stars, and the card that says so."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,11 +22,12 @@ from cosmiq_astro.inference.sampling import computing, draw_weights, network_of
 from cosmiq_astro.models.last_block import drawn_early
 from cosmiq_astro.preprocess import normalize, subtract_sky
 from cosmiq_astro.training.datasets import make_batch
+from cosmiq_astro.training.network import Teacher
 
 _BATCH = 8
 
 
-def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
+def calibrate(model, validation, *, start=None, T=16, n_patches=64, patch_size=256, seed=0):
     """
     Fit a model's temperature and threshold on half of the validation frames, score on the rest.
 
@@ -49,6 +51,9 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
         A trained model; its network is used where it is, on CPU or GPU.
     validation : dataset
         Frames that the model was not trained on.
+    start : `~cosmiq_astro.models.model.Model`, optional
+        What training began from. Where labels say nothing, its probabilities
+        stand for them when the threshold is chosen; no score counts them.
     T : int, optional
         Weight draws for a variational model.
     n_patches, patch_size : int, optional
@@ -84,10 +89,12 @@ def calibrate(model, validation, *, T=16, n_patches=64, patch_size=256, seed=0):
     channels = model.network.config.channels
     patches = {"n_patches": n_patches, "patch_size": patch_size, "margin": grid}
     with computing(model.network.head.weight.device, "float32"):
-        logits, labels = _logits(networks, channels, to_fit, **patches, seed=(seed, 0))
+        teacher = None if start is None else Teacher(start, networks[0].head.weight.device)
+        sample = partial(_logits, networks, channels, **patches)
+        logits, labels, silent, told = sample(to_fit, seed=(seed, 0), teacher=teacher)
         temperature = float(fit_temperature(logits, labels, from_logits=True))
-        threshold = float(choose_threshold(_mean(logits, temperature), labels, f_beta=1.0))
-        logits, labels = _logits(networks, channels, to_score, **patches, seed=(seed, 1))
+        threshold = _threshold(_mean(logits, temperature), labels, _mean(silent, temperature), told)
+        logits, labels, *_ = sample(to_score, seed=(seed, 1))
         patches["n_patches"] *= 4
         hits, stars = _describe(networks[0], channels, to_fit, **patches, seed=(seed, 2))
         other_hits, other_stars = _describe(
@@ -137,6 +144,18 @@ def halves(validation, *, seed):
     return validation.split_within(0.5, axis=1)
 
 
+def _threshold(probability, labels, silent, told):
+    """Return the threshold of the largest F1; of pixels without a label, of the F1 expected."""
+    each = np.concatenate
+    choice = choose_threshold(
+        each([probability, silent, silent]),
+        each([labels, np.ones_like(told), np.zeros_like(told)]),
+        weight=each([np.ones_like(labels), told, 1 - told]),
+        f_beta=1.0,
+    )
+    return float(choice)
+
+
 def _mean(logits, temperature):
     """Return the mean probability over the draws, shape (n,)."""
     return expit(logits / temperature).mean(axis=0)
@@ -182,16 +201,25 @@ def _describe(network, channels, frames, *, n_patches, patch_size, margin, seed)
 
 
 @torch.inference_mode()
-def _logits(networks, channels, frames, *, n_patches, patch_size, margin, seed):
-    """Return the logits of each draw, shape (T, n), and the labels, of all valid pixels."""
-    logits, labels = [], []
+def _logits(networks, channels, frames, *, n_patches, patch_size, margin, seed, teacher=None):
+    """
+    Return logits of each draw, shape (T, n), and labels, of all valid pixels; and of the others.
+
+    The latter are none without a teacher, whose probabilities they have as labels.
+    """
+    parts = []
     for start in range(0, n_patches, _BATCH):
         rng = np.random.default_rng([*seed, start])
         inputs, label, valid = make_batch(frames, _BATCH, patch_size, channels, rng, margin=margin)
         inputs = _on_device_of(networks[0], inputs)
-        logits.append(np.stack([network(inputs).cpu().numpy()[valid] for network in networks]))
-        labels.append(label[valid])
-    return np.concatenate(logits, axis=1), np.concatenate(labels)
+        silent, told = np.zeros_like(valid), label
+        if teacher is not None:
+            inside = (..., slice(margin, -margin), slice(margin, -margin))
+            silent[inside] = ~valid[inside]
+            told = teacher.probability(inputs).cpu().numpy()
+        logits = np.stack([network(inputs).cpu().numpy() for network in networks])
+        parts.append((logits[:, valid], label[valid], logits[:, silent], told[silent]))
+    return tuple(np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
 
 
 def _on_device_of(network, inputs):

@@ -60,7 +60,7 @@ def training_batches(fabric, network, dataset, first_epoch, settings, workers):
     )
 
 
-def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches, bar):
+def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches, bar, teacher=None):
     """
     Train for one epoch.
 
@@ -82,6 +82,8 @@ def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches, bar
         Gives the next batch of the run, see `training_batches`.
     bar : `tqdm.tqdm`
         Of all steps of the run.
+    teacher : `~cosmiq_astro.training.network.Teacher`, optional
+        Whom to hold to where labels say nothing.
 
     Returns
     -------
@@ -109,6 +111,8 @@ def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches, bar
         data_term = masked_cross_entropy(logits, labels, valid)
         kl_per_pixel = kl / dataset.n_valid_pixels
         loss = data_term + settings.kl_beta * kl_per_pixel
+        if teacher is not None:
+            loss = loss + teacher.loss(inputs, logits, valid)
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss.item()} at epoch {epoch}, step {step}: look for absurd pixel "

@@ -31,8 +31,9 @@ class ModelComparison:
     table : `~astropy.table.Table`
         One row per model: ``model``, ``recall`` and ``precision`` at the
         model's threshold, ``tpr`` (detection rate at a false-positive rate of
-        0.05 %) and ``nll`` (nats per pixel), each with ``_low`` and ``_high``,
-        the ends of 90 % intervals from a bootstrap over patches.
+        0.05 %), ``nll`` (nats per pixel) and ``silent`` (share flagged of the
+        pixels that have no label), each with ``_low`` and ``_high``, the ends
+        of 90 % intervals from a bootstrap over patches.
     n_patches, n_hit_pixels : int
         What they were scored on.
     worse : list of str
@@ -46,8 +47,9 @@ class ModelComparison:
 
     def __str__(self):
         names = {"recall": "recall", "precision": "precision", "tpr": "TPR at FPR 0.05 %"}
+        names |= {"nll": "NLL", "silent": "flagged without label"}
         shown = Table({"model": self.table["model"]})
-        for name, title in (names | {"nll": "NLL"}).items():
+        for name, title in names.items():
             form = ".5f" if name == "nll" else ".3f"
             shown[title] = [
                 f"{row[name]:{form}} [{row[f'{name}_low']:{form}}, {row[f'{name}_high']:{form}}]"
@@ -122,7 +124,8 @@ def _count(model, patches, seed):
             statistics=patch.statistics,
             planes=("probability",),
         )
-        good = patch.valid & patch.usable
+        good, silent = patch.valid & patch.usable, patch.usable & ~patch.valid
+        found = np.count_nonzero(maps.probability[silent] >= model.threshold)
         p, y = maps.probability[good].astype(float), patch.label[good]
         p = np.clip(p, _LEAST, _MOST)
         flagged = p >= model.threshold
@@ -130,6 +133,7 @@ def _count(model, patches, seed):
         rows.append(
             {
                 "n": np.array([y.size, y.sum(), flagged.sum(), (flagged & y).sum()], float),
+                "silent": np.array([silent.sum(), found], float),
                 "loss": -np.where(y, np.log(p), np.log1p(-p)).sum(),
                 "hit": np.histogram(logit[y], _EDGES)[0],
                 "clean": np.histogram(logit[~y], _EDGES)[0],
@@ -141,21 +145,24 @@ def _count(model, patches, seed):
 def _count_lacosmic(patches, readnoise):
     from ccdproc import cosmicray_lacosmic
 
-    rows = []
+    rows, others = [], []
     for patch in patches:
-        good = patch.valid & patch.usable
+        good, silent = patch.valid & patch.usable, patch.usable & ~patch.valid
         image = np.where(patch.usable, patch.image, patch.statistics.sky).astype(np.float32)
-        flagged = cosmicray_lacosmic(image, readnoise=readnoise)[1][good].astype(bool)
-        y = patch.label[good]
-        rows.append([y.size, y.sum(), flagged.sum(), (flagged & y).sum()])
-    return {"n": np.array(rows, float)}
+        flagged = cosmicray_lacosmic(image, readnoise=readnoise)[1].astype(bool)
+        y, there = patch.label[good], flagged[good]
+        rows.append([y.size, y.sum(), there.sum(), (there & y).sum()])
+        others.append([silent.sum(), flagged[silent].sum()])
+    return {"n": np.array(rows, float), "silent": np.array(others, float)}
 
 
 def _scores(count, draws):
     """Return the scores of each resample of the patches, a row of ``draws`` each."""
     n, hit, flagged, found = (draws @ count["n"]).T
     with np.errstate(all="ignore"):
+        n_silent, n_flagged = (draws @ count["silent"]).T
         scores = {"recall": found / hit, "precision": found / flagged}
+        scores["silent"] = n_flagged / n_silent
         if "loss" not in count:
             return scores | dict.fromkeys(("tpr", "nll"), np.full(len(draws), np.nan))
         scores["nll"] = draws @ count["loss"] / n

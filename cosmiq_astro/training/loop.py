@@ -23,7 +23,7 @@ from cosmiq_astro.training._epoch import (
     validate,
 )
 from cosmiq_astro.training._posterior import solve_sigma
-from cosmiq_astro.training.network import ElboNetwork, freeze_layers, start_network
+from cosmiq_astro.training.network import ElboNetwork, Teacher, freeze_layers, start_network
 from cosmiq_astro.training.settings import (
     EPOCHS,
     HIDDEN,
@@ -128,6 +128,11 @@ def train(
     deviations follow from these in the end, where the same bound is largest
     (Opper & Archambeau 2009, Neural Computation 21, 786).
 
+    Where labels say nothing, as on bled charge, hot pixels and hits that
+    frames had already, a model that training begins from is asked: the
+    cross-entropy to its probabilities is added (Li & Hoiem 2016,
+    arXiv:1606.09282, eq. 2). Else the network would forget what these are.
+
     Parameters
     ----------
     dataset : dataset
@@ -219,7 +224,9 @@ def train(
         freeze=tuple(settings.freeze),
         data=data | {"init": None if init is None else init.sha256},
     )
-    state = _Run(fabric, network, dataset, validation, schedule, run).fit(settings.patience)
+    teacher = None if init is None else Teacher(init, fabric.device)
+    fit = _Run(fabric, network, dataset, validation, schedule, run, teacher)
+    state = fit.fit(settings.patience)
     network.load_state_dict(state.best_weights)
     if bayesian and kl_beta:
         _solve_sigma(network.cpu(), dataset, schedule)
@@ -263,6 +270,7 @@ class _Run:
     validation: object
     settings: Schedule
     run: TrainingRun
+    teacher: Teacher | None
 
     def fit(self, patience):
         """Run the epochs, from the start or from the checkpoint."""
@@ -286,7 +294,8 @@ class _Run:
                     break
                 start = time.monotonic()
                 row = train_epoch(
-                    fabric, model, optimizer, self.dataset, state.epoch, settings, batches, bar
+                    *(fabric, model, optimizer, self.dataset, state.epoch, settings, batches, bar),
+                    teacher=self.teacher,
                 )
                 row["val_loss"] = validate(fabric, network, self.validation, settings, workers)
                 row["seconds"] = time.monotonic() - start

@@ -1,5 +1,6 @@
 """The network that is trained: what it starts from, which layers stay, and its loss."""
 
+import copy
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -11,7 +12,7 @@ from torch.nn import functional
 from cosmiq_astro.models.layers import kl_divergence, sample_weights, variational_layers
 from cosmiq_astro.models.unet import UNetConfig, empty_unet, initialize_weights
 
-__all__ = ["ElboNetwork", "freeze_layers", "masked_cross_entropy", "start_network"]
+__all__ = ["ElboNetwork", "Teacher", "freeze_layers", "masked_cross_entropy", "start_network"]
 
 _RELATIVE_SIGMA = 0.05  # of the draws while the means are being found
 
@@ -122,6 +123,59 @@ def masked_cross_entropy(logits, labels, valid):
     """
     loss = functional.binary_cross_entropy_with_logits(logits.float(), labels, reduction="none")
     return torch.where(valid, loss, 0).sum() / valid.sum().clamp_min(1)
+
+
+class Teacher:
+    """
+    The model that training begins from, asked about the pixels whose label is not known.
+
+    Labels leave out what they cannot decide: bled charge, hot pixels, what was found already. A
+    network that sees the rest alone forgets what these are, and no score on labelled pixels tells.
+    So it is held to what the model said of them before (Li & Hoiem 2016, arXiv:1606.09282,
+    eq. 2), at the same weight as to a label.
+
+    Parameters
+    ----------
+    model : `~cosmiq_astro.models.model.Model`
+        It is copied; of a posterior the means speak.
+    device : torch.device
+        Where to compute.
+    """
+
+    def __init__(self, model, device):
+        self._network = copy.deepcopy(model.network).to(device)
+        self._temperature = model.temperature
+
+    @torch.no_grad()
+    def probability(self, inputs):
+        """Return what it takes for probable, shape ``(n, 1, ny, nx)``, of inputs of so many."""
+        return torch.sigmoid(self._network(inputs).float() / self._temperature)
+
+    def loss(self, inputs, logits, valid):
+        """
+        Return the cross-entropy between its probabilities and a network's, where labels say nothing.
+
+        Parameters
+        ----------
+        inputs, logits, valid : Tensor
+            Of a batch; the margin, as wide as the network's grid, does not count.
+
+        Returns
+        -------
+        loss : Tensor
+            A scalar, nats per valid pixel.
+        """
+        margin = self._network.grid
+        inside = (..., slice(margin, -margin), slice(margin, -margin))
+        silent = ~valid[inside]
+        asked = silent.any(3).any(2)[:, 0]
+        if not asked.any():
+            return logits.new_zeros(())
+        told = self.probability(inputs[asked])[inside]
+        loss = functional.binary_cross_entropy_with_logits(
+            logits[asked][inside].float(), told, reduction="none"
+        )
+        return torch.where(silent[asked], loss, 0).sum() / valid.sum().clamp_min(1)
 
 
 class ElboNetwork(nn.Module):

@@ -26,6 +26,7 @@ __all__ = [
     "Draw",
     "HitLibrary",
     "add_defects",
+    "clouds",
     "kernel",
     "observe",
     "resample",
@@ -186,6 +187,31 @@ class HitLibrary:
         unknown = torch.zeros(n * ny * nx, dtype=torch.bool, device=device)
         unknown[index[self.unknown[pixel][inside]]] = True
         return total.view(n, ny, nx), unknown.view(n, ny, nx)
+
+
+def clouds(shape, draw):
+    """
+    Return unresolved light: clouds, dark lanes and a gradient, with a median of 1 in each image.
+
+    Logarithms of clouds and of the depth of lanes are Gaussian random fields with the spectrum of a
+    power law, as those of interstellar matter are.
+    """
+    fields = []
+    for _ in range(2):
+        slope, sharpest = draw.uniform(2.5, 4.5), draw.log_uniform(1, 4)
+        ky = torch.fft.fftfreq(shape[0], device=draw.device)[:, None] * shape[0]
+        kx = torch.fft.rfftfreq(shape[1], device=draw.device) * shape[1]
+        k = ky.hypot(kx)
+        power = torch.where(k > 0, k.clamp_min(1) ** (-slope / 2), 0)
+        power = power * torch.exp(-2 * (math.pi * sharpest * k / shape[0]) ** 2)
+        field = torch.fft.irfft2(torch.fft.rfft2(draw.normal(shape)) * power, shape)
+        fields.append(field / field.std((1, 2), keepdim=True))
+    lanes = torch.sigmoid((fields[1] - draw.uniform(0.3, 2)) * draw.uniform(1, 4))
+    lanes = lanes * draw.uniform(0, 2.5) * draw.chance(0.5)
+    rows, columns = (torch.linspace(-1, 1, n, device=draw.device) for n in shape)
+    gradient = 0.5 * (draw.normal() * rows[:, None] + draw.normal() * columns)
+    light = torch.exp(draw.log_uniform(0.05, 1) * fields[0] + gradient - lanes)
+    return light / light.flatten(1).median(1).values[:, None, None]
 
 
 def saturate(image, full_well):

@@ -37,11 +37,18 @@ class ObservingConditions(training.ObservingConditions):
     resampled : float
         Share of the exposures that were moved by parts of a pixel, half of
         them after they were hit.
+    diffuse : float
+        Share of the exposures that lie on the bright, unresolved light of a
+        galaxy or a nebula, with lanes of dust.
+    diffuse_light : tuple of float
+        Median of that light, electron; log-uniform.
     """
 
     spikes: tuple[float, float] = (1e-5, 2e-3)
     spike_charge: tuple[float, float] = (700.0, 1.6)
     resampled: float = 0.05
+    diffuse: float = 0.3
+    diffuse_light: tuple[float, float] = (30.0, 10_000.0)
 
 
 @dataclass(frozen=True)
@@ -233,6 +240,8 @@ class SimulatedDataset(Frames):
         readnoise = draw.uniform(*now.readnoise)
         expected = rates * (time * draw.log_uniform(*now.brightness))
         expected += time * draw.log_uniform(*now.sky_rate)
+        level = draw.log_uniform(*now.diffuse_light) * draw.chance(now.diffuse)
+        expected += level * exposing.clouds(self._canvas.shape, draw)
         charge, unknown = self._hits(now, self._libraries[which], time, draw)
         full_well = draw.log_uniform(*now.full_well)
         ceiling = torch.where(draw.chance(0.33), draw.uniform(0.6, 1), torch.inf) * full_well

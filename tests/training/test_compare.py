@@ -6,7 +6,7 @@ from cosmiq_astro.training import PairedDataset, compare_models
 from cosmiq_astro.training.compare import find_causes
 
 
-def make_pairs(n=3, size=96, seed=0):
+def make_pairs(n=3, size=96, seed=0, ignore=None):
     rng = np.random.default_rng(seed)
     images, masks = [], []
     for _ in range(n):
@@ -17,7 +17,17 @@ def make_pairs(n=3, size=96, seed=0):
         image[mask] += rng.exponential(300, mask.sum()) + 60
         images.append(image)
         masks.append(mask)
-    return PairedDataset(images, masks, readnoise=3.0)
+    ignore = None if ignore is None else [ignore] * n
+    return PairedDataset(images, masks, ignore, readnoise=3.0)
+
+
+def test_what_is_flagged_without_a_label_is_counted():
+    every_other = np.arange(96) % 2 * np.ones((96, 1)) > 0
+    for ignore, sees in ((None, False), (every_other, True)):
+        comparison = compare_models({"new": load_model("ccd-unet")}, make_pairs(ignore=ignore))
+        found = comparison.table["silent"]
+        assert np.isfinite(found).all() == sees
+        assert not sees or (0.01 < found[0] < 0.04 and 0 < found[1] < 0.1)
 
 
 def test_a_good_model_is_better_than_an_untrained_one(tiny_unet):
