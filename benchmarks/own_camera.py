@@ -61,16 +61,18 @@ def run(work, *arguments):
 
 
 def score(camera, model):
-    """Score a model on exposures of other fields."""
+    """Score a model on exposures of other fields; hot pixels are neither hits nor sky."""
     detector = ca.CosmicRayDetector(model, device="cpu")
-    probability, label = [], []
+    probability, label, hot = [], [], []
     for i in range(N_TEST):
         image, truth = camera.expose(camera.field(400 + i), 400_000 + i)
         maps = detector(
             camera.gain * image, seed=1, readnoise=camera.readnoise, satlevel=camera.satlevel
         )
-        probability.append(maps.probability[~truth["ignore"]])
-        label.append(truth["label"][~truth["ignore"]])
+        counts = ~(truth["ignore"] | truth["hot"])
+        probability.append(maps.probability[counts])
+        label.append(truth["label"][counts])
+        hot.append(maps.probability[truth["hot"]] >= detector.model.threshold)
     p, y = np.concatenate(probability), np.concatenate(label)
     flagged = p >= detector.model.threshold
     order = np.argsort(-p, kind="stable")
@@ -82,6 +84,7 @@ def score(camera, model):
         "recall_at_precision_0.85": y[order][: enough[-1] + 1].sum() / y.sum(),
         "tpr_at_0.0005": float(tpr_at_fpr(p, y, fpr=5e-4)),
         "nll": float(negative_log_likelihood(p, y)),
+        "hot_flagged": np.concatenate(hot).mean(),
     }
 
 
@@ -89,13 +92,19 @@ def score_lacosmic(camera):
     """Score L.A.Cosmic with its defaults on the same exposures."""
     from ccdproc import cosmicray_lacosmic
 
-    n = np.zeros(3)
+    n, hot = np.zeros(3), []
     for i in range(N_TEST):
         image, truth = camera.expose(camera.field(400 + i), 400_000 + i)
         image = (camera.gain * image).astype(np.float32)
-        flagged = cosmicray_lacosmic(image, readnoise=camera.readnoise)[1] & ~truth["ignore"]
-        n += [truth["label"].sum(), flagged.sum(), (flagged & truth["label"]).sum()]
-    return {"recall": n[2] / n[0], "precision": n[2] / n[1]}
+        flagged = cosmicray_lacosmic(image, readnoise=camera.readnoise)[1]
+        counts = ~(truth["ignore"] | truth["hot"])
+        n += [truth["label"].sum(), (flagged & counts).sum(), (flagged & truth["label"]).sum()]
+        hot.append(flagged[truth["hot"]])
+    return {
+        "recall": n[2] / n[0],
+        "precision": n[2] / n[1],
+        "hot_flagged": np.concatenate(hot).mean(),
+    }
 
 
 def main():

@@ -127,7 +127,8 @@ class Camera:
         image : ndarray of float32
             In adu.
         truth : dict
-            ``label`` and ``ignore`` as `label_from_charge` gives them.
+            ``label`` and ``ignore`` as `label_from_charge` gives them, ``charge`` of the hits,
+            and ``hot``: pixels whose dark current exceeds three standard deviations, unhit.
         """
         rng = np.random.default_rng([self.seed, seed, 4])
         _, hot, flat = self._fixed()
@@ -161,7 +162,8 @@ class Camera:
         image += np.minimum(expected, 0) + seen
         image = (image - self.exposure_time * self.dark) / flat
         counts = np.rint(image / self.gain).astype(np.float32)
-        return counts, {"label": label, "ignore": ignore, "charge": seen}
+        is_hot = (self.exposure_time * (hot - self.dark) > 3 * noise) & ~label
+        return counts, {"label": label, "ignore": ignore, "charge": seen, "hot": is_hot}
 
     def visit(self, field, seed, n, *, trap=None, dither=4.0, spread=0.08):
         """

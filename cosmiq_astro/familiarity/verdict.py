@@ -238,10 +238,9 @@ def _gain(pixels, maps, readnoise):
     what = f"the noise is {ratio:.2f} of what sky and read noise give"
     if maps.statistics.noise > SUBTRACTED * expected:
         yield (
-            f"it has a sky of {measured.sky:.2g} electrons and a noise of {measured.noise:.2g} "
-            f"where {expected:.2g} is expected, so that the sky seems to be subtracted: the noise "
-            "was measured",
-            "use the file from before that, or give uncertainty, if you have them",
+            f"the sky seems to be subtracted (a level of {measured.sky:.2g} electrons has a noise "
+            f"of {expected:.3g}), and the noise measured, {maps.statistics.noise:.3g}, was taken",
+            "give the exposure from before that, or uncertainty, if you have it",
         )
     elif np.count_nonzero(maps.usable) < _MANY_PIXELS:
         return

@@ -153,7 +153,7 @@ class Teacher:
 
     def loss(self, inputs, logits, valid):
         """
-        Return the cross-entropy between its probabilities and a network's, where labels say nothing.
+        Return the cross-entropy of a network's probabilities to its own, where labels are silent.
 
         Parameters
         ----------
