@@ -13,6 +13,7 @@ from cosmiq_astro.cleaning import CLEAN_METHODS, grow_mask
 from cosmiq_astro.detector import CosmicRayDetector, CosmicRayMaps
 from cosmiq_astro.familiarity.verdict import doubts
 from cosmiq_astro.models.model import Model
+from cosmiq_astro.models.registry import AUTO, choose_model
 from cosmiq_astro.own_sky import OwnSky
 from cosmiq_astro.protect import read_protection, withhold
 from cosmiq_astro.units import electrons_per_unit, to_electrons
@@ -139,6 +140,9 @@ def find_cosmic_rays(frame, model, request, *, method, hardware, call):
         name: to_electrons(name, getattr(request, name), gain=request.gain)
         for name in ("readnoise", "satlevel")
     }
+    if isinstance(model, str) and model == AUTO:
+        model = choose_model(frame.meta.get("TELESCOP"), method)
+        _LOGGER.info("model %s, for TELESCOP %r", model, frame.meta.get("TELESCOP"))
     detector = CosmicRayDetector(model, **hardware)
     model = detector.model
     if model.method != method:

@@ -18,9 +18,14 @@ from cosmiq_astro._outcome_table import RATE, read_earlier, save, tabulate
 from cosmiq_astro.familiarity.verdict import noted_doubts, verdict_line
 from cosmiq_astro.hst.detect import run_detection
 from cosmiq_astro.hst.names import file_names, output_name
-from cosmiq_astro.hst.provenance import digest_file, find_finished, is_complete, run_of
+from cosmiq_astro.hst.provenance import (
+    digest_file,
+    find_finished,
+    is_complete,
+    run_of,
+    telescope_of,
+)
 from cosmiq_astro.hst.settings import DetectSettings
-from cosmiq_astro.models.model import Model, load_model
 
 __all__ = ["Outcome", "check_pairs", "detect_files", "find_outcome"]
 
@@ -293,6 +298,7 @@ def find_outcome(file_in, file_out, settings):
     if not file_out.exists():
         return None
     source = None if settings.in_place else digest_file(file_in)
+    settings = settings.of_telescope(telescope_of(file_out))
     headers = find_finished(file_out, source=source, settings=settings.digest())
     if not headers:
         return None
@@ -321,9 +327,7 @@ def _checked(settings):
     unknown = set(settings) - {part.name for part in fields(DetectSettings)}
     if unknown:
         raise ValueError(f"settings has {sorted(unknown)}, which detect_file does not know")
-    settings = DetectSettings(**settings)
-    model = settings.model
-    return replace(settings, model=model if isinstance(model, Model) else load_model(model))
+    return DetectSettings(**settings).loaded()
 
 
 def _pair(files, outputs, in_place):

@@ -16,7 +16,7 @@ def cosmicray_vi(
     ccd,
     T=16,
     *,
-    model="acs-wfc-vi",
+    model="auto",
     threshold=None,
     gain=None,
     readnoise=None,
@@ -61,6 +61,8 @@ def cosmicray_vi(
     model : str, path-like or Model, optional
         A variational model: a bundled name (see
         `~cosmiq_astro.list_models`), a model folder, or a loaded model.
+        ``'auto'`` is ``ccd-vi`` if the header's TELESCOP names another
+        telescope than HST, else ``acs-wfc-vi``.
     threshold : float or {'pure', 'balanced', 'complete'}, optional
         Probability from which a pixel is flagged, in (0, 1); the model's own
         if None. Lower it to catch faint hits at the price of more false
@@ -190,7 +192,7 @@ def cosmicray_vi(
 def cosmicray_unet(
     ccd,
     *,
-    model="acs-wfc-unet",
+    model="auto",
     threshold=None,
     gain=None,
     readnoise=None,
@@ -221,7 +223,8 @@ def cosmicray_unet(
     ccd : `~astropy.nddata.CCDData` or array-like
         The exposure, as for `cosmicray_vi`.
     model : str, path-like or Model, optional
-        A deterministic model.
+        A deterministic model, as for `cosmicray_vi`; ``'auto'`` is
+        ``ccd-unet`` or ``acs-wfc-unet``.
     threshold : float or {'pure', 'balanced', 'complete'}, optional
         Probability from which a pixel is flagged.
     gain : float or `~astropy.units.Quantity`, optional

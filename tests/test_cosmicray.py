@@ -336,3 +336,13 @@ def test_operating_points_by_name(tiny_unet, frame):
         cosmicray_unet(frame, model=tiny_unet, threshold="pure")
     with pytest.raises(ValueError, match=r"one of 'pure', 'balanced', 'complete', got 'clean'"):
         cosmicray_unet(frame, model=model, threshold="clean")
+
+
+@pytest.mark.parametrize(
+    ("telescope", "family"), [(None, "acs-wfc"), ("HST", "acs-wfc"), ("CTIO 4.0-m", "ccd")]
+)
+def test_the_telescope_decides_on_the_model(ccd, telescope, family):
+    if telescope is not None:
+        ccd.meta["TELESCOP"] = telescope
+    assert cosmicray_vi(ccd, T=2, seed=1).meta["CRVIMODL"] == f"{family}-vi"
+    assert cosmicray_unet(ccd).meta["CRVIMODL"] == f"{family}-unet"

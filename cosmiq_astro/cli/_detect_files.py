@@ -20,7 +20,6 @@ from cosmiq_astro.hst import plan_file, read_chip
 from cosmiq_astro.hst.names import output_name
 from cosmiq_astro.hst.plan import PLAN_SETTINGS
 from cosmiq_astro.hst.settings import DetectSettings
-from cosmiq_astro.models.model import load_model
 
 
 def detect_files(args):
@@ -73,7 +72,7 @@ def _plan(args, pairs):
     """Say what would be done with the files, and return with how many of them nothing can be."""
     settings = DetectSettings(**_settings(args))
     if args.resume:
-        settings = replace(settings, model=load_model(args.model))
+        settings = settings.loaded()
     n_failed = 0
     for file_in, file_out in pairs:
         try:

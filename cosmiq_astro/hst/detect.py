@@ -1,14 +1,11 @@
 """From file to file: plan, detect, write."""
 
-import os
 import time
 import warnings
-from dataclasses import replace
 
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
-import cosmiq_astro
 from cosmiq_astro.hst.detect_chip import detect_chip
 from cosmiq_astro.hst.instruments import INSTRUMENTS
 from cosmiq_astro.hst.output import write_detections, write_dq_file
@@ -25,7 +22,7 @@ def detect_file(
     file_in,
     file_out=None,
     *,
-    model="acs-wfc-vi",
+    model="auto",
     T=16,
     threshold=None,
     sampling="antithetic",
@@ -70,7 +67,9 @@ def detect_file(
         The copy; beside the input with ``_crvi`` in its name if None. Its
         directory is made if missing.
     model : str, path-like or Model, optional
-        A variational or deterministic model, by name, folder, or loaded.
+        A variational or deterministic model, by name, folder, or loaded;
+        ``'auto'`` for ``ccd-vi`` if TELESCOP names another telescope than HST,
+        else ``acs-wfc-vi``.
     T : int, optional
         Number of weight draws of a variational model.
     threshold : float or {'pure', 'balanced', 'complete'}, optional
@@ -208,8 +207,7 @@ def run_detection(file_in, file_out, settings, *, run=""):
     names = plan_file(file_in, file_out, **settings.only(PLAN_SETTINGS))
     for note in names.notes:
         warnings.warn(note, AstropyUserWarning, stacklevel=3)
-    if isinstance(settings.model, (str, os.PathLike)):
-        settings = replace(settings, model=cosmiq_astro.load_model(settings.model))
+    settings = settings.of_telescope(names.telescope).loaded()
     for chip in names.chips:
         settings.own_sky(chip.chip.extver, chip.shape)
     _warn_of_camera(names, settings.model)

@@ -89,6 +89,8 @@ class FilePlan:
         written.
     instrument : `Instrument`
         The camera.
+    telescope : str
+        TELESCOP, or empty.
     chips : tuple of `ChipPlan`
         The chips that would be searched.
     notes : tuple of str
@@ -99,6 +101,7 @@ class FilePlan:
     file_out: Path
     dq_out: Path | None
     instrument: Instrument
+    telescope: str
     chips: tuple
     notes: tuple
 
@@ -184,7 +187,15 @@ def plan_file(
             notes += _gain_notes(plans, gain)
     has_dq_out = chips[0].dq_file is not None and plans[0].dq_bit and len(outputs) > 1
     dq_out = outputs[1] if has_dq_out else None
-    return FilePlan(file_in, file_out, dq_out, instrument, plans, tuple(dict.fromkeys(notes)))
+    return FilePlan(
+        file_in=file_in,
+        file_out=file_out,
+        dq_out=dq_out,
+        instrument=instrument,
+        telescope=str(headers[0].get("TELESCOP", "")).strip(),
+        chips=plans,
+        notes=tuple(dict.fromkeys(notes)),
+    )
 
 
 def _refuse_odd_numbers(file_in, chips):

@@ -17,6 +17,7 @@ __all__ = [
     "find_finished",
     "is_complete",
     "run_of",
+    "telescope_of",
 ]
 
 _LENGTH = 16
@@ -152,6 +153,26 @@ def run_of(path):
     """
     runs = _inspect(path, lambda hdus: [hdu.header.get("CRVIRUN") for hdu in hdus]) or ()
     return next((run for run in runs if run is not None), None)
+
+
+def telescope_of(path):
+    """
+    Tell with which telescope an exposure was taken.
+
+    Parameters
+    ----------
+    path : path-like
+        An output.
+
+    Returns
+    -------
+    telescope : str
+        TELESCOP of the image that was searched, or of the primary header; empty if there is none.
+    """
+    found = _inspect(path, lambda hdus: [(hdu.header, hdus[0].header) for hdu in hdus]) or ()
+    searched = (pair for pair in found if "CRVIKEY" in pair[0])
+    names = (header.get("TELESCOP") for pair in searched for header in pair)
+    return next((str(name).strip() for name in names if name is not None), "")
 
 
 def _is_whole(hdus):

@@ -1,9 +1,12 @@
 """What `detect_file` is asked for."""
 
-from dataclasses import dataclass, fields
+import os
+from dataclasses import dataclass, fields, replace
 
 from cosmiq_astro.hst.background import read_background
 from cosmiq_astro.hst.provenance import digest_settings
+from cosmiq_astro.models.model import load_model
+from cosmiq_astro.models.registry import AUTO, choose_model
 from cosmiq_astro.own_sky import OwnSky
 from cosmiq_astro.protect import read_protection
 
@@ -34,7 +37,7 @@ class DetectSettings:
         As for `~cosmiq_astro.hst.detect_file`.
     """
 
-    model: object = "acs-wfc-vi"
+    model: object = AUTO
     T: int = 16
     threshold: float | str | None = None
     sampling: str = "antithetic"
@@ -74,6 +77,43 @@ class DetectSettings:
         # Their content counts, not their name.
         object.__setattr__(self, "protect", read_protection(self.protect))
         object.__setattr__(self, "background", read_background(self.background))
+
+    def loaded(self):
+        """
+        Return the same with the model itself in place of its name.
+
+        Returns
+        -------
+        settings : `DetectSettings`
+            With ``model`` a `~cosmiq_astro.models.model.Model`, or where the telescope shall
+            decide, those it can decide for, by name.
+        """
+        model = self.model
+        if isinstance(model, str) and model == AUTO:
+            names = [choose_model(telescope) for telescope in ("HST", "other")]
+            model = {name: load_model(name) for name in names}
+        elif isinstance(model, (str, os.PathLike)):
+            model = load_model(model)
+        return replace(self, model=model)
+
+    def of_telescope(self, telescope):
+        """
+        Return the same with the one model that a telescope calls for.
+
+        Parameters
+        ----------
+        telescope : str
+            TELESCOP, or empty.
+
+        Returns
+        -------
+        settings : `DetectSettings`
+            The same where a model was given.
+        """
+        name, model = choose_model(telescope), self.model
+        if isinstance(model, dict):
+            return replace(self, model=model[name])
+        return replace(self, model=name) if isinstance(model, str) and model == AUTO else self
 
     def own_sky(self, extver, shape):
         """

@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
-__all__ = ["MODEL_FILES", "find_model", "list_models"]
+__all__ = ["AUTO", "MODEL_FILES", "choose_model", "find_model", "list_models"]
 
 MODEL_FILES = ("weights.safetensors", "card.md", "config.json")
 """What a model folder holds, in the order in which it is written."""
+
+AUTO = "auto"
+"""Stands for the bundled model that `choose_model` names."""
 
 _WEIGHTS = Path(__file__).parent / "weights"
 _COLUMNS = ("name", "version", "instrument", "method", "parameters", "threshold", "temperature")
@@ -37,6 +40,32 @@ def list_models():
         config = json.loads(path.read_text(encoding="utf-8"))
         rows.append({key: config[key] for key in (*_COLUMNS, "sha256")})
     return Table(rows=rows, names=(*_COLUMNS, "sha256"))
+
+
+def choose_model(telescope, method="vi"):
+    """
+    Name the bundled model for the exposures of a telescope.
+
+    Parameters
+    ----------
+    telescope : str or None
+        Its name, as in TELESCOP; empty or None if there is none.
+    method : {'vi', 'unet'}, optional
+        Of the model.
+
+    Returns
+    -------
+    name : str
+        That for HST, also where no telescope is named, or that for CCDs in general.
+
+    Examples
+    --------
+    >>> from cosmiq_astro.models.registry import choose_model
+    >>> choose_model("HST"), choose_model("CTIO 4.0-m telescope", "unet")
+    ('acs-wfc-vi', 'ccd-unet')
+    """
+    is_hst = str(telescope or "").strip().upper() in ("HST", "")
+    return f"{'acs-wfc' if is_hst else 'ccd'}-{method}"
 
 
 def find_model(model):
