@@ -16,7 +16,7 @@ from cosmiq_astro.models.model import Model
 from cosmiq_astro.models.registry import AUTO, choose_model
 from cosmiq_astro.own_sky import OwnSky
 from cosmiq_astro.protect import read_protection, withhold
-from cosmiq_astro.units import electrons_per_unit, to_electrons
+from cosmiq_astro.units import electrons_per_unit, stated_time, to_electrons
 
 __all__ = ["Detection", "Request", "find_cosmic_rays"]
 
@@ -132,7 +132,7 @@ def find_cosmic_rays(frame, model, request, *, method, hardware, call):
     own.check(frame, request.readnoise)
     time = request.exposure_time
     if time is None:
-        time = frame.meta.get("EXPTIME")
+        time = stated_time(frame.meta)
     factor = electrons_per_unit(
         frame.unit, gain=request.gain, exposure_time=time, header=frame.meta
     )

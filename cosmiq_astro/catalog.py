@@ -9,6 +9,7 @@ from astropy.table import QTable
 from scipy import ndimage
 
 from cosmiq_astro._hits import electrons, make_table, measure
+from cosmiq_astro.units import stated_time
 
 __all__ = ["cosmicray_catalog", "hit_rate", "plot_catalog", "sources_touching"]
 
@@ -43,7 +44,8 @@ def cosmicray_catalog(
     gain : float or `~astropy.units.Quantity`, optional
         Electron per adu; refused where the image is in electron.
     exposure_time : float or `~astropy.units.Quantity`, optional
-        Second. Default: ``ccd.meta['EXPTIME']``; without that, no hit rate.
+        Second. Default: ``EXPTIME`` or ``XPOSURE`` of ``ccd.meta``; without
+        them, no hit rate.
     satlevel : float or `~astropy.units.Quantity`, optional
         Electron at which a pixel counts as saturated. Default: none does.
     pixel_size : `~astropy.units.Quantity`, optional
@@ -112,7 +114,7 @@ def cosmicray_catalog(
     if cr_mask is None:
         raise ValueError("cr_mask=None, and ccd has no cr_mask: give the flagged pixels")
     meta = getattr(ccd, "meta", {})
-    exposure = meta.get("EXPTIME") if exposure_time is None else exposure_time
+    exposure = stated_time(meta) if exposure_time is None else exposure_time
     exposure = None if exposure is None else u.Quantity(exposure, u.s)
     image = electrons(ccd, gain, exposure)
     cr_mask = np.asarray(cr_mask, dtype=bool)

@@ -79,7 +79,8 @@ def cosmicray_vi(
         Saturation level, electron. Higher values are clipped to it for the
         network; they are not masked, since bright hits saturate too.
     exposure_time : float or `~astropy.units.Quantity`, optional
-        Seconds; needed for rates, else ``meta['EXPTIME']`` is taken.
+        Seconds; needed for rates, else ``EXPTIME`` or ``XPOSURE`` of
+        ``meta`` is taken.
     mask_growth : int, optional
         Radius, in pixels, of the disk that the mask is grown by; it never
         grows into masked pixels. 1 catches the faint wings of hits.

@@ -321,8 +321,10 @@ class CosmicRayDetector:
             Mask (bool) or probability (float32). No pixel is replaced: see
             `cosmiq_astro.cleaning`.
         """
-        probability = self(image).probability
-        return probability > threshold if binary else probability
+        maps = self(image)
+        if binary:
+            return (maps.probability > threshold) & maps.usable
+        return maps.probability
 
     def clean_vi(self, image, T=16, *, return_entropy=False, seed=None):
         """

@@ -5,7 +5,7 @@ import numbers
 import numpy as np
 from astropy import units as u
 
-__all__ = ["electrons_per_unit", "needs_gain", "to_electrons"]
+__all__ = ["electrons_per_unit", "needs_gain", "stated_time", "to_electrons"]
 
 # More of anything is a mistake, and its products overflow.
 _LARGEST = 1e12
@@ -97,13 +97,30 @@ def electrons_per_unit(unit, *, gain=None, exposure_time=None, header=None):
         raise ValueError(f"the data are in {unit} already: leave gain out, got {gain!r}")
     if by_time:
         if exposure_time is None:
-            exposure_time = next((header[name] for name in _TIMES if header.get(name)), None)
+            exposure_time = stated_time(header)
         if exposure_time is None:
             raise ValueError(
                 f"the data are in {unit} and their meta has no {_TIMES[0]}: give exposure_time (s)"
             )
         factor *= _scalar("exposure_time", exposure_time, u.s, positive=True)
     return factor
+
+
+def stated_time(header):
+    """
+    Return what a header says of the exposure time.
+
+    Parameters
+    ----------
+    header : mapping
+        Of the exposure.
+
+    Returns
+    -------
+    exposure_time : object
+        ``EXPTIME``, or ``XPOSURE``, as it stands there; None if there is neither.
+    """
+    return next((header[name] for name in _TIMES if header.get(name)), None)
 
 
 def _conversion(unit, header):

@@ -83,7 +83,7 @@ def detect_file(
         Seed of the draws; chosen and written to the header if None.
     mask_growth : int, optional
         Radius, pixels, that the mask is grown by.
-    clean : {None, 'median', 'medmask', 'meanmask', 'idw'}, optional
+    clean : {None, 'median', 'medmask', 'meanmask', 'idw', 'maskfill'}, optional
         How to replace the flagged pixels of the image; None leaves it as it
         is. ERR is never changed.
     in_place : bool, optional

@@ -24,7 +24,7 @@ from cosmiq_astro.training._posterior import solve_sigma
 from cosmiq_astro.training.network import start_network
 
 VERSION = "7"
-INSTRUMENT = "HST ACS/WFC, ACS/HRC, WFC3/UVIS, WFPC2, STIS/CCD; CCDs on the ground"
+INSTRUMENT = "HST ACS/WFC, ACS/HRC, WFC3/UVIS, WFPC2, STIS/CCD"
 # Pixels that the means were trained on: steps, exposures in each, their pixels.
 N_DATA = 701 * 16 * train.scenes.SIZE**2
 N_CURVATURE = 150  # exposures that tell how sharply the data fix the weights
