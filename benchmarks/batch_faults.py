@@ -312,7 +312,7 @@ def over_memory(folder):
     )
     table = QTable.read(folder / "t.ecsv")
     failed = table[table["status"] == "failed"]
-    as_told = list(failed["file_in"]) == [str(big)] and "memory" in failed["error"][0]
+    as_told = list(failed["file_in"]) == [str(big)] and "memory" in failed["error"][0].lower()
     outputs = visible(folder / "out")
     return row(
         "a worker over its memory limit",
