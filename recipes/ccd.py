@@ -5,9 +5,10 @@ python recipes/ccd.py --data DIR --work DIR [--init MODEL] [--stage unet|vi|all]
 
 Scenes, optics and hits of wide ranges: PSFs of HST and of 1.2 to 6 pixels, bright skies, much read
 noise, hits in silicon of 14 to 300 micrometres. Version 1 began from version 4 of acs-wfc-unet, and
-was trained as this script had it in commit 2a53cd4: 14 epochs, and 3 more for each model. DIR of
---data holds stis_ccd_1999.fits, itl_cosmic_rays_2017.fits.gz, cosmos2020_sample.fits.gz and
-tinytim_acs_wfc/.
+was trained as this script had it in commit 2a53cd4: 14 epochs, and 3 more for each model. Version
+2 has the same weights; its thresholds are those of the largest F1 on the exposures of
+recipes/operating_curves.py. DIR of --data holds stis_ccd_1999.fits, itl_cosmic_rays_2017.fits.gz,
+cosmos2020_sample.fits.gz and tinytim_acs_wfc/.
 """
 
 import argparse
@@ -69,7 +70,7 @@ Scenes and hits of the validation set were not trained on: its real hits are tho
 STIS exposures and the other half of the thick CCD's. Command: `python recipes/ccd.py --data DIR
 --work DIR`, begun from {{start}}."""
 LIMITS = """\
-A score on simulated scenes is exactly that. Drizzled or sky-subtracted images, infrared arrays and
+A score on simulated scenes is exactly that. Drizzled images, infrared arrays and
 units other than electrons were not trained on; the PSF is round, or that of HST."""
 
 
@@ -125,7 +126,7 @@ def make_model(method, training, validation, arguments):
     network.cpu()
     ranges = {name: getattr(CONDITIONS, name) for name in ("exposure_time", "readnoise")}
     # It may not judge the hits of an exposure: a patch mixes kinds that no exposure has together.
-    model = replace(model, version="1", ranges=ranges, known_hits=None)
+    model = replace(model, version="2", ranges=ranges, known_hits=None)
     scores.write(work / f"{name}_scores.ecsv", overwrite=True)
     start = "ccd-unet" if method == "vi" else init or "random weights"
     data = DATA.format(start=start)
