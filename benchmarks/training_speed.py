@@ -53,7 +53,7 @@ def draw(dataset, network, step):
     """Return a batch, as `train` draws it."""
     rng = np.random.default_rng(step)
     batch = make_batch(dataset, BATCH, PATCH, CHANNELS, rng, margin=network.grid)
-    return [torch.from_numpy(a) for a in batch]
+    return [torch.from_numpy(a) for a in batch[:3]]
 
 
 def bare_loop(dataset, bayesian, n_steps, n_passes, ready):

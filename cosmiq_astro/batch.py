@@ -17,13 +17,14 @@ from cosmiq_astro._io import check_run, remove_leftovers
 from cosmiq_astro._outcome_table import RATE, read_earlier, save, tabulate
 from cosmiq_astro.familiarity.verdict import noted_doubts, verdict_line
 from cosmiq_astro.hst.detect import run_detection
+from cosmiq_astro.hst.headers import telescope_of
 from cosmiq_astro.hst.names import file_names, output_name
 from cosmiq_astro.hst.provenance import (
     digest_file,
     find_finished,
+    headers_of,
     is_complete,
     run_of,
-    telescope_of,
 )
 from cosmiq_astro.hst.settings import DetectSettings
 
@@ -83,7 +84,7 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Work:
-    """What is done to every file of a run; ``settings`` holds the model itself, never its name."""
+    """What is done to every file of a run; ``settings`` are `DetectSettings.loaded`."""
 
     settings: DetectSettings
     resume: bool
@@ -285,7 +286,7 @@ def find_outcome(file_in, file_out, settings):
     file_in, file_out : path-like
         Input and output.
     settings : `~cosmiq_astro.hst.settings.DetectSettings`
-        Of the run, with the model loaded.
+        Of the run, loaded.
 
     Returns
     -------
@@ -298,7 +299,7 @@ def find_outcome(file_in, file_out, settings):
     if not file_out.exists():
         return None
     source = None if settings.in_place else digest_file(file_in)
-    settings = settings.of_telescope(telescope_of(file_out))
+    settings = settings.of_telescope(telescope_of(*headers_of(file_out)))
     headers = find_finished(file_out, source=source, settings=settings.digest())
     if not headers:
         return None
@@ -323,7 +324,7 @@ def _doubtful(outcome):
 
 
 def _checked(settings):
-    """Return settings with the model loaded: all files get this one, whatever becomes of it."""
+    """Return settings with what they name loaded: no file gets another, whatever becomes of it."""
     unknown = set(settings) - {part.name for part in fields(DetectSettings)}
     if unknown:
         raise ValueError(f"settings has {sorted(unknown)}, which detect_file does not know")

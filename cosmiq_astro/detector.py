@@ -190,8 +190,8 @@ class CosmicRayDetector:
             or also both turned by half a turn. More are more accurate, and take
             as many times as long; the model's own number if None.
         readnoise : float, optional
-            Read noise, electron. Give it if you know it; otherwise the noise
-            is estimated from the image.
+            Read noise, electron. Give it if you know it; otherwise, and where
+            the sky was subtracted, the noise is measured on the image.
         satlevel : float, optional
             Saturation level, electron; higher values are clipped to it.
         statistics : `~cosmiq_astro.preprocess.ImageStatistics`, optional

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from cosmiq_astro._windows import block_medians
-from cosmiq_astro.preprocess import estimate_statistics
+from cosmiq_astro.preprocess import SUBTRACTED, estimate_statistics
 
 __all__ = ["flatten", "noise_variance"]
 
@@ -48,6 +48,12 @@ def noise_variance(image, usable, background, *, variance=None, readnoise=None):
         measured = estimate_statistics(source, usable).noise ** 2
         # The scatter is taken where it is low; so is the level that it is compared with.
         readnoise = math.sqrt(max(measured - float(np.quantile(level, 0.25)), 1.0))
+    else:
+        # Of a sky that was subtracted before, the noise is there still.
+        told = math.sqrt(float(np.median(level)) + readnoise**2)
+        seen = estimate_statistics(source, usable, readnoise=told).noise
+        if seen > SUBTRACTED * told:
+            readnoise = math.sqrt(readnoise**2 + seen**2 - told**2)
     return np.maximum(level + readnoise**2, 1e-6)
 
 

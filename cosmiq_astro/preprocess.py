@@ -95,6 +95,7 @@ def estimate_statistics(image, valid, *, readnoise=None, softness=False):
     readnoise : float, optional
         Read noise, electron. Give it whenever it is known: the noise then
         does not depend on what the image shows, unless the sky is subtracted.
+        A read noise of 0 is taken at its word: the sky then tells all.
     softness : bool, optional
         Whether to measure the softness too, for networks that are told it.
 
@@ -130,7 +131,7 @@ def estimate_statistics(image, valid, *, readnoise=None, softness=False):
         # Crowding widens differences, but not what lies below a sky near 0; gradients do not widen
         # differences.
         measured = min(measured, sky - float(np.quantile(clipped, 0.16)))
-        if measured > SUBTRACTED * noise and sky < LEFT_OVER * measured:
+        if readnoise > 0 and measured > SUBTRACTED * noise and sky < LEFT_OVER * measured:
             noise = measured
     # The floor keeps a constant or noiseless image finite.
     floor = max(1e-3, 1e-6 * abs(sky))

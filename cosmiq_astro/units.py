@@ -120,7 +120,9 @@ def stated_time(header):
     exposure_time : object
         ``EXPTIME``, or ``XPOSURE``, as it stands there; None if there is neither.
     """
-    return next((header[name] for name in _TIMES if header.get(name)), None)
+    times = (header.get(name) for name in _TIMES)
+    # A Quantity has no truth value.
+    return next((time for time in times if time is not None and str(time).strip()), None)
 
 
 def _conversion(unit, header):

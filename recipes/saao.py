@@ -150,11 +150,13 @@ def main():
             progress_bar=True,
         ),
     )
-    model, scores = calibrate(result.model, validation, patch_size=BORDER, n_patches=16)
+    generic = ca.load_model(GENERIC)
+    model, scores = calibrate(
+        result.model, validation, start=generic, patch_size=BORDER, n_patches=16
+    )
     result.history.write(arguments.work / "saao_history.ecsv", overwrite=True)
     card = model_card(model, result.history, scores, data=DATA)
     save_model(model, arguments.work / "saao-unet", card=card, overwrite=True)
-    generic = ca.load_model(GENERIC)
     rows = []
     for name, now in (
         (OTHER, ca.load_model(OTHER)),

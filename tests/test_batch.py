@@ -712,7 +712,9 @@ def test_a_cluster_with_certificates(files, out, settings, certificate, monkeypa
 
 def test_the_telescope_decides_on_the_model(files, tmp_path):
     with fits.open(files[0]) as hdus:
-        hdus[0].header["TELESCOP"] = "SAAO 1.0-m"
+        hdus[0].header["TELESCOP"] = "SAAO 1.0-m "
+        # A card without a value says nothing.
+        hdus["SCI"].header["TELESCOP"] = None
         del hdus[0].header["INSTRUME"]
         hdus.writeto(tmp_path / "ground.fits")
     pair, settings = [files[1], tmp_path / "ground.fits"], {"T": 2, "seed": 1}

@@ -342,7 +342,6 @@ def test_operating_points_by_name(tiny_unet, frame):
     ("telescope", "family"), [(None, "acs-wfc"), ("HST", "acs-wfc"), ("CTIO 4.0-m", "ccd")]
 )
 def test_the_telescope_decides_on_the_model(ccd, telescope, family):
-    if telescope is not None:
-        ccd.meta["TELESCOP"] = telescope
+    ccd.meta["TELESCOP"] = telescope
     assert cosmicray_vi(ccd, T=2, seed=1).meta["CRVIMODL"] == f"{family}-vi"
     assert cosmicray_unet(ccd).meta["CRVIMODL"] == f"{family}-unet"

@@ -174,6 +174,9 @@ def test_deepcr_and_cosmiq_calls(tiny_vi, frame):
     np.testing.assert_array_equal(h, maps.entropy)
     assert detector.clean(frame, threshold=0.2).dtype == bool
     assert detector.clean(frame, binary=False).dtype == np.float32
+    hidden = np.ma.masked_array(frame, np.arange(frame.shape[1]) < 10 * np.ones_like(frame))
+    assert detector.clean(frame, threshold=1e-6)[:, :10].all()
+    assert not detector.clean(hidden, threshold=1e-6)[:, :10].any()
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,14 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, VarianceUncertainty
+from astropy.utils.exceptions import AstropyUserWarning
 from scipy.ndimage import binary_dilation
 
 import cosmiq_astro as ca
 from cosmiq_astro.cli.main import main
 from cosmiq_astro.flatten import flatten, noise_variance
+from cosmiq_astro.own_sky import OwnSky
+from cosmiq_astro.preprocess import estimate_statistics
 from cosmiq_astro.spectra import spectrum_model
 
 MODEL = "acs-wfc-unet"
@@ -98,6 +101,28 @@ def test_a_sky_subtracted_frame_with_its_uncertainty_is_as_good_as_the_original(
     )
     np.testing.assert_allclose(again.cr_probability, own.cr_probability, atol=1e-3)
     np.testing.assert_array_equal(subtracted.data, image - 60)
+
+
+def test_a_sky_subtracted_frame_has_the_noise_that_it_had(hits):
+    rng, truth = hits
+    image = CCDData(observe(rng, 900.0, truth) - 900, unit="electron")
+    noise = np.hypot(30, 5)
+    known = [
+        {"readnoise": noise},
+        {"readnoise": 5.0},
+        {"readnoise": 5.0, "background": 0},
+        {"background": 0, "uncertainty": np.full(truth.shape, noise)},
+    ]
+    with pytest.warns(AstropyUserWarning, match="the sky seems to be subtracted"):
+        masks = [ca.cosmicray_unet(image, model=MODEL, **each).cr_mask for each in known]
+    for mask in masks[1:]:
+        assert (mask != masks[0]).sum() <= 4
+    # A noise of one's own is taken at its word.
+    (pixels, _, levels) = OwnSky(background=0, uncertainty=3.0)._prepare(
+        image.data, 1, image, 1, None, {"readnoise": None, "satlevel": None}
+    )
+    statistics = estimate_statistics(pixels, np.isfinite(pixels), readnoise=levels["readnoise"])
+    assert statistics.noise == pytest.approx(3, rel=0.2)
 
 
 def test_noise_that_varies_is_allowed_for(hits):

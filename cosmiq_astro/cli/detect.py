@@ -78,7 +78,7 @@ def _add_survey(group):
 
 def _add_detection(group):
     add = group.add_argument
-    add_options(group, "model", default="auto", help="or a folder (default: auto, by TELESCOP)")
+    add_options(group, "model", default="auto")
     add_options(group, "T", "threshold", "seed")
     add(
         "--sampling",

@@ -240,7 +240,8 @@ def _gain(pixels, maps, readnoise):
         yield (
             f"the sky seems to be subtracted (a level of {measured.sky:.2g} electrons has a noise "
             f"of {expected:.3g}), and the noise measured, {maps.statistics.noise:.3g}, was taken",
-            "give the exposure from before that, or uncertainty, if you have it",
+            "give the exposure from before that, or uncertainty; if it is not so, readnoise is too "
+            "small or gain too large",
         )
     elif np.count_nonzero(maps.usable) < _MANY_PIXELS:
         return

@@ -10,7 +10,7 @@ from astropy.io import fits
 
 from cosmiq_astro._io import check_run, readable, refuse_existing
 from cosmiq_astro.hst.chips import Chip, find_chips, left_out, plane_shape
-from cosmiq_astro.hst.headers import merged_header, number, unit_of
+from cosmiq_astro.hst.headers import merged_header, number, telescope_of, unit_of
 from cosmiq_astro.hst.instruments import (
     GAIN_CARDS,
     INSTRUMENTS,
@@ -172,6 +172,7 @@ def plan_file(
         _refuse_odd_numbers(file_in, chips)
         headers = [merged_header(hdus[chip.sci].header, hdus[0].header) for chip in chips]
         instrument = identify(headers[0])
+        telescope = telescope_of(hdus[chips[0].sci].header, hdus[0].header)
         dq_bit = _check_bit(dq_bit, instrument, chips[0].is_hst)
         for chip in chips:
             _refuse_processed(file_in, hdus, chip, overwrite)
@@ -192,7 +193,7 @@ def plan_file(
         file_out=file_out,
         dq_out=dq_out,
         instrument=instrument,
-        telescope=str(headers[0].get("TELESCOP", "")).strip(),
+        telescope=telescope,
         chips=plans,
         notes=tuple(dict.fromkeys(notes)),
     )

@@ -15,9 +15,9 @@ __all__ = [
     "digest_model",
     "digest_settings",
     "find_finished",
+    "headers_of",
     "is_complete",
     "run_of",
-    "telescope_of",
 ]
 
 _LENGTH = 16
@@ -155,9 +155,9 @@ def run_of(path):
     return next((run for run in runs if run is not None), None)
 
 
-def telescope_of(path):
+def headers_of(path):
     """
-    Tell with which telescope an exposure was taken.
+    Read what an output says of itself.
 
     Parameters
     ----------
@@ -166,13 +166,15 @@ def telescope_of(path):
 
     Returns
     -------
-    telescope : str
-        TELESCOP of the image that was searched, or of the primary header; empty if there is none.
+    headers : list of `~astropy.io.fits.Header`
+        Of the images that were searched, in order, then the primary one; empty if it cannot be
+        read.
     """
-    found = _inspect(path, lambda hdus: [(hdu.header, hdus[0].header) for hdu in hdus]) or ()
-    searched = (pair for pair in found if "CRVIKEY" in pair[0])
-    names = (header.get("TELESCOP") for pair in searched for header in pair)
-    return next((str(name).strip() for name in names if name is not None), "")
+
+    def look(hdus):
+        return [*(hdu.header for hdu in hdus if "CRVIKEY" in hdu.header), hdus[0].header]
+
+    return _inspect(path, look) or []
 
 
 def _is_whole(hdus):

@@ -1,11 +1,10 @@
 """What `detect_file` is asked for."""
 
-import os
 from dataclasses import dataclass, fields, replace
 
 from cosmiq_astro.hst.background import read_background
 from cosmiq_astro.hst.provenance import digest_settings
-from cosmiq_astro.models.model import load_model
+from cosmiq_astro.models.model import Model, load_model
 from cosmiq_astro.models.registry import AUTO, choose_model
 from cosmiq_astro.own_sky import OwnSky
 from cosmiq_astro.protect import read_protection
@@ -92,7 +91,7 @@ class DetectSettings:
         if isinstance(model, str) and model == AUTO:
             names = [choose_model(telescope) for telescope in ("HST", "other")]
             model = {name: load_model(name) for name in names}
-        elif isinstance(model, (str, os.PathLike)):
+        elif not isinstance(model, (Model, dict)):
             model = load_model(model)
         return replace(self, model=model)
 

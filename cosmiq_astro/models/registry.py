@@ -87,6 +87,11 @@ def find_model(model):
     ValueError
         If there is none; the message lists the bundled models.
     """
+    if model == AUTO:
+        raise ValueError(
+            "model 'auto' is chosen by the TELESCOP of an exposure, and here is none: name one of "
+            f"{', '.join(list_models()['name'])}"
+        )
     candidates = [Path(model)]
     # A name is a single path component: "../x" must not reach outside the bundled folder.
     if Path(model).name == str(model):

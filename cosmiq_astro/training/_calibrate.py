@@ -52,8 +52,9 @@ def calibrate(model, validation, *, start=None, T=16, n_patches=64, patch_size=2
     validation : dataset
         Frames that the model was not trained on.
     start : `~cosmiq_astro.models.model.Model`, optional
-        What training began from. Where labels say nothing, its probabilities
-        stand for them when the threshold is chosen; no score counts them.
+        What training began from, with the same input channels. Where labels say
+        nothing, its probabilities stand for them when the threshold is chosen;
+        no score counts them.
     T : int, optional
         Weight draws for a variational model.
     n_patches, patch_size : int, optional
@@ -75,8 +76,14 @@ def calibrate(model, validation, *, start=None, T=16, n_patches=64, patch_size=2
     Raises
     ------
     ValueError
-        If the validation frames cannot be parted.
+        If the validation frames cannot be parted, or ``start`` has other
+        input channels.
     """
+    if start is not None and start.network.config.channels != model.network.config.channels:
+        raise ValueError(
+            f"start sees {start.network.config.channels}, the model "
+            f"{model.network.config.channels}: give the one that training began from"
+        )
     to_fit, to_score = halves(validation, seed=seed)
     grid = model.network.grid
     patch_size = min(part.cut_patch_size(patch_size, grid) for part in (to_fit, to_score))
@@ -210,12 +217,13 @@ def _logits(networks, channels, frames, *, n_patches, patch_size, margin, seed, 
     parts = []
     for start in range(0, n_patches, _BATCH):
         rng = np.random.default_rng([*seed, start])
-        inputs, label, valid = make_batch(frames, _BATCH, patch_size, channels, rng, margin=margin)
+        inputs, label, valid, silent = make_batch(
+            frames, _BATCH, patch_size, channels, rng, margin=margin
+        )
         inputs = _on_device_of(networks[0], inputs)
-        silent, told = np.zeros_like(valid), label
-        if teacher is not None:
-            inside = (..., slice(margin, -margin), slice(margin, -margin))
-            silent[inside] = ~valid[inside]
+        if teacher is None:
+            silent, told = np.zeros_like(valid), label
+        else:
             told = teacher.probability(inputs).cpu().numpy()
         logits = np.stack([network(inputs).cpu().numpy() for network in networks])
         parts.append((logits[:, valid], label[valid], logits[:, silent], told[silent]))
@@ -235,8 +243,7 @@ _CARD = """# {name}
 
 A pixel is a cosmic ray where the charge that a hit left in it exceeds three standard deviations of
 the local noise without the hit (source, sky and read noise). Pixels with a smaller charge, or whose
-label could not be decided, are ignored, in the loss and in every score. The probability is the
-probability of this label.
+label could not be decided, count in no score. The probability is the probability of this label.
 
 ## Network and input
 

@@ -88,7 +88,8 @@ def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches, bar
     Returns
     -------
     row : dict
-        ``epoch``, ``train_loss``, ``kl`` and ``learning_rate`` of the history.
+        ``epoch``, ``train_loss``, ``teacher_loss``, ``kl`` and
+        ``learning_rate`` of the history.
 
     Raises
     ------
@@ -97,14 +98,14 @@ def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches, bar
     """
     model.train()
     network = model.module.network
-    loss_sum = 0.0
+    loss_sum = taught_sum = 0.0
     bar.set_description(f"epoch {epoch + 1} of {settings.epochs}")
     kl_per_pixel = torch.zeros(())
     for step in range(settings.batches_per_epoch):
         rate = learning_rate(settings, epoch, step)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        inputs, labels, valid = _on_device(fabric, next(batches))
+        inputs, labels, valid, silent = _on_device(fabric, next(batches))
         generator = torch.Generator().manual_seed(hash((settings.seed, epoch, step)) % 2**63)
         _, noise = sample_weights(network, generator)
         logits, kl = model(inputs, noise)
@@ -112,7 +113,9 @@ def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches, bar
         kl_per_pixel = kl / dataset.n_valid_pixels
         loss = data_term + settings.kl_beta * kl_per_pixel
         if teacher is not None:
-            loss = loss + teacher.loss(inputs, logits, valid)
+            taught = teacher.loss(inputs, logits, valid, silent)
+            loss = loss + taught
+            taught_sum += taught.item()
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss.item()} at epoch {epoch}, step {step}: look for absurd pixel "
@@ -124,12 +127,13 @@ def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches, bar
         optimizer.step()
         loss_sum += data_term.item()
         bar.update()
-    loss = loss_sum / settings.batches_per_epoch
+    losses = torch.tensor([loss_sum, taught_sum]) / settings.batches_per_epoch
     if fabric.world_size > 1:
-        loss = float(fabric.all_reduce(torch.tensor(loss)))
+        losses = fabric.all_reduce(losses)
     return {
         "epoch": epoch + 1,
-        "train_loss": loss,
+        "train_loss": losses[0].item(),
+        "teacher_loss": losses[1].item(),
         "kl": kl_per_pixel.item(),
         "learning_rate": rate,
     }
@@ -177,7 +181,7 @@ def validate(fabric, network, validation, settings, workers=0):
     )
     total = count = 0.0
     for batch in batches:
-        inputs, labels, valid = _on_device(fabric, batch)
+        inputs, labels, valid, _ = _on_device(fabric, batch)
         with fabric.autocast():
             p = torch.stack(
                 [torch.sigmoid(functional_call(network, w, (inputs,)).double()) for w in draws]
@@ -190,8 +194,8 @@ def validate(fabric, network, validation, settings, workers=0):
 
 
 def _on_device(fabric, batch):
-    inputs, labels, valid = (fabric.to_device(tensor) for tensor in batch)
-    return inputs.contiguous(memory_format=torch.channels_last), labels, valid
+    inputs, *others = (fabric.to_device(tensor) for tensor in batch)
+    return inputs.contiguous(memory_format=torch.channels_last), *others
 
 
 def prepare_batches(dataset, n, size, channels, seeds, *, margin, workers):
@@ -215,7 +219,7 @@ def prepare_batches(dataset, n, size, channels, seeds, *, margin, workers):
 
     Yields
     ------
-    inputs, labels, valid : Tensor
+    inputs, labels, valid, silent : Tensor
         As in `~cosmiq_astro.training.datasets.make_batch`; the same for any ``workers``.
     """
     make = partial(_seeded_batch, dataset, n, size, channels, margin)

@@ -73,13 +73,15 @@ def make_batch(dataset, n, size, channels, rng, *, margin=0):
     labels : ndarray of float32
         0 or 1, shape ``(n, 1, size + 2 * margin, size + 2 * margin)``.
     valid : ndarray of bool
-        Pixels that enter the loss, shape as ``labels``.
+        Pixels that have a label, shape as ``labels``.
+    silent : ndarray of bool
+        Pixels that the network sees and that have none, shape as ``labels``.
     """
     full = size + 2 * margin
     inside = slice(margin, margin + size)
     inputs = np.empty((n, len(channels), full, full), dtype=np.float32)
     labels = np.zeros((n, 1, full, full), dtype=np.float32)
-    valid = np.zeros((n, 1, full, full), dtype=bool)
+    valid, silent = (np.zeros((n, 1, full, full), dtype=bool) for _ in range(2))
     for i in range(n):
         patch = dataset.patch(int(rng.integers(dataset.n_frames)), size, rng)
         pixels = subtract_sky(patch.image, patch.usable, patch.statistics.sky)
@@ -88,7 +90,8 @@ def make_batch(dataset, n, size, channels, rng, *, margin=0):
         inputs[i] = normalize(pixels, patch.statistics, channels)
         labels[i, 0, inside, inside] = turn(patch.label)
         valid[i, 0, inside, inside] = turn(patch.valid & patch.usable)
-    return inputs, labels, valid
+        silent[i, 0, inside, inside] = turn(patch.usable & ~patch.valid)
+    return inputs, labels, valid, silent
 
 
 def _random_turn(rng):
@@ -115,7 +118,8 @@ class PairedDataset(ObservedFrames):
     masks : sequence of ndarray
         True or 1 where a cosmic ray hit.
     ignore : sequence of ndarray, optional
-        True where the label is unknown: out of the loss and of all metrics. A
+        True where the label is unknown: out of all metrics, and out of the
+        loss but for what `~cosmiq_astro.training.train` does with ``init``. A
         mask that comes with `~astropy.nddata.CCDData` is added to it.
     readnoise : float or `~astropy.units.Quantity`, optional
         Electron. Give it if you know it: the network then learns to work with

@@ -53,7 +53,8 @@ class TrainingResult:
         The network of the best epoch by validation loss.
     history : `~astropy.table.Table`
         One row per epoch: ``epoch``, ``train_loss``, ``val_loss`` (nats per
-        pixel, without the KL term), ``kl`` (KL / N, nats per pixel, before
+        pixel with a label, without the KL term), ``teacher_loss`` (of those
+        without, see `train`; 0 without ``init``), ``kl`` (KL / N, nats per pixel, before
         ``kl_beta``; with the final widths in the last row), ``learning_rate``,
         ``seconds``.
     seed : int
@@ -222,7 +223,7 @@ def train(
         kl_beta=kl_beta if bayesian else 0.0,
         seed=seed,
         freeze=tuple(settings.freeze),
-        data=data | {"init": None if init is None else init.sha256},
+        data=data | {} if init is None else data | {"init": [init.sha256, init.temperature]},
     )
     teacher = None if init is None else Teacher(init, fabric.device)
     fit = _Run(fabric, network, dataset, validation, schedule, run, teacher)
@@ -255,7 +256,7 @@ def _solve_sigma(network, dataset, settings):
     batches = prepare_batches(dataset, 1, size, channels, seeds, margin=network.grid, workers=0)
     solve_sigma(
         network,
-        [(inputs, valid) for inputs, _, valid in batches],
+        [(inputs, valid) for inputs, _, valid, _ in batches],
         dataset.n_valid_pixels,
         kl_beta=settings.kl_beta,
         generator=torch.Generator().manual_seed(settings.seed),

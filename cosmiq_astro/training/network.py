@@ -132,12 +132,12 @@ class Teacher:
     Labels leave out what they cannot decide: bled charge, hot pixels, what was found already. A
     network that sees the rest alone forgets what these are, and no score on labelled pixels tells.
     So it is held to what the model said of them before (Li & Hoiem 2016, arXiv:1606.09282,
-    eq. 2), at the same weight as to a label.
+    eq. 2).
 
     Parameters
     ----------
     model : `~cosmiq_astro.models.model.Model`
-        It is copied; of a posterior the means speak.
+        It is copied; of a posterior the means speak, in one view, before any recalibration.
     device : torch.device
         Where to compute.
     """
@@ -151,31 +151,28 @@ class Teacher:
         """Return what it takes for probable, shape ``(n, 1, ny, nx)``, of inputs of so many."""
         return torch.sigmoid(self._network(inputs).float() / self._temperature)
 
-    def loss(self, inputs, logits, valid):
+    def loss(self, inputs, logits, valid, silent):
         """
         Return the cross-entropy of a network's probabilities to its own, where labels are silent.
 
         Parameters
         ----------
-        inputs, logits, valid : Tensor
-            Of a batch; the margin, as wide as the network's grid, does not count.
+        inputs, logits, valid, silent : Tensor
+            Of a batch, see `~cosmiq_astro.training.datasets.make_batch`.
 
         Returns
         -------
         loss : Tensor
-            A scalar, nats per valid pixel.
+            A scalar, nats: the sum, over the number of pixels with and without a label.
         """
-        margin = self._network.grid
-        inside = (..., slice(margin, -margin), slice(margin, -margin))
-        silent = ~valid[inside]
-        asked = silent.any(3).any(2)[:, 0]
+        asked = silent.flatten(1).any(1)
         if not asked.any():
             return logits.new_zeros(())
-        told = self.probability(inputs[asked])[inside]
+        told = self.probability(inputs[asked])
         loss = functional.binary_cross_entropy_with_logits(
-            logits[asked][inside].float(), told, reduction="none"
+            logits[asked].float(), told, reduction="none"
         )
-        return torch.where(silent[asked], loss, 0).sum() / valid.sum().clamp_min(1)
+        return torch.where(silent[asked], loss, 0).sum() / (valid | silent).sum()
 
 
 class ElboNetwork(nn.Module):

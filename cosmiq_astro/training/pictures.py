@@ -39,7 +39,7 @@ def write_examples(folder, epoch, network, validation, settings):
     channels = network.config.channels
     size = validation.cut_patch_size(settings.patch_size, network.grid)
     batch = make_batch(validation, _N_PATCHES, size, channels, rng)
-    inputs, labels, valid = (torch.from_numpy(array) for array in batch)
+    inputs, labels, valid, _ = (torch.from_numpy(array) for array in batch)
     device = next(network.parameters()).device
     with torch.inference_mode():
         probability = torch.sigmoid(network(inputs.to(device))).cpu().numpy()[:, 0]

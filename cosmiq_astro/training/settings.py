@@ -173,8 +173,8 @@ class Schedule:
     freeze : tuple of str
         As there.
     data : dict
-        What the dataset says of itself, by its ``summary``, and ``init``, the
-        digest of the model that training began from.
+        What the dataset says of itself, by its ``summary``, and ``init``,
+        digest and temperature of the model that training began from.
     """
 
     epochs: int

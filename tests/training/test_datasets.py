@@ -70,11 +70,12 @@ def test_batches_keep_image_label_and_ignore_together(planes):
     for image, mask in zip(*planes[:2], strict=True):
         image[mask] = 5000
     pairs = PairedDataset(*planes, readnoise=5.0)
-    inputs, labels, valid = make_batch(pairs, 8, 32, CHANNELS, np.random.default_rng(3))
+    inputs, labels, valid, silent = make_batch(pairs, 8, 32, CHANNELS, np.random.default_rng(3))
     assert inputs.shape == (8, 2, 32, 32)
     assert inputs.dtype == np.float32
     np.testing.assert_array_equal(inputs[:, :1] > 4, labels > 0)
     assert 0.05 < 1 - valid.mean() < 0.15
+    np.testing.assert_array_equal(silent, ~valid)
     again = make_batch(pairs, 8, 32, CHANNELS, np.random.default_rng(3))
     np.testing.assert_array_equal(inputs, again[0])
 
@@ -82,11 +83,13 @@ def test_batches_keep_image_label_and_ignore_together(planes):
 def test_a_margin_is_reflected_and_left_out_of_the_loss(planes):
     pairs = PairedDataset(*planes, readnoise=5.0)
     bare = make_batch(pairs, 4, 32, CHANNELS, np.random.default_rng(3))
-    inputs, labels, valid = make_batch(pairs, 4, 32, CHANNELS, np.random.default_rng(3), margin=4)
+    rng = np.random.default_rng(3)
+    inputs, labels, valid, silent = make_batch(pairs, 4, 32, CHANNELS, rng, margin=4)
     around = [(0, 0), (0, 0), (4, 4), (4, 4)]
     np.testing.assert_allclose(inputs, np.pad(bare[0], around, mode="symmetric"), rtol=1e-6)
     np.testing.assert_array_equal(labels, np.pad(bare[1], around))
     np.testing.assert_array_equal(valid, np.pad(bare[2], around))
+    np.testing.assert_array_equal(silent, np.pad(bare[3], around))
 
 
 def test_pairs_are_normalised_by_their_whole_frame_as_detection_does(planes):
@@ -143,9 +146,10 @@ def test_nan_pixels_are_hidden_and_do_not_count(planes):
     for image in planes[0]:
         image[::2] = np.nan
     pairs = PairedDataset(*planes, readnoise=5.0)
-    inputs, _, valid = make_batch(pairs, 4, 32, CHANNELS, np.random.default_rng(3))
+    inputs, _, valid, silent = make_batch(pairs, 4, 32, CHANNELS, np.random.default_rng(3))
     assert np.isfinite(inputs).all()
     assert valid.mean() < 0.5
+    assert silent.mean() < 0.1
 
 
 @pytest.mark.parametrize(

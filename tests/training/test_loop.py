@@ -1,3 +1,5 @@
+import copy
+import dataclasses
 import itertools
 import multiprocessing
 import os
@@ -364,6 +366,29 @@ def test_fit_and_scores_come_from_different_frames():
         for frames in ([other, base], [base, other])
     ]
     assert sorted(changed) == [[False, True], [True, False]]
+
+
+def test_where_labels_are_silent_the_model_that_training_began_from_speaks():
+    start = train(make_pairs(), **(SHORT | {"epochs": 20, "learning_rate": 1e-2})).model
+    pairs = make_pairs(seed=5)
+    ignore = [np.arange(64) < 32 * np.ones((64, 1)) for _ in pairs._images]
+    half = PairedDataset(pairs._images, pairs._masks, ignore, readnoise=3.0)
+    for init, dataset, taught in ((start, half, True), (start, pairs, False), (None, half, False)):
+        history = train(dataset, init=init, **SHORT).history
+        assert (history["teacher_loss"] > 0).all() == taught
+    # To one that holds everything for hits, what is not flagged without a label is missed.
+    network = copy.deepcopy(start.network)
+    with torch.no_grad():
+        network.head.weight.zero_()
+        network.head.bias.fill_(6)
+    credulous = dataclasses.replace(start, network=network)
+    settings = {"n_patches": 8, "patch_size": 32}
+    plain = calibrate(start, half, **settings)[0]
+    with_start = calibrate(start, half, start=credulous, **settings)[0]
+    assert with_start.threshold < 0.1 * plain.threshold
+    assert with_start.temperature == plain.temperature
+    with pytest.raises(ValueError, match="give the one that training began from"):
+        calibrate(start, half, start=load_model("acs-wfc-unet"), **settings)
 
 
 def test_one_frame_is_parted_to_fit_and_score():

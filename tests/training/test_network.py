@@ -36,22 +36,21 @@ def test_elbo_network(tiny_vi, with_noise):
 
 def test_a_teacher_speaks_where_labels_are_silent(tiny_unet):
     generator = torch.Generator().manual_seed(1)
-    channels, margin = len(tiny_unet.network.config.channels), tiny_unet.network.grid
+    channels = len(tiny_unet.network.config.channels)
     inputs = torch.randn(3, channels, 32, 32, generator=generator)
     teacher = Teacher(dataclasses.replace(tiny_unet, temperature=2.0), "cpu")
-    own = tiny_unet.network(inputs)
-    told = torch.sigmoid(own / 2)
+    told = torch.sigmoid(tiny_unet.network(inputs) / 2)
     torch.testing.assert_close(teacher.probability(inputs), told)
-    valid = torch.zeros(3, 1, 32, 32, dtype=torch.bool)
-    inside = (..., slice(margin, -margin), slice(margin, -margin))
-    valid[inside] = True
-    logits = torch.randn(own.shape, generator=generator, requires_grad=True)
-    assert teacher.loss(inputs, logits, valid) == 0
-    valid[1, 0, 16, 16:20] = False
-    loss = teacher.loss(inputs, logits, valid)
+    logits = torch.randn(told.shape, generator=generator, requires_grad=True)
+    valid = torch.rand(told.shape, generator=generator) < 0.5
+    silent = torch.zeros_like(valid)
+    assert teacher.loss(inputs, logits, valid, silent) == 0
     at = (1, 0, 16, slice(16, 20))
-    expected = functional.binary_cross_entropy_with_logits(logits[at], told[at], reduction="sum")
-    torch.testing.assert_close(loss, expected / valid.sum())
+    silent[at], valid[at] = True, False
+    for labelled in (valid, torch.zeros_like(valid)):
+        loss = teacher.loss(inputs, logits, labelled, silent)
+        each = functional.binary_cross_entropy_with_logits(logits[at], told[at], reduction="sum")
+        torch.testing.assert_close(loss, each / (labelled.sum() + 4))
     loss.backward()
     assert torch.count_nonzero(logits.grad) == 4
     assert (logits.grad[at] != 0).all()
