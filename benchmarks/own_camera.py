@@ -111,7 +111,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--camera", choices=CAMERAS, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--steps", default=",".join(STEPS), help=",".join(STEPS))
     arguments = parser.parse_args()
     camera, work = CAMERAS[arguments.camera], arguments.work
