@@ -2,9 +2,9 @@
 Measure the operating curves of the bundled models, and store them in their configurations.
 
 Twelve simulated exposures for each kind of camera, 0.8 million pixels, which no model was trained
-on: precision and recall at 47 thresholds, for the share of pixels hit that these frames have. Only
-``operating_curve`` in ``config.json`` changes, and of the ccd models the threshold, which is that
-of the largest F1; weights and card stay.
+on: precision and recall at 47 thresholds, for the share of pixels hit that these frames have. In
+``config.json`` ``operating_curve`` and ``threshold`` change, which is that of the largest F1;
+weights and card stay.
 
     python recipes/operating_curves.py [MODEL ...]
 """
@@ -104,10 +104,9 @@ def main():
         # In the place where saving a model puts it: before the network.
         tail = {key: config.pop(key) for key in ("network", "sha256")}
         config = config | {"operating_curve": curve} | tail
-        if kind == "ccd":
-            precision, recall = (np.array(curve[name]) for name in ("precision", "recall"))
-            f1 = precision * recall / np.maximum(precision + recall, 1e-9)
-            config["threshold"] = curve["threshold"][int(f1.argmax())]
+        precision, recall = (np.array(curve[name]) for name in ("precision", "recall"))
+        f1 = precision * recall / np.maximum(precision + recall, 1e-9)
+        config["threshold"] = curve["threshold"][int(f1.argmax())]
         path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         at = int(np.searchsorted(curve["threshold"], config["threshold"]))
         print(

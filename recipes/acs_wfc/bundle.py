@@ -4,8 +4,9 @@ Make the models acs-wfc-unet and acs-wfc-vi of the weights that recipes/acs_wfc/
 python recipes/acs_wfc/bundle.py --data DIR --work DIR
 
 The variational model has the same weights as means, and the standard deviations of its last block
-are solved for on exposures like those of the training. Temperature and threshold are fitted, and
-scores taken, on simulated exposures whose sources, optics and hits were not trained on.
+are solved for on exposures like those of the training. The temperature is fitted, and scores
+taken, on simulated exposures whose sources, optics and hits were not trained on. The threshold is
+that of recipes/operating_curves.py.
 """
 
 import argparse
@@ -67,8 +68,8 @@ the same.
 
 ## Scores on validation exposures
 
-Sources, optics and hits that were not trained on. Temperature and threshold were fitted on one half
-of the sources, and the scores below come from the other half; {n_pixels:.1f} million pixels,
+Sources, optics and hits that were not trained on. The temperature was fitted on one half of the
+sources, and the scores below come from the other half; {n_pixels:.1f} million pixels,
 {hit_fraction:.2f} % of them hit.
 
 | | |
@@ -77,10 +78,9 @@ of the sources, and the scores below come from the other half; {n_pixels:.1f} mi
 | expected calibration error | {ece:.5f} |
 | detection rate at a false-positive rate of 0.05 % | {tpr1:.4f} |
 | detection rate at a false-positive rate of 0.5 % | {tpr2:.4f} |
-| precision at the threshold | {precision:.4f} |
-| recall at the threshold | {recall:.4f} |
-| threshold (largest F1) | {threshold:.3f} |
 | temperature | {temperature:.3f} |
+
+The threshold is where F1 is largest on other exposures (`recipes/operating_curves.py`).
 
 ## Limits
 
@@ -157,9 +157,6 @@ def main():
             ece=row["ece"],
             tpr1=row["tpr_at_0.0005"],
             tpr2=row["tpr_at_0.005"],
-            precision=row["precision"],
-            recall=row["recall"],
-            threshold=model.threshold,
             temperature=model.temperature,
         )
         save_model(model, arguments.work / name, card=card, overwrite=True)
