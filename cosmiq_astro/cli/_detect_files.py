@@ -82,10 +82,7 @@ def _plan(args, pairs):
                 continue
             target = None if args.in_place else file_out
             plan = plan_file(file_in, target, **settings.only(PLAN_SETTINGS))
-            model = settings.of_telescope(plan.telescope).model
-            model = printable(getattr(model, "name", model))
-            facts = _report.plan_facts(plan, model)
-            _say(args, facts, _report.plan_text(_shown(plan), model))
+            _say(args, _report.plan_facts(plan), _report.plan_text(_shown(plan)))
         except Exception as error:
             if args.debug:
                 traceback.print_exc()

@@ -81,7 +81,7 @@ def _numbers(found):
     }
 
 
-def plan_text(plan, model):
+def plan_text(plan):
     """
     Say what would be done with a file.
 
@@ -89,15 +89,13 @@ def plan_text(plan, model):
     ----------
     plan : `~cosmiq_astro.hst.FilePlan`
         What would be done.
-    model : str
-        By which model.
 
     Returns
     -------
     text : str
         A line for the file, one per chip, and the notes.
     """
-    lines = [f"{plan.file_in}: {plan.instrument.name}, {model} -> {plan.file_out}"]
+    lines = [f"{plan.file_in}: {plan.instrument.name} -> {plan.file_out}"]
     for chip in plan.chips:
         facts = _chip_facts(chip)
         shape = "x".join(map(str, facts.pop("shape")))
@@ -110,7 +108,7 @@ def plan_text(plan, model):
     return "\n".join([*lines, *(f"  note: {note}" for note in plan.notes)])
 
 
-def plan_facts(plan, model):
+def plan_facts(plan):
     """
     Say what would be done with a file in what JSON can hold.
 
@@ -118,8 +116,6 @@ def plan_facts(plan, model):
     ----------
     plan : `~cosmiq_astro.hst.FilePlan`
         What would be done.
-    model : str
-        By which model.
 
     Returns
     -------
@@ -131,7 +127,6 @@ def plan_facts(plan, model):
         "status": "planned",
         "file_out": str(plan.file_out),
         "instrument": plan.instrument.name,
-        "model": model,
         "notes": list(plan.notes),
         "chips": [_chip_facts(chip) for chip in plan.chips],
     }
