@@ -1,5 +1,6 @@
 """
-Peak memory of one ACS/WFC chip, 2048 x 4096 pixels, beside deepCR.
+Peak memory of one ACS/WFC chip, 2048 x 4096 pixels, beside deepCR; of 20,000 x 20,000 pixels, and
+of 1,000 draws.
 
 python benchmarks/memory.py [--out DIR]
 
@@ -22,12 +23,15 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 before = peak()
 import numpy as np
-image = np.random.default_rng(1).normal(50, 8, (2048, 4096)).astype(np.float32)
+image = np.random.default_rng(1).standard_normal({shape}, dtype=np.float32)
+image *= 8
+image += 50
 """
 OURS = """\
 import cosmiq_astro as ca
 torch.set_num_threads({threads} or torch.get_num_threads())
-ca.CosmicRayDetector({model!r}, device="cpu")(image, seed=1, readnoise=5, **{settings!r})
+maps = ca.CosmicRayDetector({model!r}, device="cpu")(image, seed=1, readnoise=5, **{settings!r})
+assert np.isfinite(maps.probability).all()
 """
 DEEPCR = """\
 from deepCR import deepCR
@@ -35,10 +39,11 @@ peer = deepCR(mask="ACS-WFC", device="CPU")
 peer.clean(image, inpaint=False, **{settings!r})
 """
 END = "\nprint(peak() - before - image.nbytes / 2**20)\n"
+CHIP = (2048, 4096)
 WAYS = {
     name + (f", {threads} threads" if threads else ""): (
         OURS,
-        {"model": model, "settings": settings, "threads": threads},
+        {"model": model, "settings": settings, "threads": threads, "shape": CHIP},
     )
     for threads in (None, 8)
     for name, model, settings in (
@@ -51,7 +56,20 @@ WAYS = {
 } | {
     "deepCR ACS-WFC, 256-pixel segments": (
         DEEPCR,
-        {"settings": {"segment": True, "patch": 256}},
+        {"settings": {"segment": True, "patch": 256}, "shape": CHIP},
+    ),
+    "cosmicray_unet, 20000 x 20000": (
+        OURS,
+        {
+            "model": "acs-wfc-unet",
+            "settings": {"planes": ("probability",)},
+            "threads": None,
+            "shape": (20_000, 20_000),
+        },
+    ),
+    "cosmicray_vi, T=1000, 512 x 512": (
+        OURS,
+        {"model": "acs-wfc-vi", "settings": {"T": 1000}, "threads": None, "shape": (512, 512)},
     ),
 }
 
@@ -62,7 +80,7 @@ def main():
     arguments = parser.parse_args()
     rows = []
     for name, (template, values) in WAYS.items():
-        code = START + template.format(**values) + END
+        code = (START + template).format(**values) + END
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True
         )
@@ -73,7 +91,8 @@ def main():
         print(*rows[-1].values(), flush=True)
     table = Table(rows=rows)
     table.meta |= {
-        "title": "Peak memory for 2048 x 4096 pixels, without import torch and the image",
+        "title": "Peak memory, of 2048 x 4096 pixels if no size is given, without import torch and "
+        "the image",
         **describe(),
         "command": "python benchmarks/memory.py --out DIR",
     }

@@ -27,7 +27,6 @@ from cosmiq_astro.models.layers import (
     sample_weights,
     variational_layers,
 )
-from cosmiq_astro.training._posterior import solve_sigma
 
 sys.path.append(str(Path(__file__).parents[1] / "recipes" / "acs_wfc"))
 import bundle
@@ -99,17 +98,13 @@ def main():
             }
         )
         print(rows[-1], flush=True)
-    inner = (..., slice(train.PAD, -train.PAD), slice(train.PAD, -train.PAD))
-    curved = [
-        (inputs[inner], valid > 0)
-        for inputs, _, valid in exposures(validation, bundle.N_CURVATURE, 2)
-    ]
+    curved = bundle.curvature_batches(validation, 2)
     ends = []
     for relative in STARTS:
         other = copy.deepcopy(network)
         for layer in variational_layers(other).values():
             layer.set_posterior_sigma(relative=relative)
-        solve_sigma(other, curved, bundle.N_DATA, generator=torch.Generator().manual_seed(1))
+        bundle.solve(other, curved)
         layers = variational_layers(other).values()
         ends.append(torch.cat([s.flatten() for v in layers for s in v.posterior_sigma().values()]))
     apart = [

@@ -3,7 +3,13 @@
 import math
 from numbers import Real
 
-__all__ = ["OPERATING_POINTS", "check_operating_curve", "check_threshold", "find_threshold"]
+__all__ = [
+    "OPERATING_POINTS",
+    "check_operating_curve",
+    "check_threshold",
+    "find_threshold",
+    "largest_f",
+]
 
 OPERATING_POINTS = ("pure", "balanced", "complete")
 """Names of thresholds: where every star counts, the model's own, where every hit does."""
@@ -103,11 +109,29 @@ def find_threshold(model, threshold):
             f"threshold {threshold!r} needs the operating curve of a model, and {model.name!r} has "
             "none: give a number"
         )
-    weight = _BETA[threshold] ** 2
+    return largest_f(curve, _BETA[threshold])
+
+
+def largest_f(curve, beta):
+    """
+    Return the threshold of an operating curve at which F_beta is largest.
+
+    Parameters
+    ----------
+    curve : dict
+        What `~cosmiq_astro.calibration.operating_curve` returns.
+    beta : float
+        How many times as much recall weighs as precision.
+
+    Returns
+    -------
+    threshold : float
+        In (0, 1).
+    """
 
     def f_measure(point):
         _, precision, recall = point
-        return precision * recall / max(weight * precision + recall, 1e-12)
+        return precision * recall / max(beta**2 * precision + recall, 1e-12)
 
     points = zip(*(curve[column] for column in _COLUMNS), strict=True)
     return float(max((p for p in points if 0 < p[0] < 1), key=f_measure)[0])

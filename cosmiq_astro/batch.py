@@ -17,15 +17,8 @@ from cosmiq_astro._io import check_run, remove_leftovers
 from cosmiq_astro._outcome_table import RATE, read_earlier, save, tabulate
 from cosmiq_astro.familiarity.verdict import noted_doubts, verdict_line
 from cosmiq_astro.hst.detect import run_detection
-from cosmiq_astro.hst.headers import telescope_of
 from cosmiq_astro.hst.names import file_names, output_name
-from cosmiq_astro.hst.provenance import (
-    digest_file,
-    find_finished,
-    headers_of,
-    is_complete,
-    run_of,
-)
+from cosmiq_astro.hst.provenance import digest_file, find_finished, is_complete, run_of
 from cosmiq_astro.hst.settings import DetectSettings
 
 __all__ = ["Outcome", "check_pairs", "detect_files", "find_outcome"]
@@ -299,8 +292,7 @@ def find_outcome(file_in, file_out, settings):
     if not file_out.exists():
         return None
     source = None if settings.in_place else digest_file(file_in)
-    settings = settings.of_telescope(telescope_of(*headers_of(file_out)))
-    headers = find_finished(file_out, source=source, settings=settings.digest())
+    headers = find_finished(file_out, source=source, settings=settings)
     if not headers:
         return None
     copies = file_names(file_in, file_out)[1][1:] if headers[0]["CRVIDQ"] else []

@@ -322,9 +322,7 @@ class CosmicRayDetector:
             `cosmiq_astro.cleaning`.
         """
         maps = self(image)
-        if binary:
-            return (maps.probability > threshold) & maps.usable
-        return maps.probability
+        return (maps.probability > threshold) & maps.usable if binary else maps.probability
 
     def clean_vi(self, image, T=16, *, return_entropy=False, seed=None):
         """

@@ -71,12 +71,11 @@ def estimate_statistics(image, valid, *, readnoise=None, softness=False):
 
     The sky is the 3-sigma clipped median of a regular grid of at most about
     65,536 valid pixels. With a known read noise the noise is
-    ``sqrt(max(sky, 0) + readnoise**2)``, unless the sky was subtracted: the
-    pixels, below the sky too, scatter by more than 1.5 times as much, and the
-    sky is below three tenths of it. Then, and without a read noise, the noise
-    is measured from differences of neighbouring pixels, whose scatter is taken block by
-    block; a low quantile of the blocks is used, so that a crowded field does
-    not inflate it.
+    ``sqrt(max(sky, 0) + readnoise**2)``, unless the sky was subtracted: pixels,
+    those below the sky too, scatter by more than 1.5 times as much, and the sky
+    is below three tenths of that. Then, and without a read noise, it is measured
+    from differences of neighbouring pixels, whose scatter is taken block by block;
+    a low quantile of the blocks is used, so that a crowded field does not inflate it.
 
     Two things make many of the differences in a block 0. Where the pixels
     around one are all equal to it, as in vignetted corners and the borders of
@@ -128,8 +127,7 @@ def estimate_statistics(image, valid, *, readnoise=None, softness=False):
         noise = measured
     else:
         noise = math.hypot(photons, readnoise)
-        # Crowding widens differences, but not what lies below a sky near 0; gradients do not widen
-        # differences.
+        # Crowding widens the differences, and gradients what lies below the sky: not both.
         measured = min(measured, sky - float(np.quantile(clipped, 0.16)))
         if readnoise > 0 and measured > SUBTRACTED * noise and sky < LEFT_OVER * measured:
             noise = measured

@@ -17,6 +17,7 @@ import numpy as np
 from astropy.nddata import CCDData
 
 import cosmiq_astro as ca
+from cosmiq_astro._operating_curve import largest_f
 from cosmiq_astro.calibration import operating_curve
 from cosmiq_astro.models.registry import find_model, list_models
 from cosmiq_astro.simulate import (
@@ -104,9 +105,7 @@ def main():
         # In the place where saving a model puts it: before the network.
         tail = {key: config.pop(key) for key in ("network", "sha256")}
         config = config | {"operating_curve": curve} | tail
-        precision, recall = (np.array(curve[name]) for name in ("precision", "recall"))
-        f1 = precision * recall / np.maximum(precision + recall, 1e-9)
-        config["threshold"] = curve["threshold"][int(f1.argmax())]
+        config["threshold"] = largest_f(curve, 1.0)
         path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         at = int(np.searchsorted(curve["threshold"], config["threshold"]))
         print(

@@ -48,6 +48,7 @@ def train_files(args):
     default = _DEFAULT[args.bayesian]
     init = {None: default, "none": None}.get(args.init, args.init)
     start = cosmiq_astro.load_model(init or default)
+    begun_from = start if init else None
     training, validation, how = _datasets(args)
     if not args.quiet:
         for name, side in (("training", training), ("validation", validation)):
@@ -75,7 +76,7 @@ def train_files(args):
             training,
             args.bayesian,
             validation=validation,
-            init=start if init else None,
+            init=begun_from,
             hidden=args.hidden,
             kl_beta=args.kl_beta,
             epochs=args.epochs,
@@ -89,7 +90,7 @@ def train_files(args):
     model, scores = calibrate(
         result.model,
         validation,
-        start=start if init else None,
+        start=begun_from,
         patch_size=args.patch_size,
         seed=args.seed,
     )
@@ -109,7 +110,8 @@ def train_files(args):
             args.output.rmdir()
     if not args.quiet:
         print(
-            f"\non {comparison.n_hit_pixels} hit pixels of {_unseen(how)} (90 % intervals):\n"
+            f"\non {comparison.n_hit_pixels} hit pixels that it was not trained on"
+            f"{', of the same fields: others may be harder' if how else ''} (90 % intervals):\n"
             f"{comparison}"
         )
     for cause in causes:
@@ -149,12 +151,6 @@ def _tell(row, epochs):
 def _sum_up(dataset):
     n_pixels = f"{dataset.n_valid_pixels / 1e6:.2f} million pixels"
     return f"{dataset.n_frames} frames of {dataset.n_visits} fields or visits, {n_pixels}"
-
-
-def _unseen(how):
-    if how:
-        return "other parts of the fields it was trained on; it may be worse on other fields"
-    return "frames it was not trained on"
 
 
 def _describe(args, training, validation):

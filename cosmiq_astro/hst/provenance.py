@@ -9,13 +9,13 @@ from pathlib import Path
 from astropy.io import fits
 
 import cosmiq_astro
+from cosmiq_astro.hst.headers import telescope_of
 
 __all__ = [
     "digest_file",
     "digest_model",
     "digest_settings",
     "find_finished",
-    "headers_of",
     "is_complete",
     "run_of",
 ]
@@ -118,8 +118,8 @@ def find_finished(file_out, *, source, settings):
         The output.
     source : str or None
         From `digest_file`; None if the output has replaced the input.
-    settings : str
-        From `digest_settings`.
+    settings : `~cosmiq_astro.hst.settings.DetectSettings`
+        Of the run, loaded.
 
     Returns
     -------
@@ -127,14 +127,18 @@ def find_finished(file_out, *, source, settings):
         Of the images that were searched; empty if the output is another one
         or cannot be read.
     """
-    headers = _inspect(
-        file_out, lambda hdus: [hdu.header for hdu in hdus if "CRVIKEY" in hdu.header]
-    )
+
+    def look(hdus):
+        return [hdu.header for hdu in hdus if "CRVIKEY" in hdu.header], hdus[0].header
+
+    headers, primary = _inspect(file_out, look) or ([], None)
+    if not headers:
+        return []
+    key = settings.of_telescope(telescope_of(headers[0], primary)).digest()
     same = all(
-        header["CRVIKEY"] == settings and source in (None, header.get("CRVISRC"))
-        for header in headers or ()
+        header["CRVIKEY"] == key and source in (None, header.get("CRVISRC")) for header in headers
     )
-    return headers if headers and same and is_complete(file_out) else []
+    return headers if same and is_complete(file_out) else []
 
 
 def run_of(path):
@@ -153,28 +157,6 @@ def run_of(path):
     """
     runs = _inspect(path, lambda hdus: [hdu.header.get("CRVIRUN") for hdu in hdus]) or ()
     return next((run for run in runs if run is not None), None)
-
-
-def headers_of(path):
-    """
-    Read what an output says of itself.
-
-    Parameters
-    ----------
-    path : path-like
-        An output.
-
-    Returns
-    -------
-    headers : list of `~astropy.io.fits.Header`
-        Of the images that were searched, in order, then the primary one; empty if it cannot be
-        read.
-    """
-
-    def look(hdus):
-        return [*(hdu.header for hdu in hdus if "CRVIKEY" in hdu.header), hdus[0].header]
-
-    return _inspect(path, look) or []
 
 
 def _is_whole(hdus):

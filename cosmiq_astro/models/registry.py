@@ -87,11 +87,6 @@ def find_model(model):
     ValueError
         If there is none; the message lists the bundled models.
     """
-    if model == AUTO:
-        raise ValueError(
-            "model 'auto' is chosen by the TELESCOP of an exposure, and here is none: name one of "
-            f"{', '.join(list_models()['name'])}"
-        )
     candidates = [Path(model)]
     # A name is a single path component: "../x" must not reach outside the bundled folder.
     if Path(model).name == str(model):
@@ -100,6 +95,8 @@ def find_model(model):
         if (folder / "config.json").is_file():
             return folder
     known = ", ".join(sorted(p.parent.name for p in _WEIGHTS.glob("*/config.json")))
+    hint = "; what 'auto' stands for depends on the exposure" if model == AUTO else ""
     raise ValueError(
-        f"model {str(model)!r} is neither a bundled model ({known}) nor a folder with a config.json"
+        f"model {str(model)!r} is neither a bundled model ({known}) nor a folder with a "
+        f"config.json{hint}"
     )

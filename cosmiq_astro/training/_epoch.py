@@ -60,7 +60,7 @@ def training_batches(fabric, network, dataset, first_epoch, settings, workers):
     )
 
 
-def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches, bar, teacher=None):
+def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches, bar, teacher):
     """
     Train for one epoch.
 
@@ -82,7 +82,7 @@ def train_epoch(fabric, model, optimizer, dataset, epoch, settings, batches, bar
         Gives the next batch of the run, see `training_batches`.
     bar : `tqdm.tqdm`
         Of all steps of the run.
-    teacher : `~cosmiq_astro.training.network.Teacher`, optional
+    teacher : `~cosmiq_astro.training.network.Teacher` or None
         Whom to hold to where labels say nothing.
 
     Returns

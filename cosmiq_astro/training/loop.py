@@ -223,7 +223,7 @@ def train(
         kl_beta=kl_beta if bayesian else 0.0,
         seed=seed,
         freeze=tuple(settings.freeze),
-        data=data | {} if init is None else data | {"init": [init.sha256, init.temperature]},
+        data=data | {"init": None if init is None else [init.sha256, init.temperature]},
     )
     teacher = None if init is None else Teacher(init, fabric.device)
     fit = _Run(fabric, network, dataset, validation, schedule, run, teacher)
@@ -295,8 +295,15 @@ class _Run:
                     break
                 start = time.monotonic()
                 row = train_epoch(
-                    *(fabric, model, optimizer, self.dataset, state.epoch, settings, batches, bar),
-                    teacher=self.teacher,
+                    fabric,
+                    model,
+                    optimizer,
+                    self.dataset,
+                    state.epoch,
+                    settings,
+                    batches,
+                    bar,
+                    self.teacher,
                 )
                 row["val_loss"] = validate(fabric, network, self.validation, settings, workers)
                 row["seconds"] = time.monotonic() - start

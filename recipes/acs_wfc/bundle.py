@@ -26,7 +26,8 @@ from cosmiq_astro.training.network import start_network
 
 VERSION = "8"
 INSTRUMENT = "HST ACS/WFC, ACS/HRC, WFC3/UVIS, WFPC2, STIS/CCD"
-# Pixels that the means were trained on: steps of versions 7 and 8, exposures in each, their pixels.
+# Pixels that the means were trained on: steps of versions 7 and 8 (about), exposures in each, their
+# pixels.
 N_DATA = (701 + 703) * 16 * train.scenes.SIZE**2
 N_CURVATURE = 150  # exposures that tell how sharply the data fix the weights
 CARD = """# {name}
@@ -62,9 +63,9 @@ bright unresolved light (30 to 10,000 electrons) with lanes of dust, in the seco
 
 Commands: `python recipes/acs_wfc/go_on.py --data DIR --work DIR`, twice, then `bundle.py` beside
 it. From the weights of version 6, which an earlier recipe had made for the optics of ACS/WFC alone,
-701 steps of 16 exposures made version 7, and 703 more this one. The length of both runs was a time,
-and the end of the first was brought forward: the commands come close to these weights, and not to
-the same.
+701 steps of 16 exposures made version 7, and about 703 more this one. The length of both runs was a
+time, and the end of the first was brought forward: the commands come close to these weights, and
+not to the same.
 
 ## Scores on validation exposures
 
@@ -98,19 +99,29 @@ Each image is looked at in two ways, as it is and transposed.
 """
 
 
+@torch.no_grad()
+def curvature_batches(exposures, seed):
+    """Return inputs and valid pixels of the exposures that the widths are solved for on."""
+    generator = torch.Generator().manual_seed(seed)
+    batches = []
+    for _ in range(N_CURVATURE // 10):
+        inputs, _, valid = train.ready(exposures.batch(10, generator))
+        inner = inputs[..., train.PAD : -train.PAD, train.PAD : -train.PAD]
+        batches += zip(inner.split(1), valid.split(1), strict=True)
+    return batches
+
+
+def solve(network, batches):
+    """Give a network the widths that its means call for."""
+    solve_sigma(network, batches, N_DATA, generator=torch.Generator().manual_seed(1))
+
+
 def variational(baseline, training):
     """Return the variational network of the same means, and the median of its relative widths."""
     settings = TrainingSettings(variational=("merge.0.*", "head"))
     found = start_network(True, baseline, None, settings, 0)
     found.config = replace(found.config, views=2)
-    generator = torch.Generator().manual_seed(21)
-    batches = []
-    with torch.no_grad():
-        for _ in range(N_CURVATURE // 10):
-            inputs, _, valid = train.ready(training.batch(10, generator))
-            inner = inputs[..., train.PAD : -train.PAD, train.PAD : -train.PAD]
-            batches += zip(inner.split(1), valid.split(1), strict=True)
-    solve_sigma(found, batches, N_DATA, generator=torch.Generator().manual_seed(1))
+    solve(found, curvature_batches(training, 21))
     relative = [
         (sigma / getattr(layer, part).abs()).flatten()
         for layer in variational_layers(found).values()

@@ -12,8 +12,8 @@ from version 6, which recipes/acs_wfc.py of commit 9ea9131 had made for the opti
 The end was brought forward while it ran, so that the learning rate fell more steeply than it does
 here; a run of this file comes close to these weights, and not to the same.
 
-Version 8 went on from version 7 for 703 steps (--minutes 58 --seed 9), when the exposures had got
-bright unresolved light: on bright galaxies and nebulae version 7 missed more hits than deepCR did.
+Version 8 went on from version 7 for about 703 steps (--minutes 58 --seed 9), when the exposures had
+got bright unresolved light: on bright galaxies version 7 missed more hits than deepCR did.
 Twice as many steps without it (--minutes 100 --rate 8e-4 --seed 8) had been better on validation
 exposures, and not on the frames of transfer.py.
 """
