@@ -152,10 +152,10 @@ def test_a_detection_measures_them_whatever_the_tiles(tile_size):
 @pytest.mark.filterwarnings("ignore:the noise is .* of what sky")
 def test_unfamiliar_stars_give_cards_and_many_a_warning():
     model = load_model("acs-wfc-unet")
-    few = CosmicRayCCDData(make_field(7.0, n=40) + 100, unit="electron")
+    few = CosmicRayCCDData(make_field(9.0, n=40) + 100, unit="electron")
     with pytest.warns(AstropyUserWarning, match=r"stars are \d.* pixels wide \(FWHM\)"):
         assert cosmicray_unet(few, model=model, readnoise=5.0).meta["CRVINOVS"] > 1
-    ccd = CosmicRayCCDData(make_field(7.0, n=150, shape=(400, 460)) + 100, unit="electron")
+    ccd = CosmicRayCCDData(make_field(9.0, n=150, shape=(400, 460)) + 100, unit="electron")
     with pytest.warns(AstropyUserWarning, match=r"stars are \d.* pixels wide \(FWHM\)") as caught:
         out = cosmicray_unet(ccd, model=model, readnoise=5.0)
     assert caught[0].filename == __file__

@@ -72,7 +72,7 @@ def test_training_learns_and_touches_nothing_global(bayesian):
     np.testing.assert_array_equal(numpy_before, np.random.get_state()[1])
     assert torch.get_num_threads() == threads
     history = result.history
-    names = ["epoch", "train_loss", "kl", "learning_rate", "val_loss", "seconds"]
+    names = ["epoch", "train_loss", "teacher_loss", "kl", "learning_rate", "val_loss", "seconds"]
     assert history.colnames == names
     # A constant probability at the rate of the hits has an NLL of 0.098 nats per pixel.
     assert history["val_loss"].min() < 0.05
