@@ -331,7 +331,7 @@ def test_clock_changes_nothing(source, tiny_vi, tmp_path, monkeypatch, shift):
         RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("place", ["detector.Sampler.predict", "batch.load_model"])
+@pytest.mark.parametrize("place", ["detector.Sampler.predict", "hst.settings.load_model"])
 def test_out_of_memory_comes_with_advice(
     make_hst, model_folder, tmp_path, monkeypatch, capsys, error, place
 ):
