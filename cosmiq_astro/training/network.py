@@ -148,7 +148,19 @@ class Teacher:
 
     @torch.no_grad()
     def probability(self, inputs):
-        """Return what it takes for probable, shape ``(n, 1, ny, nx)``, of inputs of so many."""
+        """
+        Return what it takes for probable.
+
+        Parameters
+        ----------
+        inputs : Tensor
+            Shape ``(n, n_channels, ny, nx)``.
+
+        Returns
+        -------
+        probability : Tensor
+            Shape ``(n, 1, ny, nx)``, of the mean weights.
+        """
         return torch.sigmoid(self._network(inputs).float() / self._temperature)
 
     def loss(self, inputs, logits, valid, silent):
