@@ -5,8 +5,8 @@ Simulated long-slit frames (40 sky lines, three traces with emission lines, simu
 and, with ``--stis``, the slit rows of real HST/STIS frames: the median of nine exposures with its
 photon and read noise, as if the dark had been subtracted, and real hits from rows beside the slit.
 astroscrappy has, of 48 settings, the one whose F1 is highest on as many frames of their own: other
-scenes, of STIS other hits and another noise on the same scene. Nothing else was chosen on the
-frames that are scored.
+scenes, of STIS other hits and another noise on the same scene. On those frames, too, a threshold
+is chosen for each model that eats as little as astroscrappy does, for a comparison at equal cost.
 
     python benchmarks/spectra.py --stis stis_ccd_1999.fits --out docs/validation
 """
@@ -34,6 +34,8 @@ SLIT, STIS_NOISE, SIMULATED_NOISE = slice(400, 620), 6.6, 5.0
 LINE = 60
 # Of astroscrappy: profile of the fine structure, sigclip, objlim.
 SETTINGS = list(product(("median", "gaussx", "gaussy"), (4.5, 8, 14, 25), (0.5, 2, 5, 15)))
+# From the default ones up to p = .9999.
+THRESHOLDS = 1 / (1 + np.exp(-np.arange(-0.6, 9.3, 0.1)))
 
 
 def simulated(rng, shape=(384, 512)):
@@ -129,25 +131,46 @@ def best_settings(frames, readnoise):
     return max(SETTINGS, key=lambda key: sum(scores(m[key], f)["F1"] for m, f in pairs))
 
 
+def means(masks, frames):
+    """Return the mean of each score over frames."""
+    found = [scores(*pair) for pair in zip(masks, frames, strict=True)]
+    return {key: float(np.mean([row[key] for row in found])) for key in found[0]}
+
+
+def threshold_that_eats(share, probabilities, frames):
+    """Return the lowest threshold above the default that eats no more than a share of frames."""
+    for threshold in THRESHOLDS:
+        masks = [probability >= threshold for probability in probabilities]
+        if means(masks, frames)["eaten"] <= share:
+            return threshold
+    return THRESHOLDS[-1]
+
+
 def compare(tuning, frames, readnoise, models, T):
-    """Yield a row of mean scores for each method; astroscrappy is tuned on the first frames."""
-    for model in models:
-        for spectrum in (None, "x"):
-            masks = [
-                ca.cosmicray_vi(
-                    CCDData(frame[0], unit="electron"),
-                    T,
-                    model=model,
-                    readnoise=readnoise,
-                    seed=1,
-                    spectrum=spectrum,
-                ).cr_mask
-                for frame in frames
-            ]
-            yield f"{model}, spectrum='x'" if spectrum else model, masks
+    """Yield a row of mean scores for each method; what is chosen is chosen on the first frames."""
     best = best_settings(tuning, readnoise)
-    masks = [astroscrappy_masks(frame, readnoise, [best])[best] for frame in frames]
-    yield "astroscrappy, {}, sigclip={}, objlim={}".format(*best), masks
+    peer = [
+        [astroscrappy_masks(frame, readnoise, [best])[best] for frame in some]
+        for some in (tuning, frames)
+    ]
+    share = means(peer[0], tuning)["eaten"]
+    for model in models:
+
+        def detect(frame, spectrum, model=model):
+            ccd = CCDData(frame[0], unit="electron")
+            return ca.cosmicray_vi(
+                ccd, T, model=model, readnoise=readnoise, seed=1, spectrum=spectrum
+            )
+
+        yield model, means([detect(frame, None).cr_mask for frame in frames], frames)
+        found = [detect(frame, "x") for frame in frames]
+        yield f"{model}, spectrum='x'", means([out.cr_mask for out in found], frames)
+        tuned = [detect(frame, "x").cr_probability for frame in tuning]
+        threshold = threshold_that_eats(share, tuned, tuning)
+        masks = [out.cr_probability >= threshold for out in found]
+        yield f"{model}, spectrum='x', threshold={threshold:.4g}", means(masks, frames)
+    name = "astroscrappy, {}, sigclip={}, objlim={}".format(*best)
+    yield name, means(peer[1], frames)
 
 
 def main():
@@ -167,10 +190,9 @@ def main():
         sets["STIS"] = [observed(args.stis, rng, 2 + k) for k in range(2 * n)], STIS_NOISE
     rows = []
     for name, (frames, readnoise) in sets.items():
-        for method, masks in compare(frames[:n], frames[n:], readnoise, args.models, args.T):
-            found = [scores(*pair) for pair in zip(masks, frames[n:], strict=True)]
-            means = {key: round(float(np.mean([row[key] for row in found])), 4) for key in found[0]}
-            rows.append({"frames": name, "method": method} | means)
+        for method, found in compare(frames[:n], frames[n:], readnoise, args.models, args.T):
+            rounded = {key: round(value, 4) for key, value in found.items()}
+            rows.append({"frames": name, "method": method} | rounded)
             print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
     if args.out:
         text = (

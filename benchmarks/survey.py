@@ -1,16 +1,15 @@
 """
-Files per minute of a survey, beside independent processes.
+Exposures per core-hour of a survey: one worker and two, and what writing the planes costs.
 
-python benchmarks/survey.py [--files N] [--size PIXELS] [--out FILE]
+python benchmarks/survey.py [--files N] [--out FILE]
 
-N simulated ACS/WFC files are worked on by `detect_files` with two jobs, and by two processes that
-share them and know nothing of each other, one thread each. Start-up is part of both. If there are
-several passes, the two take turns, and the best of each counts.
+N simulated ACS/WFC exposures of two chips of 2048 x 4096 pixels go through ``cosmiq-astro detect``,
+whose workers have one thread each. Start-up is part of it. The first row reads and writes the
+files alone, in one process.
 """
 
 import argparse
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -18,84 +17,76 @@ import tempfile
 import time
 from pathlib import Path
 
+from _machine import describe
+from astropy.io import fits
 from astropy.table import Table
 
-from cosmiq_astro.batch import detect_files
 from cosmiq_astro.simulate import simulate_hst_file
 
-JOBS = 2
-DISTINCT = 3
-ALONE = """
-import sys
-from cosmiq_astro import load_model
-from cosmiq_astro.hst import detect_file
-model = load_model(sys.argv[1])
-for file in sys.argv[3:]:
-    out = f"{sys.argv[2]}/{file.rsplit('/', 1)[1]}"
-    detect_file(file, out, model=model, seed=1, overwrite=True)
-"""
+SHAPE = (2048, 4096)
+COMMAND = "from cosmiq_astro.cli.main import main; raise SystemExit(main())"
+UNET = ("--model", "acs-wfc-unet")
+VI = ("--model", "acs-wfc-vi", "--sampling", "moments")
+WAYS = [
+    # What is detected, which planes are written, workers.
+    ("acs-wfc-unet", UNET, "prob,ent", 1),
+    ("acs-wfc-unet", UNET, "prob,ent", 2),
+    ("acs-wfc-unet", UNET, "none", 2),
+    ("acs-wfc-vi, moments", VI, "prob,std,ent,mi", 2),
+]
 
 
-def independent(files, out, model):
-    """Return the seconds that processes of their own take."""
+def detect(files, out, options, planes, jobs):
+    """Return the seconds that the command takes."""
+    command = [sys.executable, "-c", COMMAND, "detect", *files, "-o", out, "--overwrite"]
+    command += [*options, "--planes", planes, "--jobs", str(jobs), "--seed", "1"]
     start = time.perf_counter()
-    command = [sys.executable, "-c", ALONE, model, out]
-    environment = os.environ | {"OMP_NUM_THREADS": str(max(1, os.cpu_count() // JOBS))}
-    processes = [
-        subprocess.Popen([*command, *files[i::JOBS]], env=environment) for i in range(JOBS)
-    ]
-    if any(process.wait() for process in processes):
-        raise RuntimeError("a process failed")
+    subprocess.run(
+        command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
     return time.perf_counter() - start
 
 
-def survey(files, out, model):
-    """Return the seconds that `detect_files` takes."""
-    settings = {"model": model, "seed": 1, "overwrite": True}
+def copy(files, out):
+    """Return the seconds that it takes to read the files and to write them again."""
     start = time.perf_counter()
-    table = detect_files(files, out, settings=settings, jobs=JOBS)
-    if set(table["status"]) != {"ok"}:
-        raise RuntimeError(table["error"])
+    for file in files:
+        with fits.open(file, memmap=False) as hdus:
+            hdus.writeto(Path(out, Path(file).name), overwrite=True, checksum=True)
     return time.perf_counter() - start
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-    parser.add_argument("--files", type=int, default=32)
-    parser.add_argument("--size", type=int, default=1024)
-    parser.add_argument("--model", default="acs-wfc-unet")
-    parser.add_argument("--passes", type=int, default=1)
+    parser.add_argument("--files", type=int, default=4)
     parser.add_argument("--out", help="also write the table here, as ECSV")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         files = [str(Path(folder, f"j{i:03}_flc.fits")) for i in range(arguments.files)]
-        for i, file in enumerate(files[:DISTINCT]):
-            simulate_hst_file(file, chip_shape=(arguments.size, arguments.size), seed=i)
-        for i, file in enumerate(files[DISTINCT:]):
-            shutil.copy(files[i % DISTINCT], file)
+        simulate_hst_file(files[0], chip_shape=SHAPE, seed=1)
+        for file in files[1:]:
+            shutil.copy(files[0], file)
         out = Path(folder, "out")
         out.mkdir()
-        ways = {"independent processes": independent, "detect_files": survey}
-        seconds = {name: [] for name in ways}
-        for _ in range(arguments.passes):
-            for name, work in ways.items():
-                seconds[name].append(work(files, str(out), arguments.model))
-    best = {name: min(values) for name, values in seconds.items()}
-    table = Table(
+        found = [("reading and writing alone", "", 1, copy(files, out))]
+        for name, options, planes, jobs in WAYS:
+            found.append((name, planes, jobs, detect(files, out, options, planes, jobs)))
+            print(found[-1], flush=True)
+    rows = [
         {
-            "way": list(best),
-            "files_per_minute": [60 * len(files) / value for value in best.values()],
-            "relative": [best["independent processes"] / value for value in best.values()],
+            "what": name,
+            "planes": planes,
+            "workers": jobs,
+            "seconds_per_exposure": round(seconds / len(files), 2),
+            "exposures_per_core_hour": round(3600 * len(files) / seconds / jobs),
         }
-    )
-    table["files_per_minute"].format = table["relative"].format = ".3g"
+        for name, planes, jobs, seconds in found
+    ]
+    table = Table(rows=rows)
     table.meta = {
-        "title": f"{len(files)} files of two chips of {arguments.size} x {arguments.size} pixels",
-        "relative": "files per minute, relative to the first row",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {JOBS} processes",
-        "model": arguments.model,
+        "title": f"{len(files)} exposures of two chips of {SHAPE[0]} x {SHAPE[1]} pixels",
         "command": "python benchmarks/survey.py --out FILE",
-    }
+    } | describe()
     table.pprint_all()
     if arguments.out:
         table.write(arguments.out, format="ascii.ecsv", overwrite=True)

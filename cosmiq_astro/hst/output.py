@@ -22,6 +22,8 @@ _PLANES = {
     "CRMI": "mutual information of label and weights",
 }
 _ENTROPIES = ("CRENT", "CRMI")
+# Finer than any draw's scatter; a power of two, so that multiples are exact and lie within [0, 1].
+_STEP = 2.0**-20
 
 
 @dataclass(frozen=True)
@@ -208,23 +210,24 @@ def _new_hdus(pixels, detections):
             header = fits.Header(wcs_cards(pixels[chip.sci].header))
             header["EXTNAME"] = (name, _PLANES[name])
             header["EXTVER"] = (chip.extver, "chip, as that of the image")
-            if plane.dtype == bool:
-                plane = plane.astype(np.uint8)
-            elif plane.dtype.kind == "f":
-                # Half precision is finer than any draw's scatter, and compresses twice as well.
-                plane = plane.astype(np.float16).astype(np.float32)
             if name in _ENTROPIES:
                 header["BUNIT"] = "nat"
                 # Rounding must not lift them above their bound.
-                plane = np.minimum(plane, np.float32(np.log(2)))
-            yield _losslessly_compressed(plane, header)
+                plane = np.minimum(plane, np.floor(np.log(2) / _STEP) * _STEP)
+            yield _compressed(plane, header)
+
+
+def _compressed(plane, header):
+    """Return a mask, or floats rounded to whole steps, in Rice tiles that hold them exactly."""
+    if plane.dtype == bool:
+        return fits.CompImageHDU(plane.astype(np.uint8), header, compression_type="RICE_1")
+    rounded = np.float32(np.round(plane / _STEP) * _STEP)
+    return fits.CompImageHDU(rounded, header, compression_type="RICE_1", quantize_level=-_STEP)
 
 
 def _losslessly_compressed(data, header):
-    """Return an image in GZIP_2 tiles; a plane of floats as the table that it is stored as."""
+    """Return an image of floats in GZIP_2 tiles, as the table that it is stored as."""
     image = fits.CompImageHDU(data, header, compression_type="GZIP_2", quantize_level=0)
-    if data.dtype.kind != "f":
-        return image
     with io.BytesIO() as stream:
         fits.HDUList([fits.PrimaryHDU(), image]).writeto(stream)
         stored = fits.HDUList.fromstring(stream.getvalue(), disable_image_compression=True)[1]
