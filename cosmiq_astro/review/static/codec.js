@@ -20,12 +20,9 @@ async function readFacts() {
 // Calls `progress` after each tile, so that the image appears piece by piece.
 async function readPlanes(facts, progress) {
   const [ny, nx] = facts.shape;
-  const size = ny * nx;
-  const planes = {
-    image: new Uint16Array(size), level: new Uint8Array(size), state: new Uint8Array(size),
-  };
-  for (const key of Object.keys(facts.largest)) planes[key] = new Uint8Array(size);
-  planes.image.fill(BLANK);
+  const planes = { image: new Uint16Array(ny * nx).fill(BLANK) };
+  for (const key of ["level", "state", ...Object.keys(facts.largest)]) planes[key] = new Uint8Array(ny * nx);
+  const [image, ...others] = Object.values(planes);
   const tiles = document.getElementById("tiles").textContent.trim().split("\n");
   let number = 0;
   for (let y0 = 0; y0 < ny; y0 += facts.tile) {
@@ -34,14 +31,11 @@ async function readPlanes(facts, progress) {
       const width = Math.min(facts.tile, nx - x0);
       const bytes = await inflate(tiles[number++]);
       const n = height * width;
-      const rest = [planes.level, planes.state, ...Object.keys(facts.largest).map((k) => planes[k])];
       for (let row = 0; row < height; row++) {
         const to = (y0 + row) * nx + x0;
         const from = row * width;
-        for (let i = 0; i < width; i++) {
-          planes.image[to + i] = bytes[from + i] | (bytes[n + from + i] << 8);
-        }
-        rest.forEach((plane, k) => {
+        for (let i = 0; i < width; i++) image[to + i] = bytes[from + i] | (bytes[n + from + i] << 8);
+        others.forEach((plane, k) => {
           const start = (k + 2) * n + from;
           plane.set(bytes.subarray(start, start + width), to);
         });
@@ -59,11 +53,9 @@ function pixelValue(facts, stored) {
 }
 
 // The probability in the middle of a level; of the lowest, nearly 0.
-function levelProbability(facts, level) {
-  const edges = facts.edges;
-  if (level === 0) return edges[0] / 2;
-  if (level >= edges.length) return (1 + edges[edges.length - 1]) / 2;
-  return (edges[level - 1] + edges[level]) / 2;
+function levelProbability({ edges }, level) {
+  const lower = level ? edges[Math.min(level, edges.length) - 1] : 0;
+  return (lower + (edges[level] ?? 1)) / 2;
 }
 
 function entropyOf(p) {

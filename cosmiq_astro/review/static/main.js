@@ -1,6 +1,7 @@
 // The controls.
 
 const ROW = 24;
+const NOTES = [["", ""], ["✓", ", right"], ["?", ", unsure"]]; // of none, CONFIRMED and UNSURE
 const el = (id) => document.getElementById(id);
 
 function hitPixels(app, number) {
@@ -25,18 +26,18 @@ function showList(app) {
     const pixels = hitPixels(app, k);
     const flagged = pixels.some((i) => app.mask.has(i));
     const changed = pixels.some((i) => app.mask.forced[i]);
-    const note = app.mask.note[pixels[0]];
+    const [sign, text] = NOTES[app.mask.note[hits.seed[k]]];
     const row = document.createElement("div");
     row.className = "hit";
     row.setAttribute("role", "option");
     row.setAttribute("aria-selected", k === app.current);
     row.style.top = `${k * ROW}px`;
     row.dataset.number = k;
-    const mark = (flagged ? "●" : "○") + (note === CONFIRMED ? "✓" : note === UNSURE ? "?" : changed ? "✎" : "");
+    const mark = (flagged ? "●" : "○") + (sign || (changed ? "✎" : ""));
     const cells = [mark, hits.x[k].toFixed(1), hits.y[k].toFixed(1), hits.area[k], compact(hits.charge[k]),
       hits.p[k].toFixed(2), hits.entropy[k].toFixed(3)];
-    for (const text of cells) row.appendChild(document.createElement("span")).textContent = text;
-    row.title = `${flagged ? "flagged" : "not flagged"}${note === CONFIRMED ? ", right" : note === UNSURE ? ", unsure" : ""}`;
+    for (const cell of cells) row.appendChild(document.createElement("span")).textContent = cell;
+    row.title = (flagged ? "flagged" : "not flagged") + text;
     inner.appendChild(row);
   }
 }
@@ -83,7 +84,7 @@ function showCounts(app) {
   const text = (hits) => `${number(counts.pixels, "pixel")} flagged${hits}`;
   el("counts").textContent = text(", …");
   // Hits are counted when the slider rests.
-  app.counting = setTimeout(() => { el("counts").textContent = text(`, ${number(mask.countGroups(), "hit")}`); }, 120);
+  app.counting = setTimeout(() => { el("counts").textContent = text(`, ${number(mask.groups().length, "hit")}`); }, 120);
 }
 
 function refresh(app) {
@@ -222,12 +223,9 @@ function listenToKeys(app) {
 
 function setOverlay(app) {
   app.view.overlay = el("overlay").value;
-  const scale = app.view.scales[app.view.overlay];
-  el("legend").hidden = !scale;
-  if (scale) {
-    el("lowest").textContent = "0";
-    el("highest").textContent = `${Number(scale.largest.toFixed(3))}${scale.largest === Math.LN2 ? " nat" : ""}`;
-  }
+  const largest = app.view.scales[app.view.overlay]?.largest;
+  el("legend").hidden = !largest;
+  if (largest) el("highest").textContent = `${Number(largest.toFixed(3))}${largest === Math.LN2 ? " nat" : ""}`;
   app.view.request();
 }
 
@@ -316,7 +314,7 @@ async function start() {
     view.request();
   });
   const mask = new Mask(facts, planes);
-  view.mask = mask;
+  planes.code = mask.code;
   const app = { facts, view, mask, tool: "look", current: -1, pixels: new Map(), saved: true };
   listen(app);
   listenToPointer(app);

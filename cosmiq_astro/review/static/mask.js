@@ -26,15 +26,12 @@ class Mask {
     this.cut = level;
     const { state, base } = this;
     const hidden = BAD | PROTECTED;
-    if (level === this.facts.level) {
-      for (let i = 0; i < base.length; i++) base[i] = (state[i] & FLAGGED) >> 1;
-    } else {
-      const levels = this.level;
-      for (let i = 0; i < base.length; i++) {
-        base[i] = levels[i] >= level && !(state[i] & hidden) ? 1 : 0;
-      }
-      if (this.facts.growth > 0) this.grow(this.facts.growth, hidden);
+    // At the detection's own threshold the mask is that of the detection.
+    const own = level === this.facts.level;
+    for (let i = 0; i < base.length; i++) {
+      base[i] = (own ? state[i] & FLAGGED : this.level[i] >= level && !(state[i] & hidden)) ? 1 : 0;
     }
+    if (!own && this.facts.growth > 0) this.grow(this.facts.growth, hidden);
     for (let i = 0; i < base.length; i++) this.encode(i);
   }
 
@@ -108,32 +105,6 @@ class Mask {
     return found;
   }
 
-  // How many there are, row by row, without listing their pixels.
-  countGroups() {
-    const { nx, ny, code } = this;
-    const parent = [];
-    const root = (k) => { while (parent[k] !== k) k = parent[k] = parent[parent[k]]; return k; };
-    let above = new Int32Array(nx + 2).fill(-1), here = new Int32Array(nx + 2).fill(-1), count = 0;
-    for (let y = 0; y < ny; y++) {
-      for (let x = 0; x < nx; x++) {
-        const i = y * nx + x;
-        let label = -1;
-        if (code[i] !== NOTHING && this.has(i)) {
-          for (const next of [here[x], above[x], above[x + 1], above[x + 2]]) {
-            if (next < 0) continue;
-            const other = root(next);
-            if (label >= 0 && other !== label) { parent[other] = label; count--; }
-            if (label < 0) label = other;
-          }
-          if (label < 0) { label = parent.length; parent.push(label); count++; }
-        }
-        here[x + 1] = label;
-      }
-      [above, here] = [here, above];
-    }
-    return count;
-  }
-
   begin() { this.stroke = new Map(); }
 
   end() {
@@ -184,10 +155,9 @@ class Mask {
     const { code } = this;
     for (let i = 0; i < code.length; i++) {
       if (code[i] === NOTHING) continue;
-      if (this.has(i)) {
-        pixels++;
-        if (!(this.state[i] & FLAGGED)) added++;
-      } else if (this.state[i] & FLAGGED) removed++;
+      if (this.has(i)) pixels++;
+      if (this.added(i)) added++;
+      if (this.removed(i)) removed++;
     }
     return { pixels, added, removed };
   }
@@ -218,8 +188,7 @@ class Mask {
     const nearest = this.facts.edges.reduce(
       (best, edge, k, all) => (Math.abs(edge - edits.threshold) < Math.abs(all[best] - edits.threshold) ? k : best), 0);
     this.setLevel(nearest + 1);
-    const wanted = new Uint8Array(this.base.length);
-    for (let i = 0; i < wanted.length; i++) wanted[i] = (this.state[i] & FLAGGED) >> 1;
+    const wanted = this.state.map((state) => (state & FLAGGED) >> 1);
     this.forEachOfRuns(edits.added, (i) => { wanted[i] = 1; });
     this.forEachOfRuns(edits.removed, (i) => { wanted[i] = 0; });
     for (let i = 0; i < wanted.length; i++) {

@@ -13,14 +13,12 @@ function heat(fraction) {
 
 // How bright each stored value is shown, 0 to 255.
 function stretchTable(facts, stretch, invert) {
-  const [low, , , ] = facts.percentiles;
-  const [zlow, zhigh] = facts.zscale;
+  const { sky, noise, zscale, percentiles: [low, high, highest] } = facts;
   const [from, to, curve] = {
-    asinh: [facts.sky - 2 * facts.noise, facts.percentiles[2],
-      (x) => Math.asinh(x * Math.max((facts.percentiles[2] - facts.sky) / (3 * facts.noise), 3))],
-    log: [low, facts.percentiles[2], (x) => Math.log1p(1000 * x)],
-    zscale: [zlow, zhigh, (x) => x],
-    linear: [low, facts.percentiles[1], (x) => x],
+    asinh: [sky - 2 * noise, highest, (x) => Math.asinh(x * Math.max((highest - sky) / (3 * noise), 3))],
+    log: [low, highest, (x) => Math.log1p(1000 * x)],
+    zscale: [...zscale, (x) => x],
+    linear: [low, high, (x) => x],
   }[stretch];
   const span = Math.max(to - from, 1e-12);
   const table = new Uint8ClampedArray(65536);
@@ -45,7 +43,6 @@ class View {
     this.hidden = false;
     this.marker = null;
     this.planes = null;
-    this.mask = null;
     this.setStretch("asinh", true);
     const levels = Array.from({ length: 256 }, (_, k) => levelProbability(facts, k));
     // The lowest level is left as it is.
@@ -57,6 +54,7 @@ class View {
     });
     const root = Array.from({ length: 256 }, (_, k) => (k / 255) ** 2);
     this.scales = {
+      mask: { plane: "code", rank: MASK_RANKS, colours: MASK_COLOURS },
       p: scaled("level", levels, 1),
       entropy: scaled("level", levels.map((p) => entropyOf(p) / Math.LN2), Math.LN2),
       std: scaled("std", root, facts.largest.std),
@@ -152,10 +150,10 @@ class View {
   }
 
   paint(out, x0, y0, columns, rows, block) {
-    const over = this.hidden ? null : this.overlaid();
-    const { image } = this.planes;
+    // What is over the image: a plane of bytes, the colour of each value, and which of a block's is shown.
+    const { plane: name, rank, colours } = this.hidden ? {} : this.scales[this.overlay] ?? {};
+    const { image, [name]: plane } = this.planes;
     const { nx, ny, table, opacity } = this;
-    const plane = over && over.plane, rank = over && over.rank;
     for (let row = 0; row < rows; row++) {
       const yLow = y0 + (rows - 1 - row) * block;
       const yHigh = Math.min(yLow + block, ny);
@@ -166,26 +164,17 @@ class View {
         for (let y = yLow; y < yHigh; y++) {
           for (let i = y * nx + xLow; i < y * nx + xHigh; i++) {
             sum += table[image[i]];
-            if (plane !== null && rank[plane[i]] > best) { value = plane[i]; best = rank[value]; }
+            if (plane && rank[plane[i]] > best) { value = plane[i]; best = rank[value]; }
           }
         }
         const grey = sum / ((yHigh - yLow) * (xHigh - xLow));
         const at = 4 * (row * columns + column);
         for (let k = 0; k < 3; k++) {
-          out[at + k] = best ? grey + opacity * (over.colours[3 * value + k] - grey) : grey;
+          out[at + k] = best ? grey + opacity * (colours[3 * value + k] - grey) : grey;
         }
         out[at + 3] = 255;
       }
     }
-  }
-
-  // A plane of bytes, the colour of each value, and which of a block's values is shown.
-  overlaid() {
-    if (this.overlay === "mask") {
-      return this.mask && { plane: this.mask.code, rank: MASK_RANKS, colours: MASK_COLOURS };
-    }
-    const scale = this.scales[this.overlay];
-    return scale ? { plane: this.planes[scale.plane], rank: scale.rank, colours: scale.colours } : null;
   }
 
   drawMarker() {
