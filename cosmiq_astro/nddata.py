@@ -20,7 +20,6 @@ PLANES = {
     "cr_mutual_information": "CRMI",
 }
 """FITS extension name of each plane, by attribute."""
-_DTYPES = {"cr_mask": bool}
 
 
 class CosmicRayCCDData(CCDData):
@@ -82,37 +81,31 @@ class CosmicRayCCDData(CCDData):
     ):
         super().__init__(*args, **kwargs)
         source = args[0] if args else kwargs.get("data")
-        given = {
-            "cr_mask": cr_mask,
-            "cr_probability": cr_probability,
-            "cr_uncertainty": cr_uncertainty,
-            "cr_entropy": cr_entropy,
-            "cr_mutual_information": cr_mutual_information,
-        }
-        for name, plane in given.items():
+        given = (cr_mask, cr_probability, cr_uncertainty, cr_entropy, cr_mutual_information)
+        for name, plane in zip(PLANES, given, strict=True):
             if plane is None:
                 plane = getattr(source, name, None)
             if plane is not None:
-                dtype = _DTYPES.get(name, np.float32)
+                dtype = bool if name == "cr_mask" else np.float32
                 plane = np.array(plane, dtype=dtype, copy=kwargs.get("copy") or None)
                 _check_shape(name, plane, self.data)
             setattr(self, name, plane)
+
+    def _planes(self):
+        """Return the planes that are set, by attribute."""
+        planes = {name: getattr(self, name, None) for name in PLANES}
+        return {name: plane for name, plane in planes.items() if plane is not None}
 
     def _slice(self, item):
         kwargs = super()._slice(item)
         # CCDData drops its flags here.
         kwargs["flags"] = None if self.flags is None else np.asarray(self.flags)[item]
-        for name in PLANES:
-            plane = getattr(self, name)
-            kwargs[name] = None if plane is None else plane[item]
-        return kwargs
+        return kwargs | {name: plane[item] for name, plane in self._planes().items()}
 
     def _arithmetic(self, operation, operand, *args, **kwargs):
         result, init = super()._arithmetic(operation, operand, *args, **kwargs)
         if np.shape(result) == self.data.shape:
-            for name in PLANES:
-                plane = getattr(self, name, None)
-                init[name] = None if plane is None else plane.copy()
+            init |= {name: plane.copy() for name, plane in self._planes().items()}
         return result, init
 
     def convert_unit_to(self, unit, equivalencies=()):
@@ -168,7 +161,7 @@ class CosmicRayCCDData(CCDData):
             self._drop_planes()
 
     def _drop_planes(self):
-        if all(getattr(self, name, None) is None for name in PLANES):
+        if not self._planes():
             return
         for name in PLANES:
             setattr(self, name, None)
@@ -193,10 +186,8 @@ class CosmicRayCCDData(CCDData):
         model, protect, overwrite : optional
             As for `cosmiq_astro.review.make_page` and its ``write``.
         """
-        from cosmiq_astro.review.page import make_page
-
         name = Path(path).stem if name is None else name
-        page = make_page(self, name=name, model=model, protect=protect)
+        page = self.show(name=name, model=model, protect=protect)
         page.write(path, overwrite=overwrite)
 
     def show(self, *, name="exposure", model=None, protect=None):
@@ -239,12 +230,10 @@ class CosmicRayCCDData(CCDData):
             If a plane's shape differs from that of the data.
         """
         hdus = super().to_hdu(*args, **kwargs)
-        for name, extension in PLANES.items():
-            plane = getattr(self, name)
-            if plane is not None:
-                _check_shape(name, plane, self.data)
-                pixels = plane.astype(np.uint8) if name == "cr_mask" else plane
-                hdus.append(fits.ImageHDU(pixels, name=extension))
+        for name, plane in self._planes().items():
+            _check_shape(name, plane, self.data)
+            pixels = plane.astype(np.uint8) if name == "cr_mask" else plane
+            hdus.append(fits.ImageHDU(pixels, name=PLANES[name]))
         return hdus
 
 
