@@ -52,19 +52,15 @@ class OwnSky:
             If a shape differs, a unit does not fit, or what is needed is missing;
             the message names it.
         """
-        shape = frame.data.shape
         if self.spectrum is not None and self.spectrum not in AXES:
             raise ValueError(f"spectrum must be None, 'x' or 'y', got {self.spectrum!r}")
         if self.spectrum is not None and self.background is not None:
             raise ValueError("give background or spectrum, which models it, not both")
         if not isinstance(self.negative, (bool, np.bool_)):
             raise ValueError(f"negative must be True or False, got {self.negative!r}")
-        background = self._background(frame)
-        if background is not None and background.shape not in ((), shape):
-            raise ValueError(f"background has shape {background.shape}, the image has {shape}")
+        # Whoever asks for these has them checked.
+        self._background(frame)
         variance = self._variance(frame)
-        if variance is not None and variance.shape not in ((), shape):
-            raise ValueError(f"uncertainty has shape {variance.shape}, the image has {shape}")
         if self.negative and readnoise is not None and variance is None:
             raise ValueError(
                 "of a difference the noise does not follow from the read noise: give uncertainty, "
@@ -105,19 +101,19 @@ class OwnSky:
             Where that is the negative one.
         """
         image = frame.data if factor == 1 else frame.data * factor
-        sides = [image] if not self.negative else [image, np.negative(image, dtype=np.float64)]
-        found = []
-        for side, sign in zip(sides, (1, -1), strict=False):
-            levels = {"readnoise": readnoise, "satlevel": satlevel if sign > 0 else None}
-            pixels, hidden, settings = self._prepare(side, sign, frame, factor, mask, levels)
-            # The draws of the first side serve the second.
-            seed = {"seed": found[0].seed} if found and "seed" in call else {}
-            found.append(detector(pixels, hidden, **settings, **(call | seed)))
-        if len(found) == 1:
-            return found[0], None
-        return _more_probable(*found)
+        levels = {"readnoise": readnoise, "satlevel": satlevel}
+        pixels, hidden, levels = self._prepare(image, frame, factor, mask, levels)
+        maps = detector(pixels, hidden, **levels, **call)
+        if not self.negative:
+            return maps, None
+        image = np.negative(image, dtype=np.float64)
+        levels = {"readnoise": readnoise, "satlevel": None}
+        pixels, hidden, levels = self._prepare(image, frame, -factor, mask, levels)
+        # The draws of the first side serve the second.
+        call = call | {"seed": maps.seed}
+        return _more_probable(maps, detector(pixels, hidden, **levels, **call))
 
-    def _prepare(self, image, sign, frame, factor, mask, levels):
+    def _prepare(self, image, frame, factor, mask, levels):
         """Return what the detector sees: pixels, mask, and read noise and saturation level."""
         background, variance = self._background(frame), self._variance(frame)
         if background is None and variance is None and self.spectrum is None:
@@ -131,7 +127,7 @@ class OwnSky:
         elif background is None:
             background = float(np.median(image[usable])) if usable.any() else 0.0
         else:
-            background = sign * factor * background
+            background = factor * background
         if variance is not None:
             variance = np.broadcast_to(variance, image.shape) * factor**2
             usable &= np.isfinite(variance)
@@ -143,10 +139,8 @@ class OwnSky:
 
     def _background(self, frame):
         """Return the background in the unit of the exposure, an array; None if none was given."""
-        if self.background is None:
-            return None
         background = getattr(self.background, "background", self.background)
-        return _in_unit("background", background, frame.unit)
+        return None if background is None else _plane("background", background, frame)
 
     def _variance(self, frame):
         """Return the variance in the unit of the exposure, squared; None if none was given."""
@@ -166,21 +160,24 @@ class OwnSky:
             # Pixels of no weight have no variance, and count as masked.
             with np.errstate(divide="ignore"):
                 variance = given.represent_as(VarianceUncertainty).array
-            return np.asarray(variance, dtype=np.float64)
-        return _in_unit("uncertainty", given, frame.unit) ** 2
+            return _plane("uncertainty", variance, frame)
+        return _plane("uncertainty", given, frame) ** 2
 
 
-def _in_unit(name, value, unit):
+def _plane(name, value, frame):
+    """Return what was given in the unit of the exposure, an array of its shape or a number."""
     if isinstance(value, u.Quantity):
         try:
-            value = value.to_value(unit)
+            value = value.to_value(frame.unit)
         except u.UnitConversionError as error:
             raise ValueError(
-                f"{name} is in {value.unit}, the exposure in {unit}: give it in that unit"
+                f"{name} is in {value.unit}, the exposure in {frame.unit}: give it in that unit"
             ) from error
     value = np.asarray(value)
     if value.dtype.kind not in "fiu":
         raise ValueError(f"{name} must hold real numbers, got dtype {value.dtype}")
+    if value.shape not in ((), frame.data.shape):
+        raise ValueError(f"{name} has shape {value.shape}, the image has {frame.data.shape}")
     return value.astype(np.float64)
 
 

@@ -119,7 +119,7 @@ def test_a_sky_subtracted_frame_has_the_noise_that_it_had(hits):
         assert (mask != masks[0]).sum() <= 4
     # A noise of one's own is taken at its word.
     (pixels, _, levels) = OwnSky(background=0, uncertainty=3.0)._prepare(
-        image.data, 1, image, 1, None, {"readnoise": None, "satlevel": None}
+        image.data, image, 1, None, {"readnoise": None, "satlevel": None}
     )
     statistics = estimate_statistics(pixels, np.isfinite(pixels), readnoise=levels["readnoise"])
     assert statistics.noise == pytest.approx(3, rel=0.2)
