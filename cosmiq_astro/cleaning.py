@@ -105,21 +105,22 @@ def clean_pixels(data, cr_mask, *, method="medmask", mask=None, size=5):
     >>> clean_pixels(image, image > 100)[2]
     array([10., 10., 10., 10., 10.])
     """
-    data, cr_mask, mask = _checked(data, cr_mask, mask, method, size)
-    good = np.isfinite(data) & ~cr_mask & ~mask
-    targets = np.nonzero(cr_mask & ~mask)
-    cleaned = data.copy()
+    data, good, targets = _checked(data, cr_mask, mask, method, size)
+    rows, columns = targets
     if method == "maskfill":
-        values, filled = _maskfill(data, good, targets, size)
+        found = _maskfill(data, good, targets, size)
     else:
         usable = np.isfinite(data) if method == "median" else good
-        values, filled = _fill(data, usable, targets, method, size)
-    if np.issubdtype(data.dtype, np.integer):
-        values = np.rint(values)
-    cleaned[targets[0][filled], targets[1][filled]] = values[filled]
-    if not filled.all():
+        found = _fill(data, usable, targets, method, size)
+    cleaned, n_left = data.copy(), rows.size
+    for chosen, values in found:
+        if np.issubdtype(data.dtype, np.integer):
+            values = np.rint(values)
+        cleaned[rows[chosen], columns[chosen]] = values
+        n_left -= values.size
+    if n_left:
         warnings.warn(
-            f"{np.count_nonzero(~filled)} of {filled.size} flagged pixels were left unchanged: "
+            f"{n_left} of {rows.size} flagged pixels were left unchanged: "
             f"no good pixel within {MAX_REACH} pixels of them. Look at cr_mask and mask, which "
             "together with the non-finite pixels hide all of their surroundings.",
             AstropyUserWarning,
@@ -193,12 +194,11 @@ def cleaned_variance(variance, cr_mask, *, data, method="medmask", mask=None, si
     >>> cleaned_variance(variance, image > 100, data=image, method='meanmask')[2, 1:3]
     array([4.        , 4.16666667])
     """
-    data, cr_mask, mask = _checked(data, cr_mask, mask, method, size)
+    data, good, targets = _checked(data, cr_mask, mask, method, size)
     result = np.array(variance)
     if result.shape != data.shape:
         raise ValueError(f"variance has the shape {result.shape}, data {data.shape}: give one")
-    good = np.isfinite(data) & ~cr_mask & ~mask
-    rows, columns = targets = np.nonzero(cr_mask & ~mask)
+    rows, columns = targets
     for chosen, window, valid, distance in windows(good, targets, size):
         scatter, n_good = masked_variance(data[window], valid)
         noise = result[window].astype(np.float64)
@@ -264,7 +264,7 @@ def grow_mask(cr_mask, radius, *, mask=None):
 
 
 def _checked(data, cr_mask, mask, method, size):
-    """Return the three arrays, the masks as bool, after checking every parameter."""
+    """Return the image, its good pixels, and rows and columns to replace; check all parameters."""
     if method not in CLEAN_METHODS:
         raise ValueError(f"method={method!r} is unknown: choose one of {CLEAN_METHODS}")
     if not (isinstance(size, (int, np.integer)) and size >= 3 and size % 2 == 1):
@@ -277,8 +277,9 @@ def _checked(data, cr_mask, mask, method, size):
         )
     _require_same_shape("cr_mask", cr_mask, data.shape)
     _require_same_shape("mask", mask, data.shape)
-    mask = np.zeros((1, 1), dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
-    return data, np.asarray(cr_mask, dtype=bool), mask
+    hit = np.asarray(cr_mask, dtype=bool)
+    free = True if mask is None else ~np.asarray(mask, dtype=bool)
+    return data, np.isfinite(data) & ~hit & free, np.nonzero(hit & free)
 
 
 def _require_same_shape(name, mask, shape):
@@ -287,19 +288,16 @@ def _require_same_shape(name, mask, shape):
 
 
 def _fill(data, usable, targets, method, size):
-    """Return a value for each target ``(n,)`` and whether there is one ``(n,)``."""
-    values = np.zeros(targets[0].size, dtype=np.result_type(data.dtype, np.float32))
-    filled = np.zeros(targets[0].size, dtype=bool)
+    """Yield indices into the targets and the values found for them, block by block."""
+    dtype = np.result_type(data.dtype, np.float32)
     for chosen, window, valid, distance in windows(usable, targets, size):
-        neighbours = data[window].astype(values.dtype)
+        neighbours = data[window].astype(dtype)
         if method in ("median", "medmask"):
-            values[chosen] = masked_median(neighbours, valid)
+            yield chosen, masked_median(neighbours, valid)
         else:
             weight = _weights(method, distance, valid)
-            total = (weight * np.where(valid, neighbours, 0)).sum(axis=1)
-            values[chosen] = total / weight.sum(axis=1)
-        filled[chosen] = True
-    return values, filled
+            known = np.where(valid, neighbours, 0)
+            yield chosen, np.average(known, axis=1, weights=weight).astype(dtype)
 
 
 def _weights(method, distance, valid):
@@ -309,7 +307,7 @@ def _weights(method, distance, valid):
 
 
 def _maskfill(data, good, targets, size):
-    """Fill with the package maskfill; same results as `_fill`."""
+    """Fill with the package maskfill; yields what `_fill` does, all at once."""
     try:
         from maskfill import maskfill
     except ImportError as error:
@@ -318,9 +316,8 @@ def _maskfill(data, good, targets, size):
             f"another of {CLEAN_METHODS}"
         ) from error
     # Without a good pixel maskfill never returns.
-    if not good.any() or targets[0].size == 0:
-        return np.zeros(targets[0].size), np.zeros(targets[0].size, dtype=bool)
-    image = np.where(good, data, np.nan)
-    image = image.astype(np.result_type(image.dtype.newbyteorder("="), np.float32))
-    smoothed, _ = maskfill(image, ~good, size=int(size))
-    return smoothed[targets], np.ones(targets[0].size, dtype=bool)
+    if good.any() and targets[0].size:
+        image = np.where(good, data, np.nan)
+        image = image.astype(np.result_type(image.dtype.newbyteorder("="), np.float32))
+        smoothed, _ = maskfill(image, ~good, size=int(size))
+        yield slice(None), smoothed[targets]
