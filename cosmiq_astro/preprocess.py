@@ -325,19 +325,11 @@ def _anscombe(image, statistics):
     return _ANSCOMBE_SCALE * (2 * deviation - 2 * statistics.noise)
 
 
-def _electron(image, statistics):
-    return image + statistics.sky
-
-
-def _softness(image, statistics):
-    return image.new_full(image.shape, statistics.softness)
-
-
 CHANNELS = {
     "asinh": _asinh,
     "anscombe": _anscombe,
-    "electron": _electron,
-    "softness": _softness,
+    "electron": lambda image, statistics: image + statistics.sky,
+    "softness": lambda image, statistics: image.new_full(image.shape, statistics.softness),
 }
 """Input channels by name.
 

@@ -8,8 +8,6 @@ import numpy as np
 
 __all__ = ["Protection", "read_protection", "withhold"]
 
-_FORMATS = {"#CRTF": "crtf"}
-
 
 @dataclass(frozen=True)
 class Protection:
@@ -69,11 +67,8 @@ class Protection:
                 _add_disk(protected, x, y, radius)
             return protected
         for region in self.regions:
-            inside = _region_pixels(region, shape, wcs)
-            if region.meta.get("include", True) in (False, "-"):
-                protected &= ~inside
-            else:
-                protected |= inside
+            is_added = region.meta.get("include", True) not in (False, "-")
+            protected[_region_pixels(region, shape, wcs)] = is_added
         return protected
 
 
@@ -161,7 +156,7 @@ def _read_file(path):
         raise ImportError(
             f"to read {path} needs regions: pip install 'cosmiq_astro[regions]'"
         ) from error
-    kind = _FORMATS.get(text[:5], "ds9")
+    kind = "crtf" if text.startswith("#CRTF") else "ds9"
     try:
         found = tuple(Regions.parse(text, format=kind))
     except Exception as error:  # its parsers raise whatever they meet

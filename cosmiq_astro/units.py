@@ -86,14 +86,14 @@ def electrons_per_unit(unit, *, gain=None, exposure_time=None, header=None):
         known = ", ".join(str(known) for known in (*_UNITS, _SURFACE_BRIGHTNESS))
         raise ValueError(f"the data have unit {str(unit)!r}; it must be one of {known}")
     by_gain, by_time = _UNITS[counted]
-    if by_gain:
-        if gain is None:
-            raise ValueError(
-                f"the data are in {unit}: give gain, the electrons per {u.adu}, "
-                "or apply it with ccdproc.gain_correct first"
-            )
+    if by_gain and gain is None:
+        raise ValueError(
+            f"the data are in {unit}: give gain, the electrons per {u.adu}, "
+            "or apply it with ccdproc.gain_correct first"
+        )
+    if gain is not None:
         factor *= _scalar("gain", gain, u.electron / u.adu, positive=True)
-    elif gain is not None and _scalar("gain", gain, u.electron / u.adu, positive=True) != 1:
+    if not by_gain and factor != 1:
         raise ValueError(f"the data are in {unit} already: leave gain out, got {gain!r}")
     if by_time:
         if exposure_time is None:
