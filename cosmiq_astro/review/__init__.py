@@ -19,7 +19,7 @@ __all__ = sorted(_LAZY)
 
 
 def __getattr__(name):
-    """Import the names on first use: photutils, which measures the hits, takes long (PEP 562)."""
+    """Import the names on first use: the page needs no torch, reading files does (PEP 562)."""
     if name in _LAZY:
         return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,63 +11,16 @@ from scipy.special import entr
 
 from cosmiq_astro.cleaning import clean_pixels, grow_mask
 from cosmiq_astro.models.registry import find_model
+from cosmiq_astro.preprocess import estimate_statistics
 from cosmiq_astro.review._planes import probability_levels
 from cosmiq_astro.review.edits import FORMAT, exposure_digest
+from cosmiq_astro.units import electrons_per_unit
 
-__all__ = ["CANDIDATE", "candidates", "describe", "list_hits", "read_curve"]
+__all__ = ["describe", "list_hits"]
 
-CANDIDATE = 0.1
-"""Pixels from this probability on belong to the hits that are listed, flagged or not."""
-
+# Pixels from this probability on belong to the hits that are listed, flagged or not.
+_CANDIDATE = 0.1
 _MOST_HITS = 20000
-
-
-def read_curve(model):
-    """
-    Return the operating curve stored with a model, without loading its weights.
-
-    Parameters
-    ----------
-    model : str, path-like or `~cosmiq_astro.models.model.Model`
-        A bundled name, a model folder, or a loaded model.
-
-    Returns
-    -------
-    curve : dict or None
-        See `~cosmiq_astro.calibration.operating_curve`; None if the model has
-        none, or is not at hand.
-    """
-    if hasattr(model, "operating_curve"):
-        return model.operating_curve
-    try:
-        folder = find_model(model)
-    except ValueError:
-        return None
-    return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("operating_curve")
-
-
-def candidates(levels, edges, cr_mask, usable):
-    """
-    Return the pixels of flagged hits and of those that were nearly flagged.
-
-    Parameters
-    ----------
-    levels : ndarray of uint8
-        Of the probability.
-    edges : ndarray
-        From `~cosmiq_astro.review._planes.probability_levels`.
-    cr_mask, usable : ndarray of bool
-        Flagged pixels, and those that can be.
-
-    Returns
-    -------
-    pixels : ndarray of bool
-        Those of a level that begins at `CANDIDATE` or above, and the flagged ones.
-    floor : int
-        That level.
-    """
-    floor = int(np.searchsorted(edges, CANDIDATE)) + 1
-    return (levels >= floor) & usable | cr_mask, floor
 
 
 def list_hits(out, pixels, bad):
@@ -79,7 +32,7 @@ def list_hits(out, pixels, bad):
     out : `~cosmiq_astro.CosmicRayCCDData`
         The detection.
     pixels : ndarray of bool
-        From `candidates`.
+        Of hits that were flagged, or nearly so.
     bad : ndarray of bool
         Pixels that cannot be flagged.
 
@@ -102,17 +55,16 @@ def list_hits(out, pixels, bad):
         entropy = entr(out.cr_probability) + entr(1 - out.cr_probability)
 
     def total(values):
-        return np.bincount(owner, values, n_hits)
+        return np.bincount(owner, values)
 
-    area = np.maximum(total(np.ones(where.size)), 1)
-    charge = total(above)
+    area, charge = np.bincount(owner), total(above)
     mean_entropy = total(np.nan_to_num(entropy.ravel()[where])) / area
     order = np.argsort(-mean_entropy * np.maximum(charge, 0), kind="stable")[:_MOST_HITS]
     columns = {
         "seed": where[np.unique(owner, return_index=True)[1]],
         "x": np.round(total(x) / area, 1),
         "y": np.round(total(y) / area, 1),
-        "area": area.astype(int),
+        "area": area,
         "charge": np.array([float(f"{value:.4g}") for value in charge]),
         "p": np.round(total(out.cr_probability.ravel()[where]) / area, 3),
         "entropy": np.round(mean_entropy, 3),
@@ -131,9 +83,9 @@ def _above_background(image, pixels, invalid):
     return np.nan_to_num(image - background, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def describe(out, bad, *, name, extver, statistics, curvature, curve):
+def describe(out, bad, model):
     """
-    Return what the page's script has to know, ready for JSON.
+    Return what the page's script has to know of a detection, ready for JSON.
 
     Parameters
     ----------
@@ -141,16 +93,8 @@ def describe(out, bad, *, name, extver, statistics, curvature, curve):
         The detection.
     bad : ndarray of bool
         Pixels that cannot be flagged.
-    name : str
-        Of the exposure.
-    extver : int
-        Number of the chip.
-    statistics : `~cosmiq_astro.preprocess.ImageStatistics`
-        Sky and noise, in the image's unit.
-    curvature : float
-        From `~cosmiq_astro.review._planes.quantise_image`.
-    curve : dict or None
-        From `read_curve`.
+    model : str, path-like, `~cosmiq_astro.models.model.Model` or None
+        Where to find the operating curve; the name in the header tells if None.
 
     Returns
     -------
@@ -160,28 +104,47 @@ def describe(out, bad, *, name, extver, statistics, curvature, curve):
     threshold = float(out.meta.get("CRVITHR", 0.5))
     edges = probability_levels(threshold)
     image = np.asarray(out.data)
+    statistics = estimate_statistics(image, ~bad)
     shown = np.zeros(1) if bad.all() else image[~bad]
     low, high = ZScaleInterval().get_limits(shown)
     return {
         "format": FORMAT,
-        "name": name,
-        "extver": extver,
         "shape": list(image.shape),
         "exposure": exposure_digest(image),
         "mask": exposure_digest(out.cr_mask),
         "unit": str(out.unit),
         "sky": statistics.sky,
         "noise": statistics.noise,
-        "curvature": curvature,
+        "curvature": max(float(statistics.noise * _electrons(out)), 1.0),
         "zscale": [float(low), float(high)],
         "percentiles": [float(v) for v in np.percentile(shown[:: max(1, shown.size // 10**6)],
                                                         [0.5, 99.5, 99.99])],
         "edges": [float(f"{edge:.5g}") for edge in edges],
         "level": int(np.searchsorted(edges, np.float32(threshold))) + 1,
+        "floor": int(np.searchsorted(edges, _CANDIDATE)) + 1,
         "threshold": threshold,
         "growth": int(out.meta.get("CRVIGROW", 0)),
         "model": str(out.meta.get("CRVIMODL", "unknown")),
         "version": str(out.meta.get("CRVIVERS", "unknown")),
         "T": int(out.meta.get("CRVIT", 1)),
-        "curve": curve,
+        "curve": _curve(out.meta.get("CRVIMODL") if model is None else model),
     }  # fmt: skip
+
+
+def _electrons(out):
+    """Electrons per unit of the image; 1 where the gain or the time is not known."""
+    try:
+        return electrons_per_unit(out.unit, header=out.meta)
+    except ValueError:
+        return 1.0
+
+
+def _curve(model):
+    """Return a model's operating curve, its weights unread; None if it has none or is not here."""
+    if not model or hasattr(model, "operating_curve"):
+        return getattr(model, "operating_curve", None)
+    try:
+        folder = find_model(model)
+    except ValueError:
+        return None
+    return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("operating_curve")

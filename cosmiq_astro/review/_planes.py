@@ -29,12 +29,12 @@ _BLANK = 65535
 _LOWEST = 0.005
 
 
-def quantise_image(image, sky, noise, *, electrons_per_unit=1.0):
+def quantise_image(image, sky, noise, curvature):
     """
     Quantise pixel values in steps of a quarter of their own noise.
 
-    With ``x = (image - sky) / noise`` and c the noise of the sky in electron,
-    the Poisson noise of a pixel is ``sqrt(1 + x / c)``; the steps of ``u``, in
+    With ``x = (image - sky) / noise`` and c the curvature, the Poisson noise of
+    a pixel is ``sqrt(1 + x / c)``; the steps of ``u``, in
     ``x = u + u |u| / (4 c)``, grow as that does.
 
     Parameters
@@ -43,24 +43,21 @@ def quantise_image(image, sky, noise, *, electrons_per_unit=1.0):
         Pixel values, any unit.
     sky, noise : float
         Sky level and noise of a sky pixel, in that unit; ``noise`` positive.
-    electrons_per_unit : float, optional
-        Turns the noise into electron.
+    curvature : float
+        The noise in electron, 1 or more.
 
     Returns
     -------
     stored : ndarray of uint16
         65535 where the image is not finite, else 128 and four times u.
-    curvature : float
-        The c above.
     """
-    curvature = max(float(noise * electrons_per_unit), 1.0)
     x = (np.asarray(image, dtype=np.float32) - np.float32(sky)) / np.float32(noise)
     finite = np.isfinite(x)
     x = np.where(finite, np.clip(x, -1e9, 1e9), 0)
     u = np.copysign(2 * curvature * (np.sqrt(1 + np.abs(x) / curvature) - 1), x)
     stored = np.clip(np.rint(u / _STEP) + _SHIFT, 0, _BLANK - 1).astype(np.uint16)
     stored[~finite] = _BLANK
-    return stored, curvature
+    return stored
 
 
 def probability_levels(threshold):
@@ -151,12 +148,9 @@ def encode_tiles(planes):
         Base64 of what zlib made of a tile's planes, one after the other; tiles
         in rows from pixel (0, 0), `TILE` pixels wide and high or what is left.
     """
-    flat = []
-    for plane in planes:
-        if plane.dtype == np.uint16:
-            flat += [(plane & 255).astype(np.uint8), (plane >> 8).astype(np.uint8)]
-        else:
-            flat.append(plane)
+    flat = [
+        (plane >> 8 * byte).astype(np.uint8) for plane in planes for byte in range(plane.itemsize)
+    ]
     ny, nx = planes[0].shape
     return [
         base64.b64encode(

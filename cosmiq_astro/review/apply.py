@@ -12,9 +12,17 @@ from cosmiq_astro.hst import find_chips, read_chip
 from cosmiq_astro.hst.names import file_names, stem_of
 from cosmiq_astro.hst.output import ChipDetection, write_detections, write_dq_file
 from cosmiq_astro.nddata import PLANES
-from cosmiq_astro.review.edits import edited_mask, read_edits
+from cosmiq_astro.review.edits import bad_pixels, edited_mask, read_edits
 
 __all__ = ["apply_edits"]
+
+# Cards whose sum over the chips is returned, by name.
+_COUNTS = {
+    "n_added": "CRVIEADD",
+    "n_removed": "CRVIEREM",
+    "n_pixels_flagged": "CRVINPIX",
+    "n_hits": "CRVINHIT",
+}
 
 
 def apply_edits(edits_files, file_in, file_out=None, *, in_place=False, overwrite=False):
@@ -69,20 +77,21 @@ def apply_edits(edits_files, file_in, file_out=None, *, in_place=False, overwrit
         raise ValueError(f"two edits files are of one chip (extver {sorted(extvers)}): give one")
     with readable(file_in), fits.open(file_in) as hdus:
         chips = {chip.extver: chip for chip in find_chips(file_in, hdus)}
-    detections, counts = [], {"n_added": 0, "n_removed": 0, "n_pixels_flagged": 0, "n_hits": 0}
+    detections = []
     for one in edits:
         if one.extver not in chips:
             raise ValueError(f"{file_in} has no chip {one.extver}, which the edits are of")
-        detections.append(_edited(one, file_in, chips[one.extver], counts))
+        detections.append(_edited(one, file_in, chips[one.extver]))
     replace = overwrite or in_place
     if detections[0].chip.dq_file is not None and any(d.dq_bit for d in detections):
         write_dq_file(file_in, outputs[1], detections, overwrite=replace)
     write_detections(file_in, outputs[0], detections, overwrite=replace)
+    counts = {name: sum(d.cards[card] for d in detections) for name, card in _COUNTS.items()}
     return counts | {"file_out": outputs[0]}
 
 
-def _edited(edits, file, chip, counts):
-    """Return what is to be written of one chip, and add to the counts."""
+def _edited(edits, file, chip):
+    """Return what is to be written of one chip."""
     ccd = read_chip(file, chip.extver)
     where = f"{file}, chip {chip.extver}"
     if getattr(ccd, "cr_mask", None) is None:
@@ -94,11 +103,8 @@ def _edited(edits, file, chip, counts):
             f"{where} had its flagged pixels replaced (CRVICLN), which edits cannot undo: detect "
             "without clean, review and apply, and clean after that"
         )
-    mask = edited_mask(edits, np.asarray(ccd.data), ccd.cr_mask, name=where)
     # An edits file written by hand could ask for pixels that never can be flagged.
-    mask &= np.isfinite(ccd.data)
-    if ccd.mask is not None:
-        mask &= ~(ccd.mask & ~ccd.cr_mask)
+    mask = edited_mask(edits, ccd.data, ccd.cr_mask, name=where) & ~bad_pixels(ccd)
     n_added, n_removed = int((mask & ~ccd.cr_mask).sum()), int((ccd.cr_mask & ~mask).sum())
     n_hits = int(ndimage.label(mask, structure=np.ones((3, 3)))[1])
     cards = fits.Header([card for card in ccd.meta.cards if card.keyword.startswith("CRVI")])
@@ -109,8 +115,6 @@ def _edited(edits, file, chip, counts):
     cards["CRVIEADD"] = (n_added, "pixels added by hand")
     cards["CRVIEREM"] = (n_removed, "pixels removed by hand")
     cards["CRVIEDAT"] = (now, "when the edits were applied (UTC)")
-    for name, n in zip(counts, (n_added, n_removed, int(mask.sum()), n_hits), strict=True):
-        counts[name] += n
     planes = {PLANES[name]: getattr(ccd, name) for name in PLANES if getattr(ccd, name) is not None}
     return ChipDetection(
         chip=chip,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["FORMAT", "Edits", "edited_mask", "exposure_digest", "read_edits"]
+__all__ = ["FORMAT", "Edits", "bad_pixels", "edited_mask", "exposure_digest", "read_edits"]
 
 FORMAT = "cosmiq_astro edits 1"
 """First entry of an edits file: what it is, and of which version."""
@@ -88,7 +88,7 @@ def exposure_digest(array):
     if values.dtype.kind == "f":
         values[np.isnan(values)] = np.nan
     head = f"{array.shape} ".encode()
-    return hashlib.sha256(head + np.ascontiguousarray(values).tobytes()).hexdigest()[:32]
+    return hashlib.sha256(head + values.tobytes()).hexdigest()[:32]
 
 
 def read_edits(path):
@@ -185,7 +185,17 @@ def edited_mask(edits, image, cr_mask, *, name="the exposure"):
     ValueError
         If the edits belong to another exposure or another mask.
     """
-    _check_exposure(edits, image, name)
+    if image.shape != edits.shape:
+        raise ValueError(
+            f"the edits are of an image of shape {edits.shape}, but {name} has {image.shape}: "
+            "give the exposure that was reviewed"
+        )
+    digest = exposure_digest(image)
+    if digest != edits.digest:
+        raise ValueError(
+            f"the edits belong to another exposure than {name} (its pixels have the digest "
+            f"{digest}, the edits {edits.digest}): give the one that was reviewed"
+        )
     if exposure_digest(cr_mask) != edits.mask_digest:
         raise ValueError(
             f"the mask of {name} is not the one that was edited: give the file that the review "
@@ -194,14 +204,19 @@ def edited_mask(edits, image, cr_mask, *, name="the exposure"):
     return (cr_mask | edits.added) & ~edits.removed
 
 
-def _check_exposure(edits, image, name):
-    if image.shape != edits.shape:
-        raise ValueError(
-            f"the edits are of an image of shape {edits.shape}, but {name} has {image.shape}: "
-            "give the exposure that was reviewed"
-        )
-    if exposure_digest(image) != edits.digest:
-        raise ValueError(
-            f"the edits belong to another exposure than {name} (its pixels have the digest "
-            f"{exposure_digest(image)}, the edits {edits.digest}): give the one that was reviewed"
-        )
+def bad_pixels(ccd):
+    """
+    Return the pixels of a detection that cannot be flagged.
+
+    Parameters
+    ----------
+    ccd : `~cosmiq_astro.CosmicRayCCDData`
+        The detection.
+
+    Returns
+    -------
+    bad : ndarray of bool
+        Those that are not finite, or were masked before the detection.
+    """
+    bad = ~np.isfinite(ccd.data)
+    return bad if ccd.mask is None else bad | (ccd.mask & ~ccd.cr_mask)

@@ -6,7 +6,7 @@ import numpy as np
 from astropy.nddata import CCDData
 
 from cosmiq_astro.hst import read_chip
-from cosmiq_astro.review.edits import edited_mask, read_edits
+from cosmiq_astro.review.edits import bad_pixels, edited_mask, read_edits
 
 __all__ = ["read_corrected", "training_frame"]
 
@@ -99,9 +99,7 @@ def training_frame(edits, ccd, *, name="the exposure"):
         if ccd.meta.get(card):
             raise ValueError(f"{name} cannot be trained on: {why} ({card}); detect without that")
     changed = edits.added | edits.removed
-    ignore = ~np.isfinite(image) | edits.unsure
-    if ccd.mask is not None:
-        ignore |= ccd.mask & ~ccd.cr_mask
+    ignore = bad_pixels(ccd) | edits.unsure
     # Above the threshold and yet not flagged: it was protected.
     ignore |= (ccd.cr_probability >= ccd.meta.get("CRVITHR", 1)) & ~ccd.cr_mask & ~changed
     if not edits.complete:

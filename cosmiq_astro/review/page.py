@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 
 import numpy as np
-from astropy import units as u
 
 from cosmiq_astro._io import atomic_write
-from cosmiq_astro.preprocess import estimate_statistics
 from cosmiq_astro.protect import read_protection
-from cosmiq_astro.review._facts import candidates, describe, list_hits, read_curve
+from cosmiq_astro.review._facts import describe, list_hits
 from cosmiq_astro.review._planes import (
     TILE,
     encode_tiles,
@@ -24,7 +22,7 @@ from cosmiq_astro.review._planes import (
     quantise_levels,
     quantise_root,
 )
-from cosmiq_astro.units import electrons_per_unit
+from cosmiq_astro.review.edits import bad_pixels
 
 __all__ = ["ReviewPage", "make_page"]
 
@@ -125,50 +123,25 @@ def make_page(out, *, name="exposure", extver=1, model=None, protect=None):
             raise ValueError(
                 f"out has no {plane}: give the result of cosmicray_vi or cosmicray_unet"
             )
-    image = np.asarray(out.data)
     protection = read_protection(protect)
-    protected = None if protection is None else protection.on(image.shape, out.wcs)
-    bad = ~np.isfinite(image) | ~np.isfinite(out.cr_probability)
-    if out.mask is not None:
-        bad |= out.mask & ~out.cr_mask
-    statistics = estimate_statistics(image, ~bad)
-    stored, curvature = quantise_image(
-        image, statistics.sky, statistics.noise, electrons_per_unit=_electrons(out)
-    )
-    model = out.meta.get("CRVIMODL", "") if model is None else model
-    facts = describe(
-        out,
-        bad,
-        name=name,
-        extver=extver,
-        statistics=statistics,
-        curvature=curvature,
-        curve=read_curve(model) if model else None,
-    )
-    edges = probability_levels(facts["threshold"])
-    levels = quantise_levels(out.cr_probability, edges)
-    pixels, facts["floor"] = candidates(levels, edges, out.cr_mask, ~bad)
-    optional = {"std": (out.cr_uncertainty, 0.5), "mi": (out.cr_mutual_information, math.log(2))}
-    kept = {key: pair for key, pair in optional.items() if pair[0] is not None and pair[0].any()}
-    facts["largest"] = {key: largest for key, (_, largest) in kept.items()}
-    state = bad.astype(np.uint8) + 2 * out.cr_mask.astype(np.uint8)
-    if protected is not None:
-        state += 4 * protected.astype(np.uint8)
-    planes = [stored, levels, state]
-    planes += [quantise_root(*pair) for pair in kept.values()]
-    facts["hits"] = list_hits(out, pixels, bad)
-    facts["tile"] = TILE
+    protected = False if protection is None else protection.on(out.shape, out.wcs)
+    bad = bad_pixels(out) | ~np.isfinite(out.cr_probability)
+    facts = {"name": name, "extver": extver, "tile": TILE} | describe(out, bad, model)
+    levels = quantise_levels(out.cr_probability, probability_levels(facts["threshold"]))
+    # Hits that were flagged, or nearly so.
+    listed = (levels >= facts["floor"]) & ~bad | out.cr_mask
+    facts["hits"] = list_hits(out, listed, bad)
+    stored = quantise_image(out.data, facts["sky"], facts["noise"], facts["curvature"])
+    state = bad + np.uint8(2) * out.cr_mask + np.uint8(4) * protected
+    planes, facts["largest"] = [stored, levels, state], {}
+    for key, plane, largest in (
+        ("std", out.cr_uncertainty, 0.5),
+        ("mi", out.cr_mutual_information, math.log(2)),
+    ):
+        if plane is not None and plane.any():
+            facts["largest"][key] = largest
+            planes.append(quantise_root(plane, largest))
     return ReviewPage(_assemble(facts, encode_tiles(planes)))
-
-
-def _electrons(out):
-    """Electrons per unit of the image; 1 where the gain or the time is not known."""
-    if out.unit == u.electron:
-        return 1.0
-    try:
-        return electrons_per_unit(out.unit, header=out.meta)
-    except ValueError:
-        return 1.0
 
 
 def _assemble(facts, tiles):

@@ -19,16 +19,16 @@ def dequantise(stored, sky, noise, curvature):
 def test_pixel_values_are_kept_to_a_fraction_of_their_noise():
     sky, noise = 50.0, 8.0
     image = np.concatenate([np.linspace(-20, 200, 5000), np.geomspace(100, 8e4, 5000)])[None]
-    stored, curvature = _planes.quantise_image(image, sky, noise)
-    back = dequantise(stored, sky, noise, curvature)
+    stored = _planes.quantise_image(image, sky=sky, noise=noise, curvature=noise)
+    back = dequantise(stored, sky, noise, curvature=noise)
     own = np.sqrt(noise**2 + np.maximum(image - sky, 0))
     assert (np.abs(back - image) <= 0.2 * own).all()
 
 
 def test_blank_and_huge_values():
     image = np.array([[np.nan, np.inf, 1e30, -1e30, 0.0]])
-    stored, curvature = _planes.quantise_image(image, 0.0, 1.0)
-    back = dequantise(stored, 0.0, 1.0, curvature)
+    stored = _planes.quantise_image(image, sky=0.0, noise=1.0, curvature=1.0)
+    back = dequantise(stored, 0.0, 1.0, curvature=1.0)
     np.testing.assert_array_equal(np.isnan(back), [[True, True, False, False, False]])
     assert back[0, 4] == 0
 
