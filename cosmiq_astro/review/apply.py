@@ -59,7 +59,7 @@ def apply_edits(edits_files, file_in, file_out=None, *, in_place=False, overwrit
     FileExistsError
         If the output exists and ``overwrite`` is False.
     ValueError
-        If an edits file cannot be read, or belongs to another exposure, chip
+        If there is no edits file, or one cannot be read, or belongs to another exposure, chip
         or mask, or an output would replace an input; nothing is written then.
     """
     file_in = Path(file_in)
@@ -69,6 +69,8 @@ def apply_edits(edits_files, file_in, file_out=None, *, in_place=False, overwrit
         file_out = file_in if in_place else file_in.with_name(f"{stem_of(file_in)}_edited.fits")
     if isinstance(edits_files, (str, Path)):
         edits_files = [edits_files]
+    if not edits_files:
+        raise ValueError("edits_files is empty: give what the review page saved")
     inputs, outputs = file_names(file_in, Path(file_out))
     check_run([(inputs, outputs), (edits_files, [])], in_place=in_place)
     edits = [read_edits(path) for path in edits_files]

@@ -106,6 +106,8 @@ def test_an_output_replaces_no_input(tmp_path):
     for name in ("u_c0m.fits", "e.json", "u_c1m.fits", "u.fits"):
         with pytest.raises(ValueError, match=r"is the input itself|would replace"):
             apply_edits(edits, file, tmp_path / name, overwrite=True)
+    with pytest.raises(ValueError, match="edits_files is empty"):
+        apply_edits([], file)
     assert {path.read_text() for path in tmp_path.iterdir()} == {"mine"}
 
 
