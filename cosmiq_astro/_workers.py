@@ -136,7 +136,8 @@ class _Worker:
             self.process.stdin.close()
         code = self.wait()
         self.process.stdout.close()
-        if code < 0:
+        # Those of real time have no names.
+        with contextlib.suppress(ValueError):
             return signal.Signals(-code).name
         return f"exit status {code}"
 

@@ -380,6 +380,14 @@ def test_workers_that_cannot_start(make_work, tmp_path, monkeypatch):
         list(_workers.in_processes(work, ["a"], 2))
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGRTMIN"), reason="needs signals of real time")
+def test_a_worker_that_a_nameless_signal_kills():
+    worker = _workers._Worker(dict(os.environ))
+    number = signal.SIGRTMIN + 1
+    os.kill(worker.process.pid, number)
+    assert worker.end() == f"exit status -{number}"
+
+
 def test_a_run_that_is_given_up_leaves_no_process(make_work, tmp_path):
     before = set(psutil.Process().children())
     run = _workers.in_processes(make_work(str(tmp_path)), list("abcdefgh"), 2)
