@@ -53,10 +53,9 @@ def readable(path):
     check_sizes(path)
     try:
         yield
-    except (OSError, MemoryError):
-        raise
     except Exception as error:
-        if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
+        is_meant = isinstance(error, (OSError, MemoryError, ValueError))
+        if is_meant and not isinstance(error, UnicodeError):
             raise
         # KeyError, TypeError, AttributeError, struct.error, astropy's VerifyError, CfitsioException
         raise ValueError(

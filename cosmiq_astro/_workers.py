@@ -3,11 +3,11 @@
 import contextlib
 import os
 import pickle
-import queue
 import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 
 __all__ = ["in_processes", "on_cluster"]
 
@@ -46,58 +46,16 @@ def in_processes(work, tasks, jobs):
     RuntimeError
         If a process cannot start.
     """
-    waiting, ended = queue.SimpleQueue(), queue.SimpleQueue()
-    for task in tasks:
-        waiting.put(task)
-    crew = _Crew(pickle.dumps(work), jobs)
-    n_threads = min(jobs, len(tasks))
-    threads = [
-        threading.Thread(target=_tend, args=(crew, waiting, ended), daemon=True)
-        for _ in range(n_threads)
-    ]
+    crew, pool = _Crew(pickle.dumps(work), jobs), ThreadPoolExecutor(jobs)
     try:
-        for thread in threads:
-            thread.start()
-        for _ in tasks:
-            item = ended.get()
-            if isinstance(item, Exception):
-                raise item
-            yield item
+        given = {pool.submit(crew.see_to, task): task for task in tasks}
+        for future in as_completed(given):
+            yield given[future], future.result()
     finally:
         crew.dismiss()
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join()
-
-
-def _tend(crew, waiting, ended):
-    """Keep one worker busy, and replace it when it dies."""
-    worker = None
-    try:
-        with contextlib.suppress(queue.Empty, _Dismissed):
-            while True:
-                task = waiting.get_nowait()
-                for _ in range(_ATTEMPTS):
-                    worker = worker or crew.hire()
-                    answer = worker.ask(task)
-                    if answer is not None:
-                        break
-                    reason, worker = worker.end(), None
-                else:
-                    answer = (
-                        f"{_ATTEMPTS} workers died of it, the last by {reason}: memory may have "
-                        "run out (fewer jobs), or a library crashed"
-                    )
-                ended.put((task, answer))
-    except Exception as error:
-        ended.put(error)
-    finally:
-        if worker is not None:
+        pool.shutdown(cancel_futures=True)
+        for worker in crew.workers:
             worker.end()
-
-
-class _Dismissed(Exception):
-    """There is no more work."""
 
 
 class _Crew:
@@ -108,15 +66,31 @@ class _Crew:
         share = dict.fromkeys(_THREADS, str(max(1, len(cores) // jobs)))
         path = os.pathsep.join(part or os.getcwd() for part in sys.path)
         self.environment = share | dict(os.environ) | {"PYTHONPATH": path}
-        self.work, self.workers = work, set()
+        self.work, self.workers, self.idle = work, set(), []
         self.lock, self.is_dismissed = threading.Lock(), False
+
+    def see_to(self, task):
+        """Return what a worker answers; a text if workers died of it."""
+        for _ in range(_ATTEMPTS):
+            worker = self.hire()
+            answer = worker.ask(task)
+            if answer is not None:
+                self.idle.append(worker)
+                return answer
+            reason = worker.end()
+        return (
+            f"{_ATTEMPTS} workers died of it, the last by {reason}: memory may have run out (fewer "
+            "jobs), or a library crashed"
+        )
 
     def hire(self):
         """Return a worker that is ready."""
+        with contextlib.suppress(IndexError):
+            return self.idle.pop()
         for _ in range(_ATTEMPTS):
             with self.lock:
                 if self.is_dismissed:
-                    raise _Dismissed
+                    raise CancelledError
                 worker = _Worker(self.environment)
                 self.workers.add(worker)
             if worker.ask(self.work) is not None:
@@ -131,10 +105,7 @@ class _Crew:
         for worker in self.workers:
             worker.process.terminate()
         for worker in self.workers:
-            try:
-                worker.process.wait(_PATIENCE)
-            except subprocess.TimeoutExpired:
-                worker.process.kill()
+            worker.wait()
 
 
 class _Worker:
@@ -163,15 +134,20 @@ class _Worker:
         """Let the process end, and say how it did."""
         with contextlib.suppress(OSError):
             self.process.stdin.close()
-        try:
-            code = self.process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            code = self.process.wait()
+        code = self.wait()
         self.process.stdout.close()
-        if code < 0:
+        # Those of real time have no names.
+        with contextlib.suppress(ValueError):
             return signal.Signals(-code).name
         return f"exit status {code}"
+
+    def wait(self):
+        """Return the exit status of a process that is about to end, or is made to."""
+        try:
+            return self.process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
 
 
 def serve():
@@ -219,11 +195,11 @@ def on_cluster(work, tasks, scheduler, security, *, insecure):
         If the address is not of TLS, and ``insecure`` is False.
     """
     try:
-        from distributed import Client, Security, as_completed
+        import distributed
     except ImportError as error:
         raise ImportError("a scheduler needs dask: pip install 'cosmiq_astro[dask]'") from error
     if scheduler.startswith("tls://"):
-        security = security or Security(require_encryption=True)
+        security = security or distributed.Security(require_encryption=True)
     elif not insecure:
         raise ValueError(
             f"scheduler is {scheduler!r}: whoever reaches a scheduler without TLS can run code in "
@@ -232,19 +208,17 @@ def on_cluster(work, tasks, scheduler, security, *, insecure):
         )
 
     def run():
-        with Client(scheduler, security=security, set_as_default=False) as client:
-            yield from _submit(client, as_completed, work, tasks)
+        with distributed.Client(scheduler, security=security, set_as_default=False) as client:
+            shared = client.scatter(work, broadcast=True)
+            given = {
+                client.submit(_call, shared, pickle.dumps(task), pure=False): task for task in tasks
+            }
+            for future in distributed.as_completed(list(given), loop=client.loop):
+                error = future.exception()
+                answer = f"the worker died: {error}".splitlines()[0] if error else future.result()
+                yield given.pop(future), answer
 
     return run()
-
-
-def _submit(client, as_completed, work, tasks):
-    shared = client.scatter(work, broadcast=True)
-    pending = {client.submit(_call, shared, pickle.dumps(task), pure=False): task for task in tasks}
-    for future in as_completed(list(pending), loop=client.loop):
-        error = future.exception()
-        answer = f"the worker died: {error}".splitlines()[0] if error else future.result()
-        yield pending.pop(future), answer
 
 
 def _call(work, task):

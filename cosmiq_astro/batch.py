@@ -18,7 +18,7 @@ from cosmiq_astro._outcome_table import RATE, read_earlier, save, tabulate
 from cosmiq_astro.familiarity.verdict import noted_doubts, verdict_line
 from cosmiq_astro.hst.detect import run_detection
 from cosmiq_astro.hst.names import file_names, output_name
-from cosmiq_astro.hst.provenance import digest_file, find_finished, is_complete, run_of
+from cosmiq_astro.hst.provenance import digest_file, find_detected, is_complete, run_of
 from cosmiq_astro.hst.settings import DetectSettings
 
 __all__ = ["Outcome", "check_pairs", "detect_files", "find_outcome"]
@@ -67,55 +67,62 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class _Task:
-    """A file to be worked on, under names that hold in any directory; ``shown`` are the user's."""
-
-    file_in: str
-    file_out: str
-    shown: tuple
-
-
-@dataclass(frozen=True)
 class _Work:
-    """What is done to every file of a run; ``settings`` are `DetectSettings.loaded`."""
+    """
+    What is done to every file of a run, wherever that is done.
+
+    Attributes
+    ----------
+    settings : `~cosmiq_astro.hst.settings.DetectSettings`
+        Loaded.
+    resume : bool
+        Whether to skip what is there.
+    run : str
+        Name of the run.
+    folder : str
+        Where names begin that are not absolute.
+    """
 
     settings: DetectSettings
     resume: bool
     run: str
+    folder: str = field(default_factory=os.getcwd)
 
-    def __call__(self, task):
+    def __call__(self, names):
         """Work on one file; whatever goes wrong is an outcome, and so is what is warned of."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
             try:
-                outcome = self._detect(task)
+                outcome = self._detect(*names)
             except Exception as error:
                 expected = isinstance(error, (OSError, ValueError, TypeError))
                 text = str(error) if expected else f"{type(error).__name__}: {error}"
-                outcome = Outcome(*task.shown, "failed", text, traceback.format_exc())
+                outcome = Outcome(*names, "failed", text, traceback.format_exc())
         notes = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning))
         # The verdict says these.
         doubts = () if outcome.result is None else outcome.result.doubts
         notes = (note for note in notes if not note.endswith(doubts))
         return replace(outcome, notes=tuple(notes))
 
-    def _detect(self, task):
-        file_in, file_out = task.shown
+    def _detect(self, file_in, file_out):
+        there = [os.path.abspath(os.path.join(self.folder, name)) for name in (file_in, file_out)]
+        source, target = map(Path, there)
         # A worker may die after its file is written and before it says so: whoever is given the
         # file next finds it done, by this run.
-        is_ours = run_of(task.file_out) == self.run
+        is_ours = run_of(target) == self.run
         if self.resume or is_ours:
-            done = find_outcome(task.file_in, task.file_out, self.settings)
+            done = find_outcome(source, target, self.settings)
             if done is not None:
                 status = "ok" if is_ours else "skipped"
                 return replace(done, file_in=file_in, file_out=file_out, status=status)
-        target = None if self.settings.in_place else task.file_out
-        if target is not None:
+        if self.settings.in_place:
+            target = None
+        else:
             # A worker that died may have written the data quality without the image.
-            for half in file_names(Path(task.file_in), Path(target))[1][1:]:
+            for half in file_names(source, target)[1][1:]:
                 if run_of(half) == self.run:
                     half.unlink()
-        result = run_detection(task.file_in, target, self.settings, run=self.run)
+        result = run_detection(source, target, self.settings, run=self.run)
         rate = result.hit_rate
         return Outcome(
             file_in,
@@ -225,7 +232,7 @@ def detect_files(
     check_pairs(pairs, others, overwrite=overwrite, in_place=in_place)
     remove_leftovers([tempfile.gettempdir(), *(file_out.parent for _, file_out in pairs)])
     work = _Work(settings, resume, run=secrets.token_hex(8))
-    tasks = [_task(*pair) for pair in pairs]
+    tasks = [tuple(map(str, pair)) for pair in pairs]
     if scheduler is not None:
         run = _workers.on_cluster(work, tasks, scheduler, security, insecure=insecure_scheduler)
     elif jobs > 1:
@@ -239,7 +246,7 @@ def detect_files(
         with contextlib.closing(run):
             for task, outcome in run:
                 if isinstance(outcome, str):
-                    outcome = Outcome(*task.shown, "failed", outcome)
+                    outcome = Outcome(*task, "failed", outcome)
                 outcomes.append(outcome)
                 if report is not None:
                     report(outcome)
@@ -248,7 +255,7 @@ def detect_files(
         save(table, found, earlier, overwrite=True)
     if report is None:
         for outcome in outcomes:
-            for note in (*_doubtful(outcome), *outcome.notes) if outcome.status != "failed" else ():
+            for note in _worth_a_warning(outcome):
                 warnings.warn(f"{outcome.file_in}: {note}", AstropyUserWarning, stacklevel=2)
     return found
 
@@ -288,15 +295,13 @@ def find_outcome(file_in, file_out, settings):
         output, or one that is not whole, or was made from another input or
         in another way.
     """
-    file_in, file_out = Path(file_in), Path(file_out)
-    if not file_out.exists():
+    headers = find_detected(file_out, settings)
+    # What has replaced its input cannot be compared with it.
+    sources = set() if settings.in_place else {header.get("CRVISRC") for header in headers}
+    if not headers or sources - {digest_file(file_in)}:
         return None
-    source = None if settings.in_place else digest_file(file_in)
-    headers = find_finished(file_out, source=source, settings=settings)
-    if not headers:
-        return None
-    copies = file_names(file_in, file_out)[1][1:] if headers[0]["CRVIDQ"] else []
-    if not all(is_complete(path) for path in copies):
+    outputs = file_names(Path(file_in), Path(file_out))[1] if headers[0]["CRVIDQ"] else [file_out]
+    if not all(map(is_complete, outputs)):
         return None
     rates = [header["CRVIRATE"] for header in headers if "CRVIRATE" in header]
     return Outcome(
@@ -310,9 +315,12 @@ def find_outcome(file_in, file_out, settings):
     )
 
 
-def _doubtful(outcome):
-    """Return the verdict where it is worth a warning."""
-    return [outcome.verdict] if outcome.result is not None and outcome.result.doubts else []
+def _worth_a_warning(outcome):
+    """Return the notes, after a verdict of doubt; what failed says why in its place."""
+    if outcome.status == "failed":
+        return ()
+    is_doubtful = outcome.result is not None and outcome.result.doubts
+    return (outcome.verdict, *outcome.notes) if is_doubtful else outcome.notes
 
 
 def _checked(settings):
@@ -332,8 +340,3 @@ def _pair(files, outputs, in_place):
     if outputs is None or isinstance(outputs, (str, os.PathLike)):
         return [(file, output_name(file, outputs)) for file in files]
     return list(zip(files, map(Path, outputs), strict=True))
-
-
-def _task(file_in, file_out):
-    names = os.path.abspath(file_in), os.path.abspath(file_out)
-    return _Task(*names, (str(file_in), str(file_out)))

@@ -18,7 +18,7 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from cosmiq_astro import _workers
-from cosmiq_astro.batch import _task, _Work, detect_files
+from cosmiq_astro.batch import _Work, detect_files
 from cosmiq_astro.cli.main import main
 from cosmiq_astro.hst.settings import DetectSettings
 from cosmiq_astro.models.model import load_model, save_model
@@ -380,6 +380,14 @@ def test_workers_that_cannot_start(make_work, tmp_path, monkeypatch):
         list(_workers.in_processes(work, ["a"], 2))
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGRTMIN"), reason="needs signals of real time")
+def test_a_worker_that_a_nameless_signal_kills():
+    worker = _workers._Worker(dict(os.environ))
+    number = signal.SIGRTMIN + 1
+    os.kill(worker.process.pid, number)
+    assert worker.end() == f"exit status -{number}"
+
+
 def test_a_run_that_is_given_up_leaves_no_process(make_work, tmp_path):
     before = set(psutil.Process().children())
     run = _workers.in_processes(make_work(str(tmp_path)), list("abcdefgh"), 2)
@@ -396,7 +404,7 @@ def test_half_of_an_output_is_made_again(tmp_path, settings):
     image, quality = write_wfpc2(folder)
     settings = DetectSettings(**settings | {"model": load_model(settings["model"])})
     work = _Work(settings, resume=False, run="1")
-    task = _task(image, tmp_path / "x_c0m.fits")
+    task = (str(image), str(tmp_path / "x_c0m.fits"))
     assert work(task).status == "ok"
     (tmp_path / "x_c0m.fits").unlink()
     assert work(task).status == "ok"
@@ -410,7 +418,7 @@ def test_a_file_written_by_a_worker_that_died_is_done(files, out, settings):
     """The second worker finds the output of the first, which had no time to say so."""
     settings = DetectSettings(**settings | {"model": load_model(settings["model"])})
     work = _Work(settings, resume=False, run="1")
-    task = _task(files[0], out / "a.fits")
+    task = (str(files[0]), str(out / "a.fits"))
     first, second = work(task), pickle.loads(pickle.dumps(work))(task)
     assert (first.status, second.status) == ("ok", "ok")
     assert first.n_hits == second.n_hits
@@ -421,7 +429,7 @@ def test_a_file_written_by_a_worker_that_died_is_done(files, out, settings):
     assert "exists already" in later.error
     assert replace(work, run="2", resume=True)(task).status == "skipped"
     in_place = replace(work, settings=replace(settings, in_place=True))
-    task = _task(files[1], files[1])
+    task = (str(files[1]), str(files[1]))
     assert [in_place(task).status, in_place(task).status] == ["ok", "ok"]
 
 
@@ -670,11 +678,19 @@ def test_without_dask(files, out, settings, monkeypatch):
     assert set(detect_files(files[:2], out, settings=settings, jobs=2)["status"]) == {"ok"}
 
 
-def test_names_hold_in_any_directory(tmp_path, monkeypatch):
+def test_names_hold_in_any_directory(files, settings, tmp_path, monkeypatch):
+    monkeypatch.chdir(files[0].parent)
+    settings = DetectSettings(**settings | {"model": load_model(settings["model"])})
+    work = _Work(settings, resume=False, run="1")
     monkeypatch.chdir(tmp_path)
-    task = _task("a.fits", Path("out", "a.fits"))
-    assert (task.file_in, task.file_out) == (f"{tmp_path}/a.fits", f"{tmp_path}/out/a.fits")
-    assert task.shown == ("a.fits", "out/a.fits")
+    outcome = work((files[0].name, "new/a.fits"))
+    assert outcome.status == "ok", outcome.error
+    assert (outcome.file_in, outcome.file_out) == (files[0].name, "new/a.fits")
+    assert (outcome.result.file_in, outcome.result.file_out) == (
+        Path(files[0].name),
+        Path("new/a.fits"),
+    )
+    assert (files[0].parent / "new" / "a.fits").is_file()
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def _plan(args, pairs):
         try:
             done = batch.find_outcome(file_in, file_out, settings) if args.resume else None
             if done is not None:
-                _say_skipped(args, done)
+                _say_done(args, done)
                 continue
             target = None if args.in_place else file_out
             plan = plan_file(file_in, target, **settings.only(PLAN_SETTINGS))
@@ -137,12 +137,8 @@ def _tell(args, outcome):
             if args.debug:
                 print(outcome.traceback, file=sys.stderr, end="")
             _say_failed(args, outcome.file_in, with_advice(outcome.error, args))
-        elif outcome.status == "skipped":
-            _say_skipped(args, outcome)
         elif outcome.result is None:
-            facts = {name: getattr(outcome, name) for name in ("file_in", "status", "file_out")}
-            counts = f"{outcome.n_pixels_flagged} pixels flagged, {outcome.n_hits} hits"
-            _say(args, facts, f"{printable(outcome.file_in)}: {counts} -> {outcome.file_out}")
+            _say_done(args, outcome)
         else:
             text = _report.result_text(_shown(outcome.result), chips=args.verbose)
             _say(args, _report.result_facts(outcome.result), text)
@@ -155,10 +151,14 @@ def _say(args, facts, text):
         print_output(text)
 
 
-def _say_skipped(args, outcome):
-    facts = {"file_in": outcome.file_in, "status": "skipped", "file_out": outcome.file_out}
-    names = printable(outcome.file_in), printable(outcome.file_out)
-    _say(args, facts, "{}: skipped, {} is up to date".format(*names))
+def _say_done(args, outcome):
+    """Report on a file that was finished before: by an earlier run, or by a worker that died."""
+    facts = {name: getattr(outcome, name) for name in ("file_in", "status", "file_out")}
+    file_in, file_out = printable(outcome.file_in), printable(outcome.file_out)
+    said = f"{outcome.n_pixels_flagged} pixels flagged, {outcome.n_hits} hits -> {file_out}"
+    if outcome.status == "skipped":
+        said = f"skipped, {file_out} is up to date"
+    _say(args, facts, f"{file_in}: {said}")
 
 
 def _say_failed(args, file_in, message):

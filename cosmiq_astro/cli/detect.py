@@ -133,8 +133,6 @@ def run(args):
         args.usage_error("give FITS files, or --sample without any")
     if args.sample and args.in_place:
         args.usage_error("the sample cannot be replaced: leave out --in-place")
-    if args.in_place and args.output is not None:
-        args.usage_error("give --output or --in-place, not both")
     if args.scheduler is not None and args.jobs > 1:
         args.usage_error("give --jobs or --scheduler, not both")
     from cosmiq_astro.cli._detect_files import detect_files

@@ -15,6 +15,7 @@ from astropy.wcs import WCS, FITSFixedWarning, WcsError
 from cosmiq_astro._io import readable
 from cosmiq_astro.hst.headers import merged_header, unit_of, wcs_cards
 from cosmiq_astro.hst.instruments import identify, overscan
+from cosmiq_astro.hst.names import quality_beside
 from cosmiq_astro.hst.waivered import as_extensions
 from cosmiq_astro.nddata import PLANES, CosmicRayCCDData
 
@@ -95,7 +96,9 @@ def find_chips(file, hdus):
     index = {(hdu.name, hdu.ver): number for number, hdu in enumerate(hdus)}
     versions = [hdu.ver for hdu in hdus if hdu.name == "SCI" and plane_shape(hdu) is not None]
     if versions:
-        dq_file = _wfpc2_dq_file(file, hdus)
+        is_wfpc2 = identify(hdus[0].header).name == "WFPC2"
+        has_dq = any(hdu.name == "DQ" for hdu in hdus)
+        dq_file = quality_beside(Path(file)) if is_wfpc2 and not has_dq else None
         if dq_file is not None:
             with fits.open(dq_file) as others:
                 dq = {hdu.ver: n for n, hdu in enumerate(others) if hdu.name in ("SCI", "DQ")}
@@ -130,15 +133,12 @@ def _is_searched(hdu):
 def _companions(hdus, images, kinds):
     """Return the number of the mask, or error, of each image: of the same shape and rank."""
     shape = plane_shape(hdus[images[0]])
+    alike = [(n, hdu.name) for n, hdu in enumerate(hdus) if plane_shape(hdu) == shape]
     for kind in kinds:
-        found = [n for n, hdu in enumerate(hdus) if _is_of(hdu, kind) and plane_shape(hdu) == shape]
+        found = [n for n, name in alike if re.match(rf"{kind}(\W|_|\d|$)", name)]
         if len(found) == len(images):
             return dict(zip(images, found, strict=True))
     return {}
-
-
-def _is_of(hdu, kind):
-    return re.match(rf"{kind}(\W|_|\d|$)", hdu.name) is not None
 
 
 def left_out(hdus, chips):
@@ -224,8 +224,7 @@ def read_chip(file, extver=1, *, dq_ignore=None, unit=None):
 
 def _read(hdus, chip, dq_ignore, unit):
     hdu = hdus[chip.sci]
-    header = merged_header(hdus[chip.sci].header, hdus[0].header)
-    unit = unit_of(hdu.header, unit)
+    header = merged_header(hdu.header, hdus[0].header)
     wcs = _read_wcs(hdus, hdu.header)
     if wcs is not None:
         for card in wcs_cards(header):
@@ -252,7 +251,7 @@ def _read(hdus, chip, dq_ignore, unit):
             mask = hit if mask is None else mask | hit
     return result(
         _native(hdu.data).reshape(shape),
-        unit=unit,
+        unit=unit_of(hdu.header, unit),
         mask=mask,
         uncertainty=None if chip.err is None else _uncertainty(hdus[chip.err], shape),
         wcs=wcs,
@@ -303,9 +302,7 @@ def _read_wcs(hdus, header):
 
 def _native(data):
     """Return floats in the machine's byte order; float32 where that loses nothing."""
-    single = data.dtype.kind == "f" and data.dtype.itemsize <= 4
-    short = data.dtype.kind in "iu" and data.dtype.itemsize <= 2
-    return data.astype(np.float32 if single or short else np.float64)
+    return data.astype(np.float32 if np.can_cast(data.dtype, np.float32) else np.float64)
 
 
 def plane_shape(hdu):
@@ -327,11 +324,3 @@ def plane_shape(hdu):
         return None
     extra = hdu.shape[:-2]
     return hdu.shape[-2:] if set(extra) == {1} else hdu.shape
-
-
-def _wfpc2_dq_file(file, hdus):
-    """Return WFPC2's data-quality file, which lies beside ``_c0m.fits``; None if there is none."""
-    if identify(hdus[0].header).name != "WFPC2" or any(hdu.name == "DQ" for hdu in hdus):
-        return None
-    beside = Path(file).with_name(Path(file).name.replace("_c0m", "_c1m"))
-    return beside if beside != Path(file) and beside.is_file() else None

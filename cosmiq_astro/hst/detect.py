@@ -8,7 +8,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from cosmiq_astro.hst.detect_chip import detect_chip
 from cosmiq_astro.hst.instruments import INSTRUMENTS
-from cosmiq_astro.hst.output import write_detections, write_dq_file
+from cosmiq_astro.hst.output import write_detections
 from cosmiq_astro.hst.plan import PLAN_SETTINGS, plan_file
 from cosmiq_astro.hst.provenance import digest_file
 from cosmiq_astro.hst.results import FileResult
@@ -228,7 +228,10 @@ def run_detection(file_in, file_out, settings, *, run=""):
         for doubt in dict.fromkeys(doubt for result in results for doubt in result.doubts):
             chips = ", ".join(str(chip.extver) for chip in results if doubt in chip.doubts)
             warnings.warn(f"chip {chips}: {doubt}", AstropyUserWarning, stacklevel=3)
-        _write(plan, detections, overwrite=settings.overwrite or settings.in_place)
+        overwrite = settings.overwrite or settings.in_place
+        write_detections(
+            plan.file_in, plan.file_out, detections, dq_out=plan.dq_out, overwrite=overwrite
+        )
     first = found[0]
     return FileResult(
         file_in=names.file_in,
@@ -256,10 +259,3 @@ def _warn_of_camera(plan, model):
             AstropyUserWarning,
             stacklevel=4,
         )
-
-
-def _write(plan, detections, *, overwrite):
-    # The image comes last: where it is, the file with its data quality is too.
-    if plan.dq_out is not None:
-        write_dq_file(plan.file_in, plan.dq_out, detections, overwrite=overwrite)
-    write_detections(plan.file_in, plan.file_out, detections, overwrite=overwrite)

@@ -10,11 +10,13 @@ from scipy import ndimage
 
 from cosmiq_astro import __version__
 from cosmiq_astro._detection import Request, find_cosmic_rays
-from cosmiq_astro._result import cards_of, dress
+from cosmiq_astro._result import cards_of
+from cosmiq_astro.cleaning import clean_pixels
 from cosmiq_astro.hst.chips import read_chip
 from cosmiq_astro.hst.instruments import identify
 from cosmiq_astro.hst.output import ChipDetection
 from cosmiq_astro.hst.results import ChipResult
+from cosmiq_astro.hst.settings import PLANE_NAMES
 from cosmiq_astro.nddata import PLANES
 
 __all__ = ["detect_chip", "without_hot_pixels"]
@@ -49,46 +51,41 @@ def detect_chip(file, chip_plan, settings, *, seed, source, run=""):
     start = time.perf_counter()
     extver = chip_plan.chip.extver
     ccd = read_chip(file, extver, dq_ignore=settings.dq_ignore, unit=settings.unit)
-    known = chip_plan.readout
     request = Request(
-        gain=known.gain,
-        readnoise=known.readnoise,
-        satlevel=known.satlevel,
+        **vars(chip_plan.readout),
         exposure_time=chip_plan.exposure_time,
-        threshold=settings.threshold,
-        mask_growth=settings.mask_growth,
-        clean=settings.clean,
-        protect=settings.protect,
+        **settings.only(("threshold", "mask_growth", "clean", "protect")),
         own=settings.own_sky(extver, ccd.shape),
     )
     method = settings.model.method
     call = {"views": settings.views, "progress_bar": settings.progress_bar}
     if method == "vi":
         call |= {"T": settings.T, "sampling": settings.sampling, "seed": seed}
+    hardware = settings.only(("device", "tile_size", "precision"))
     found = find_cosmic_rays(
-        ccd, settings.model, request, method=method, hardware=settings.hardware(), call=call
+        ccd, settings.model, request, method=method, hardware=hardware, call=call
     )
     if chip_plan.chip.is_hst:
         hot = identify(ccd.meta).hot_bits & ~(settings.dq_ignore or 0)
         found = without_hot_pixels(found, ccd.flags, hot)
-    out = dress(ccd, found, clean=settings.clean, add_keyword=False)
-    n_pixels = int(found.maps.usable.sum())
+    maps, data = found.maps, None
+    if settings.clean is not None:
+        data = clean_pixels(ccd.data, found.cr_mask, method=settings.clean, mask=~maps.usable)
+    names = [PLANE_NAMES[name] for name in settings.planes]
+    planes = {PLANES[f"cr_{name}"]: getattr(maps, name) for name in names}
+    n_pixels = int(maps.usable.sum())
     rate = _hit_rate(found.n_hits, n_pixels, chip_plan)
     detection = ChipDetection(
         chip=chip_plan.chip,
-        planes={
-            PLANES[name]: getattr(out, name)
-            for name in settings.attributes()
-            if getattr(out, name) is not None
-        },
+        planes={"CRVIMASK": found.cr_mask, **planes},
         cards=_cards(found, settings, chip_plan.dq_bit, rate, source, run),
         history=(
             f"cosmiq_astro {__version__} {Time.now().isot[:19]}: cosmic rays of "
             f"{'SCI' if chip_plan.chip.is_hst else 'the image'},{extver} by {found.model.name}, "
-            f"T={found.maps.T}, seed {found.maps.seed}, threshold {found.threshold:g}"
+            f"T={maps.T}, seed {maps.seed}, threshold {found.threshold:g}"
         ),
         dq_bit=chip_plan.dq_bit,
-        data=out.data if settings.clean is not None else None,
+        data=data,
     )
     result = ChipResult(
         extver=extver,

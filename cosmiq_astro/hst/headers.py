@@ -9,16 +9,8 @@ from astropy.io.fits.card import Undefined
 
 __all__ = ["merged_header", "number", "unit_of", "wcs_cards"]
 
-_UNITS = {
-    "E": u.electron,
-    "E-": u.electron,
-    "ELECTRON": u.electron,
-    "ELECTRONS": u.electron,
-    "COUNT": u.adu,
-    "COUNTS": u.adu,
-    "DN": u.adu,
-    "ADU": u.adu,
-}
+_ELECTRONS, _COUNTS = ("E", "E-", "ELECTRON", "ELECTRONS"), ("COUNT", "COUNTS", "DN", "ADU")
+_UNITS = dict.fromkeys(_ELECTRONS, u.electron) | dict.fromkeys(_COUNTS, u.adu)
 _PER_SECOND = re.compile(r"(.*?)(/S|/SEC|/SECOND|\.?S-1|\.?S\^-1|S\*\*-1)?", re.DOTALL)
 _STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK|CHECKSUM"

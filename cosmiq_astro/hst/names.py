@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-__all__ = ["file_names", "output_name", "stem_of"]
+__all__ = ["file_names", "output_name", "quality_beside", "stem_of"]
 
 
 def file_names(file_in, file_out):
@@ -20,14 +20,34 @@ def file_names(file_in, file_out):
         The files given; where WFPC2's data-quality file lies beside the
         input, that file and its copy come second.
     """
+    beside = quality_beside(file_in)
+    if beside is None:
+        return [file_in], [file_out]
+    name = file_out.name.replace("_c0m", "_c1m").replace("_c0f", "_c1f")
+    if name == file_out.name:
+        name = f"{file_out.stem}_c1m.fits"
+    return [file_in, beside], [file_out, file_out.with_name(name)]
+
+
+def quality_beside(file):
+    """
+    Find WFPC2's data-quality file.
+
+    Parameters
+    ----------
+    file : `~pathlib.Path`
+        The image's file.
+
+    Returns
+    -------
+    beside : `~pathlib.Path` or None
+        The ``_c1m`` of a ``_c0m``, the ``_c1f`` of a ``_c0f``; None if there is none.
+    """
     for image, quality in (("_c0m", "_c1m"), ("_c0f", "_c1f")):
-        beside = file_in.parent / file_in.name.replace(image, quality)
-        if image in file_in.name and beside.is_file():
-            name = file_out.name.replace("_c0m", "_c1m").replace("_c0f", "_c1f")
-            if name == file_out.name:
-                name = f"{file_out.stem}_c1m.fits"
-            return [file_in, beside], [file_out, file_out.with_name(name)]
-    return [file_in], [file_out]
+        beside = file.parent / file.name.replace(image, quality)
+        if beside != file and beside.is_file():
+            return beside
+    return None
 
 
 def output_name(file_in, folder=None):

@@ -1,7 +1,6 @@
 """The output file: a copy of the input with the planes, the cards and the bits added."""
 
 import io
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +10,7 @@ from cosmiq_astro._io import atomic_write, readable
 from cosmiq_astro.hst.headers import wcs_cards
 from cosmiq_astro.nddata import PLANES
 
-__all__ = ["ChipDetection", "write_detections", "write_dq_file"]
+__all__ = ["ChipDetection", "write_detections"]
 
 _COMPANIONS = ("SCI", "ERR", "DQ", "MASK", "UNCERT")
 _PLANES = {
@@ -55,7 +54,7 @@ class ChipDetection:
     data: np.ndarray | None = field(default=None, repr=False)
 
 
-def write_detections(file_in, file_out, detections, *, overwrite=False):
+def write_detections(file_in, file_out, detections, *, dq_out=None, overwrite=False):
     """
     Copy a file, with the detections on its chips added.
 
@@ -69,54 +68,45 @@ def write_detections(file_in, file_out, detections, *, overwrite=False):
         Where from, where to; they may be the same.
     detections : sequence of `ChipDetection`
         What was found.
+    dq_out : path-like, optional
+        Where a copy of WFPC2's data-quality file goes, with the hits set in it.
     overwrite : bool, optional
-        Whether ``file_out`` may be replaced.
+        Whether ``file_out`` and ``dq_out`` may be replaced.
 
     Raises
     ------
     FileExistsError
-        If ``file_out`` exists and ``overwrite`` is False.
+        If one of them exists and ``overwrite`` is False.
     """
-    with ExitStack() as stack:
+    # The image comes last: where it is, the file with its data quality is too.
+    if dq_out is not None:
+        _write_dq_file(file_in, dq_out, detections, overwrite=overwrite)
+    as_stored = {"disable_image_compression": True, "do_not_scale_image_data": True}
+    with (
         # The context that renames the file comes first, so that its input is closed by then.
-        temporary = stack.enter_context(atomic_write(file_out, overwrite=overwrite))
-        pixels = stack.enter_context(fits.open(file_in))
-        stored = stack.enter_context(
-            fits.open(file_in, disable_image_compression=True, do_not_scale_image_data=True)
-        )
-        with readable(file_in):
-            _write(_assemble(pixels, stored, detections), temporary)
+        atomic_write(file_out, overwrite=overwrite) as temporary,
+        fits.open(file_in) as pixels,
+        fits.open(file_in, **as_stored) as stored,
+        readable(file_in),
+    ):
+        _write(_assemble(pixels, stored, detections), temporary)
 
 
-def write_dq_file(file_in, file_out, detections, *, overwrite=False):
-    """
-    Copy WFPC2's data-quality file, with the hits set in it.
-
-    Parameters
-    ----------
-    file_in : path-like
-        The image's file.
-    file_out : path-like
-        Where the copy of its data-quality file goes.
-    detections : sequence of `ChipDetection`
-        What was found.
-    overwrite : bool, optional
-        Whether ``file_out`` may be replaced.
-    """
-    with ExitStack() as stack:
-        temporary = stack.enter_context(atomic_write(file_out, overwrite=overwrite))
-        pixels = stack.enter_context(fits.open(file_in))
-        dq_file = detections[0].chip.dq_file
-        stack.enter_context(readable(dq_file))
-        quality = stack.enter_context(fits.open(dq_file))
-        out = dict(enumerate(quality))
+def _write_dq_file(file_in, dq_out, detections, *, overwrite):
+    dq_file = detections[0].chip.dq_file
+    with (
+        atomic_write(dq_out, overwrite=overwrite) as temporary,
+        fits.open(file_in) as pixels,
+        readable(dq_file),
+        fits.open(dq_file) as quality,
+    ):
+        out = list(quality)
         for detection in detections:
-            number = detection.chip.dq
-            if number is not None:
+            if (number := detection.chip.dq) is not None:
                 out[number] = _flagged(pixels, quality[number], detection) or out[number]
         if "CRVIRUN" in detections[0].cards:
             out[0].header["CRVIRUN"] = detections[0].cards["CRVIRUN"]
-        _write(fits.HDUList(list(out.values())), temporary)
+        _write(fits.HDUList(out), temporary)
 
 
 def _write(hdus, path):
@@ -135,11 +125,11 @@ def _write(hdus, path):
 
 def _assemble(pixels, stored, detections):
     replaced = {(name, d.chip.extver) for d in detections for name in PLANES.values()}
-    out = dict(enumerate(stored))
+    out = list(stored)
     for detection in detections:
         chip = detection.chip
         if detection.data is not None:
-            out[chip.sci] = _with_data(pixels[chip.sci], detection.data, primary=chip.sci == 0)
+            out[chip.sci] = _with_data(pixels[chip.sci], detection.data)
         if chip.dq is not None and chip.dq_file is None and (chip.is_hst or _is_mask(pixels, chip)):
             out[chip.dq] = _flagged(pixels, pixels[chip.dq], detection) or out[chip.dq]
         header = out[chip.sci].header
@@ -147,7 +137,7 @@ def _assemble(pixels, stored, detections):
             header.remove(keyword)
         header.update(detection.cards)
         out[0].header["HISTORY"] = detection.history
-    kept = [hdu for hdu in out.values() if (hdu.name, hdu.ver) not in replaced]
+    kept = [hdu for hdu in out if (hdu.name, hdu.ver) not in replaced]
     last = max(
         number
         for number, hdu in enumerate(kept)
@@ -178,24 +168,26 @@ def _flagged(pixels, dq, detection):
         if bit > np.iinfo(flags.dtype).max:
             flags = flags.astype(np.int16)
         flags[detection.planes["CRVIMASK"].reshape(flags.shape)] |= flags.dtype.type(bit)
-    return _with_data(dq, flags, flags.dtype)
+    return _with_data(dq, flags)
 
 
-def _with_data(hdu, data, dtype=None, *, primary=False):
-    """Return an HDU like another one, with other pixels, of the same type unless one is given."""
-    old = hdu.data.dtype if dtype is None else dtype
-    if old.kind in "iu" and data.dtype.kind == "f":
-        limits = np.iinfo(old)
-        data = np.clip(np.rint(data), limits.min, limits.max)
-    data = data.astype(old).reshape(hdu.shape)
-    header = hdu.header.copy()
-    if isinstance(hdu, fits.CompImageHDU):
+def _with_data(hdu, data):
+    """Return an HDU like another one, with other pixels; floats become of the type that it has."""
+    if data.dtype.kind == "f":
+        old = hdu.data.dtype
         if old.kind in "iu":
+            limits = np.iinfo(old)
+            data = np.clip(np.rint(data), limits.min, limits.max)
+        data = data.astype(old)
+    data, header = data.reshape(hdu.shape), hdu.header.copy()
+    if isinstance(hdu, fits.CompImageHDU):
+        if data.dtype.kind in "iu":
             return fits.CompImageHDU(data, header, compression_type=hdu.compression_type)
         return _losslessly_compressed(data, header)
     for keyword in ("BSCALE", "BZERO", "BLANK"):
         header.remove(keyword, ignore_missing=True)
-    return fits.PrimaryHDU(data, header) if primary else fits.ImageHDU(data, header)
+    kind = fits.PrimaryHDU if isinstance(hdu, fits.PrimaryHDU) else fits.ImageHDU
+    return kind(data, header)
 
 
 def _new_hdus(pixels, detections):

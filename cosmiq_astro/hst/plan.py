@@ -158,7 +158,7 @@ def plan_file(
         "exposure_time": exposure_time,
     }
     for name, value in given.items():
-        if value is not None and not _is_believed(name, value):
+        if not _is_believed(name, value):
             low, high = _BELIEVED[name]
             raise ValueError(f"{name} must be in [{low:g}, {high:g}], got {value!r}")
     with as_extensions(file_in) as near, readable(file_in), fits.open(near) as hdus:
@@ -170,28 +170,27 @@ def plan_file(
         if not chips:
             raise ValueError(f"{file_in} has none of the chips asked for, extver {extver!r}")
         _refuse_odd_numbers(file_in, chips)
-        headers = [merged_header(hdus[chip.sci].header, hdus[0].header) for chip in chips]
-        instrument = identify(headers[0])
-        telescope = telescope_of(hdus[chips[0].sci].header, hdus[0].header)
-        dq_bit = _check_bit(dq_bit, instrument, chips[0].is_hst)
+        is_hst, own, primary = chips[0].is_hst, hdus[chips[0].sci].header, hdus[0].header
+        header = merged_header(own, primary)
+        instrument = identify(header)
+        telescope = telescope_of(own, primary)
+        dq_bit = _check_bit(dq_bit, instrument, is_hst)
         for chip in chips:
             _refuse_processed(file_in, hdus, chip, overwrite)
         notes = [*left_out(hdus, chips)]
-        if chips[0].is_hst:
-            notes += _notes(headers[0], instrument, dq_bit)
-        units = [unit_of(hdus[chip.sci].header, unit) for chip in chips]
-        plans = tuple(
-            _plan_chip(hdus, chip, header, unit, given, dq_bit, notes)
-            for chip, header, unit in zip(chips, headers, units, strict=True)
-        )
-        if not chips[0].is_hst:
-            notes += _gain_notes(plans, gain)
-    has_dq_out = chips[0].dq_file is not None and plans[0].dq_bit and len(outputs) > 1
-    dq_out = outputs[1] if has_dq_out else None
+        if is_hst:
+            notes += _notes(header, instrument, dq_bit)
+        plans = tuple(_plan_chip(hdus, chip, unit, given, dq_bit, notes) for chip in chips)
+        known_gain = plans[0].readout.gain
+        if not is_hst and gain is None and known_gain is not None:
+            notes.append(
+                f"the gain, {known_gain:g} electrons per {u.adu}, is that of the header "
+                f"({' or '.join(GAIN_CARDS)}); if it is another one, give gain"
+            )
     return FilePlan(
         file_in=file_in,
         file_out=file_out,
-        dq_out=dq_out,
+        dq_out=outputs[1] if chips[0].dq_file is not None and plans[0].dq_bit else None,
         instrument=instrument,
         telescope=telescope,
         chips=plans,
@@ -224,13 +223,15 @@ def _refuse_processed(file_in, hdus, chip, overwrite):
         )
 
 
-def _plan_chip(hdus, chip, header, unit, given, dq_bit, notes):
-    shape = plane_shape(hdus[chip.sci])
+def _plan_chip(hdus, chip, unit, given, dq_bit, notes):
+    hdu = hdus[chip.sci]
+    header, unit = merged_header(hdu.header, hdus[0].header), unit_of(hdu.header, unit)
+    shape = plane_shape(hdu)
     if len(shape) != 2:
         raise ValueError(f"SCI,{chip.extver} has shape {shape}; it must have two dimensions")
     known = {**vars(readout(header)), "exposure_time": _exposure_time(header, unit, notes)}
     for name, value in known.items():
-        if given[name] is None and value is not None and not _is_believed(name, value):
+        if given[name] is None and not _is_believed(name, value):
             notes.append(f"the headers' {name} of {value:g} cannot be, and is not used: give it")
             known[name] = None
     known |= {name: value for name, value in given.items() if value is not None}
@@ -271,7 +272,7 @@ def _exposure_time(header, unit, notes):
 
 
 def _is_believed(name, value):
-    """Tell whether a camera can have such a value."""
+    """Tell whether a camera can have such a value, if it is a number."""
     low, high = _BELIEVED[name]
     value = getattr(value, "value", value)
     return not isinstance(value, (int, float)) or (math.isfinite(value) and low <= value <= high)
@@ -280,15 +281,6 @@ def _is_believed(name, value):
 def _doubted_gain(header):
     said = [f"{name} is {header[name]!r}" for name in GAIN_CARDS if name in header]
     return f" ({', '.join(said)}: no electrons per count)" if said else ""
-
-
-def _gain_notes(plans, given):
-    gain = plans[0].readout.gain
-    if given is None and gain is not None:
-        yield (
-            f"the gain, {gain:g} electrons per {u.adu}, is that of the header "
-            f"({' or '.join(GAIN_CARDS)}); if it is another one, give gain"
-        )
 
 
 def _check_bit(dq_bit, instrument, is_hst):

@@ -8,19 +8,9 @@ from pathlib import Path
 
 from astropy.io import fits
 
-import cosmiq_astro
 from cosmiq_astro.hst.headers import telescope_of
 
-__all__ = [
-    "digest_file",
-    "digest_model",
-    "digest_settings",
-    "find_finished",
-    "is_complete",
-    "run_of",
-]
-
-_LENGTH = 16
+__all__ = ["digest_file", "digest_model", "find_detected", "is_complete", "run_of"]
 
 
 def digest_file(path):
@@ -38,7 +28,7 @@ def digest_file(path):
         Hexadecimal.
     """
     with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:_LENGTH]
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def digest_model(model):
@@ -66,31 +56,6 @@ def digest_model(model):
     return digest.hexdigest()
 
 
-def digest_settings(model, settings):
-    """
-    Return a digest of all that the result depends on but the input.
-
-    Parameters
-    ----------
-    model : `~cosmiq_astro.models.model.Model`
-        Its name and `digest_model` enter.
-    settings : dict
-        Settings of `~cosmiq_astro.hst.detect_file`; collections in any order.
-
-    Returns
-    -------
-    digest : str
-        Hexadecimal, 16 digits.
-    """
-    plain = {
-        name: sorted(value) if isinstance(value, (list, tuple, set, frozenset)) else value
-        for name, value in settings.items()
-    }
-    facts = [cosmiq_astro.__version__, model.name, digest_model(model), plain]
-    text = json.dumps(facts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]
-
-
 def is_complete(path):
     """
     Tell whether every HDU of a file is there as it was written, by its checksums.
@@ -108,16 +73,14 @@ def is_complete(path):
     return bool(_inspect(path, _is_whole))
 
 
-def find_finished(file_out, *, source, settings):
+def find_detected(file_out, settings):
     """
-    Look whether an output is there already, whole, made from the same input in the same way.
+    Look whether an output is there already that was made in the same way.
 
     Parameters
     ----------
     file_out : path-like
         The output.
-    source : str or None
-        From `digest_file`; None if the output has replaced the input.
     settings : `~cosmiq_astro.hst.settings.DetectSettings`
         Of the run, loaded.
 
@@ -125,7 +88,7 @@ def find_finished(file_out, *, source, settings):
     -------
     headers : list of `~astropy.io.fits.Header`
         Of the images that were searched; empty if the output is another one
-        or cannot be read.
+        or cannot be read. Whether it is whole is left to `is_complete`.
     """
 
     def look(hdus):
@@ -135,10 +98,7 @@ def find_finished(file_out, *, source, settings):
     if not headers:
         return []
     key = settings.of_telescope(telescope_of(headers[0], primary)).digest()
-    same = all(
-        header["CRVIKEY"] == key and source in (None, header.get("CRVISRC")) for header in headers
-    )
-    return headers if same and is_complete(file_out) else []
+    return headers if all(header["CRVIKEY"] == key for header in headers) else []
 
 
 def run_of(path):

@@ -1,9 +1,12 @@
 """What `detect_file` is asked for."""
 
-from dataclasses import dataclass, fields, replace
+import hashlib
+import json
+from dataclasses import dataclass, replace
 
+import cosmiq_astro
 from cosmiq_astro.hst.background import read_background
-from cosmiq_astro.hst.provenance import digest_settings
+from cosmiq_astro.hst.provenance import digest_model
 from cosmiq_astro.models.model import Model, load_model
 from cosmiq_astro.models.registry import AUTO, choose_model
 from cosmiq_astro.own_sky import OwnSky
@@ -12,12 +15,12 @@ from cosmiq_astro.protect import read_protection
 __all__ = ["PLANE_NAMES", "DetectSettings"]
 
 PLANE_NAMES = {
-    "prob": "cr_probability",
-    "std": "cr_uncertainty",
-    "ent": "cr_entropy",
-    "mi": "cr_mutual_information",
+    "prob": "probability",
+    "std": "uncertainty",
+    "ent": "entropy",
+    "mi": "mutual_information",
 }
-"""Short names of the planes that can be left out, and the attributes they stand for."""
+"""Short names of the planes that can be left out, and those in `~cosmiq_astro.CosmicRayMaps`."""
 
 # What the result does not depend on.
 _INDIFFERENT = ("model", "device", "tile_size", "progress_bar", "overwrite", "in_place")
@@ -154,15 +157,14 @@ class DetectSettings:
         """
         return {name: getattr(self, name) for name in names}
 
-    def hardware(self):
-        """Return what a `~cosmiq_astro.CosmicRayDetector` is made with."""
-        return self.only(("device", "tile_size", "precision"))
-
-    def attributes(self):
-        """Return the planes to write, by attribute."""
-        return ("cr_mask", *(PLANE_NAMES[name] for name in self.planes))
-
     def digest(self):
         """Return the digest of all that the result depends on but the input; 16 digits."""
-        names = [part.name for part in fields(self) if part.name not in _INDIFFERENT]
-        return digest_settings(self.model, self.only(names))
+        # Collections are the same in any order.
+        settings = {
+            name: sorted(value) if isinstance(value, (list, tuple, set, frozenset)) else value
+            for name, value in vars(self).items()
+            if name not in _INDIFFERENT
+        }
+        facts = [cosmiq_astro.__version__, self.model.name, digest_model(self.model), settings]
+        text = json.dumps(facts, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

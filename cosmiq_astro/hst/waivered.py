@@ -8,25 +8,17 @@ from astropy.io import fits
 
 from cosmiq_astro._io import readable, temporary_folder
 
-__all__ = ["as_extensions", "is_waivered"]
+__all__ = ["as_extensions"]
 
 _GROUP_CARDS = re.compile("OPSIZE|ODATTYPE|SDASMGNU|ALLG-M(AX|IN)|BUNIT")
 
 
-def is_waivered(hdus):
+def _is_waivered(hdus):
     """
     Tell whether a file is "waivered" FITS: a cube, and a table with a row per plane.
 
-    Parameters
-    ----------
-    hdus : `~astropy.io.fits.HDUList`
-        Of a ``_c0f``, ``_c1f``, ``_d0f`` or ``_q0f`` file of WFPC2, or any other (WFPC2 Data
-        Handbook, section 2.1).
-
-    Returns
-    -------
-    waivered : bool
-        True if it is.
+    Such are the ``_c0f``, ``_c1f``, ``_d0f`` and ``_q0f`` files of WFPC2 (WFPC2 Data Handbook,
+    section 2.1).
     """
     if len(hdus) < 2 or not str(hdus[0].header.get("INSTRUME", "")).startswith("WFPC2"):
         return False
@@ -54,7 +46,7 @@ def as_extensions(path):
     """
     path = Path(path)
     with readable(path), fits.open(path) as hdus:
-        waivered = is_waivered(hdus)
+        waivered = _is_waivered(hdus)
     if not waivered:
         yield path
         return

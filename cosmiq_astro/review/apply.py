@@ -10,7 +10,7 @@ from scipy import ndimage
 from cosmiq_astro._io import check_run, readable
 from cosmiq_astro.hst import find_chips, read_chip
 from cosmiq_astro.hst.names import file_names, stem_of
-from cosmiq_astro.hst.output import ChipDetection, write_detections, write_dq_file
+from cosmiq_astro.hst.output import ChipDetection, write_detections
 from cosmiq_astro.nddata import PLANES
 from cosmiq_astro.review.edits import bad_pixels, edited_mask, read_edits
 
@@ -84,10 +84,9 @@ def apply_edits(edits_files, file_in, file_out=None, *, in_place=False, overwrit
         if one.extver not in chips:
             raise ValueError(f"{file_in} has no chip {one.extver}, which the edits are of")
         detections.append(_edited(one, file_in, chips[one.extver]))
-    replace = overwrite or in_place
-    if detections[0].chip.dq_file is not None and any(d.dq_bit for d in detections):
-        write_dq_file(file_in, outputs[1], detections, overwrite=replace)
-    write_detections(file_in, outputs[0], detections, overwrite=replace)
+    has_dq_out = detections[0].chip.dq_file is not None and any(d.dq_bit for d in detections)
+    dq_out, overwrite = outputs[1] if has_dq_out else None, overwrite or in_place
+    write_detections(file_in, outputs[0], detections, dq_out=dq_out, overwrite=overwrite)
     counts = {name: sum(d.cards[card] for d in detections) for name, card in _COUNTS.items()}
     return counts | {"file_out": outputs[0]}
 
