@@ -1,11 +1,6 @@
 """The noise of a pixel without a hit, from the image that may hold one."""
 
-import math
-
 import numpy as np
-
-from cosmiq_astro.preprocess import ImageStatistics
-from cosmiq_astro.training._frames import log_uniform
 
 
 def estimate_level(image, readnoise):
@@ -60,50 +55,3 @@ def _abreast(columns):
 
 def _median(one, two, three):
     return np.maximum(np.minimum(one, two), np.minimum(np.maximum(one, two), three))
-
-
-def observe_anew(image, level, statistics, readnoise, rng, *, exposure_scale, extra_sky):
-    """
-    Turn a frame into a shorter exposure under a brighter sky, with the noise that this would have.
-
-    Parameters
-    ----------
-    image, level : ndarray
-        The frame and its expected charge, electron, shape ``(ny, nx)``.
-    statistics : `~cosmiq_astro.preprocess.ImageStatistics`
-        Sky and noise of the whole frame.
-    readnoise : float
-        Electron.
-    rng : `~numpy.random.Generator`
-        Source of all randomness.
-    exposure_scale, extra_sky : tuple of float
-        Between which two the factor on the light is drawn (log-uniform, at
-        most 1), and the sky added (uniform, electron).
-
-    Returns
-    -------
-    image, level : ndarray of float32
-        As observed, and expected.
-    statistics : `~cosmiq_astro.preprocess.ImageStatistics`
-        As the new frame has them.
-    factor : float
-        On the light, as drawn.
-    """
-    factor = log_uniform(rng, exposure_scale)
-    noise = 0.0
-    if factor < 1:
-        # Scaling scales the noise too far down; this is the variance that is then missing.
-        noise = rng.normal(0, np.sqrt(_missing(level, factor, readnoise)))
-    sky = rng.uniform(*extra_sky)
-    if sky > 0:
-        noise = noise + rng.poisson(sky, image.shape)
-    variance = factor**2 * statistics.noise**2 + sky
-    if factor < 1:
-        variance += _missing(max(statistics.sky, 0), factor, readnoise)
-    level_of_sky, noise_of_sky = factor * statistics.sky + sky, math.sqrt(variance)
-    new = ImageStatistics(level_of_sky, noise_of_sky, statistics.softness)
-    return (factor * image + noise).astype(np.float32), factor * level + sky, new, factor
-
-
-def _missing(level, factor, readnoise):
-    return level * factor * (1 - factor) + readnoise**2 * (1 - factor**2)

@@ -95,6 +95,28 @@ def _split_mask(image):
     return (image if hasattr(image, "shape") else np.asarray(image)), None
 
 
+def check_alike(name, images):
+    """
+    Refuse images whose shapes differ.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for error messages.
+    images : list of `Pixels`
+        One or more.
+
+    Raises
+    ------
+    ValueError
+        If one has another shape than the first.
+    """
+    shape = images[0].shape
+    for i, image in enumerate(images):
+        if image.shape != shape:
+            raise ValueError(f"{name}[{i}] has shape {image.shape}, {name}[0] has {shape}")
+
+
 def check_frames(name, arrays, shapes):
     """
     Check planes against the images they belong to.
@@ -110,17 +132,15 @@ def check_frames(name, arrays, shapes):
 
     Returns
     -------
-    arrays : list or None
-        The planes; None stays None.
+    arrays : list
+        The planes; None where there is none.
 
     Raises
     ------
     ValueError
         If their number or a shape differs.
     """
-    if arrays is None:
-        return None
-    arrays = list(arrays)
+    arrays = [None] * len(shapes) if arrays is None else list(arrays)
     if len(arrays) != len(shapes):
         raise ValueError(f"{name} has {len(arrays)} frames, images has {len(shapes)}")
     for i, (array, shape) in enumerate(zip(arrays, shapes, strict=True)):
@@ -216,6 +236,32 @@ def combine_masks(one, two):
     return Either(one, two)
 
 
+def read_valid(image, ignore, box):
+    """
+    Read a square of an image, and which of its pixels count.
+
+    Parameters
+    ----------
+    image : `Pixels`
+        The image.
+    ignore : array-like or None
+        True where a pixel does not count; None if all do.
+    box : tuple of slice
+        The square.
+
+    Returns
+    -------
+    pixels : ndarray of float32
+        Electron.
+    finite, valid : ndarray of bool
+        Which are finite, and which of these are not ignored.
+    """
+    pixels = image[box]
+    finite = np.isfinite(pixels)
+    valid = finite if ignore is None else finite & ~np.asarray(ignore[box], dtype=bool)
+    return pixels, finite, valid
+
+
 def count_valid(images, ignore):
     """
     Count the pixels that are finite and not ignored.
@@ -232,13 +278,7 @@ def count_valid(images, ignore):
     n_valid : list of int
         One number per frame.
     """
-    counts = []
-    for image, plane in zip(images, ignore, strict=True):
-        n = 0
-        for box in row_blocks(image.shape):
-            valid = np.isfinite(image[box])
-            if plane is not None:
-                valid &= ~np.asarray(plane[box], dtype=bool)
-            n += int(valid.sum())
-        counts.append(n)
-    return counts
+    return [
+        sum(int(read_valid(image, plane, box)[2].sum()) for box in row_blocks(image.shape))
+        for image, plane in zip(images, ignore, strict=True)
+    ]

@@ -7,14 +7,8 @@ import numpy as np
 from cosmiq_astro.cleaning import clean_pixels
 from cosmiq_astro.preprocess import ImageStatistics, normalize, subtract_sky
 from cosmiq_astro.training._files import find_exposures
-from cosmiq_astro.training._frames import ObservedFrames, check_interval
-from cosmiq_astro.training._noise import estimate_level, observe_anew
-from cosmiq_astro.training._pixels import (
-    check_frames,
-    combine_masks,
-    read_pixels,
-    row_blocks,
-)
+from cosmiq_astro.training._observed import ObservedFrames
+from cosmiq_astro.training._pixels import check_frames, row_blocks
 from cosmiq_astro.units import to_electrons
 
 __all__ = ["PairedDataset", "Patch", "make_batch"]
@@ -171,22 +165,21 @@ class PairedDataset(ObservedFrames):
         extra_sky=(0.0, 0.0),
         visits=None,
     ):
-        images, own = read_pixels("images", images, gain)
-        shapes = [image.shape for image in images]
-        self._masks = check_frames("masks", masks, shapes)
-        given = check_frames("ignore", ignore, shapes) or [None] * len(shapes)
-        ignore = [combine_masks(a, b) for a, b in zip(given, own, strict=True)]
+        super().__init__(
+            images,
+            ("ignore", ignore),
+            readnoise=readnoise,
+            gain=gain,
+            exposure_scale=exposure_scale,
+            extra_sky=extra_sky,
+            visits=visits,
+        )
+        self._masks = check_frames("masks", masks, self._shapes)
         for i, mask in enumerate(self._masks):
             _check_binary(f"masks[{i}]", mask)
-        readnoise = to_electrons("readnoise", readnoise, gain=gain)
-        self._exposure_scale = check_interval(
-            "exposure_scale", exposure_scale, positive=True, most=1.0
-        )
-        self._extra_sky = check_interval("extra_sky", extra_sky)
         self._as_they_are = self._exposure_scale == (1, 1) and self._extra_sky == (0, 0)
         if readnoise is None and not self._as_they_are:
             raise ValueError("exposure_scale and extra_sky need readnoise, to get the noise right")
-        super().__init__(images, readnoise, ignore, visits=visits)
 
     @classmethod
     def from_directory(
@@ -237,9 +230,14 @@ class PairedDataset(ObservedFrames):
             cannot be used.
         """
         images, masks, ignore, files = find_exposures(path, gain=gain)
-        ranges = {"exposure_scale": exposure_scale, "extra_sky": extra_sky}
-        readnoise = to_electrons("readnoise", readnoise, gain=gain)
-        dataset = cls(images, masks, ignore, readnoise=readnoise, **ranges)
+        dataset = cls(
+            images,
+            masks,
+            ignore,
+            readnoise=to_electrons("readnoise", readnoise, gain=gain),
+            exposure_scale=exposure_scale,
+            extra_sky=extra_sky,
+        )
         dataset.group(files, by=visits)
         return dataset
 
@@ -259,38 +257,17 @@ class PairedDataset(ObservedFrames):
         patch : `Patch`
             The square.
         """
-        box = self._cut(frame, size, rng)
-        image = self._images[frame][box]
-        usable = valid = np.isfinite(image)
-        if self._left_out[frame] is not None:
-            valid = usable & ~np.asarray(self._left_out[frame][box], dtype=bool)
+        box, image, usable, valid, statistics = self._cut_out(frame, size, rng)
         label = np.asarray(self._masks[frame][box], dtype=bool)
-        patch = Patch(image, label, valid, usable, self._statistics_of(frame, rng))
-        return patch if self._as_they_are else self._observe_anew(patch, rng)
-
-    def _observe_anew(self, patch, rng):
-        """Return the square as a shorter exposure under a brighter sky."""
-        usable = patch.usable
-        image = np.where(usable, patch.image, patch.statistics.sky)
-        bare = clean_pixels(image, patch.label & usable, mask=~usable)
-        new, level, statistics, factor = observe_anew(
-            image,
-            estimate_level(bare, self._readnoise),
-            patch.statistics,
-            self._readnoise,
-            rng,
-            exposure_scale=self._exposure_scale,
-            extra_sky=self._extra_sky,
-        )
+        if self._as_they_are:
+            return Patch(image, label, valid, usable, statistics)
+        image = np.where(usable, image, statistics.sky)
+        bare = clean_pixels(image, label & usable, mask=~usable)
+        new, noise, statistics, factor = self._observe_anew(image, bare, statistics, rng)
         # By its definition the label ends where a hit no longer exceeds three standard deviations.
-        sunk = patch.label & (factor * (image - bare) <= 3 * np.sqrt(level + self._readnoise**2))
-        return Patch(
-            np.where(usable, new, np.nan).astype(np.float32),
-            patch.label & ~sunk,
-            patch.valid & ~sunk,
-            usable,
-            statistics,
-        )
+        sunk = label & (factor * (image - bare) <= 3 * noise)
+        new = np.where(usable, new, np.nan).astype(np.float32)
+        return Patch(new, label & ~sunk, valid & ~sunk, usable, statistics)
 
 
 def _check_binary(name, mask):

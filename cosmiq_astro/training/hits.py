@@ -13,7 +13,7 @@ from scipy.stats import binom
 from cosmiq_astro._windows import block_medians
 from cosmiq_astro.simulate import Footprints, extract_footprints
 from cosmiq_astro.training._files import find_images
-from cosmiq_astro.training._pixels import read_pixels, row_blocks
+from cosmiq_astro.training._pixels import check_alike, read_pixels, row_blocks
 from cosmiq_astro.units import to_electrons
 
 __all__ = ["HitLibrary", "cut_hits", "find_hits"]
@@ -108,10 +108,7 @@ def cut_hits(darks, *, readnoise, gain=None, mask=None, min_charge=250.0):
         raise ValueError(
             f"darks holds {len(images)} frames; {_FEWEST} are needed to tell hits from hot pixels"
         )
-    shape = images[0].shape
-    for i, image in enumerate(images):
-        if image.shape != shape:
-            raise ValueError(f"darks[{i}] has shape {image.shape}, darks[0] has {shape}")
+    check_alike("darks", images)
     readnoise = to_electrons("readnoise", readnoise, gain=gain)
     levels = [float(np.nanmedian(image[::7, ::7])) for image in images]
     usual, noise, bad = _stack(images, levels, readnoise)

@@ -4,13 +4,9 @@ import numpy as np
 
 from cosmiq_astro.simulate import Footprints, label_from_charge
 from cosmiq_astro.training._files import find_exposures
-from cosmiq_astro.training._frames import ObservedFrames, check_interval, log_uniform
-from cosmiq_astro.training._noise import estimate_level, observe_anew
-from cosmiq_astro.training._pixels import (
-    check_frames,
-    combine_masks,
-    read_pixels,
-)
+from cosmiq_astro.training._observed import ObservedFrames
+from cosmiq_astro.training._pixels import combine_masks
+from cosmiq_astro.training._ranges import check_interval, log_uniform
 from cosmiq_astro.training.datasets import Patch
 from cosmiq_astro.training.hits import as_library, find_hits, read_hits
 from cosmiq_astro.units import to_electrons
@@ -102,24 +98,19 @@ class InjectionDataset(ObservedFrames):
         extra_sky=(0.0, 0.0),
         visits=None,
     ):
-        images, own = read_pixels("images", images, gain)
-        shapes = [image.shape for image in images]
-        given = check_frames("masks", masks, shapes) or [None] * len(shapes)
-        masks = [combine_masks(a, b) for a, b in zip(given, own, strict=True)]
+        super().__init__(
+            images,
+            ("masks", masks),
+            readnoise=readnoise,
+            gain=gain,
+            exposure_scale=exposure_scale,
+            extra_sky=extra_sky,
+            visits=visits,
+        )
         self._library = as_library(cosmic_rays, gain)
         self._satlevel = to_electrons("satlevel", satlevel, gain=gain)
         self._density = check_interval("density", density, positive=True)
         self._charge_scale = check_interval("charge_scale", charge_scale, positive=True)
-        self._exposure_scale = check_interval(
-            "exposure_scale", exposure_scale, positive=True, most=1.0
-        )
-        self._extra_sky = check_interval("extra_sky", extra_sky)
-        super().__init__(
-            images,
-            to_electrons("readnoise", readnoise, gain=gain),
-            masks,
-            visits=visits,
-        )
 
     @classmethod
     def from_directory(
@@ -283,21 +274,10 @@ class InjectionDataset(ObservedFrames):
         patch : `~cosmiq_astro.training.datasets.Patch`
             The square and its labels (3 σ of the noise without the hit).
         """
-        box = self._cut(frame, size, rng)
-        image = self._images[frame][box]
-        usable = np.isfinite(image)
         # Stray hits move neither sky nor noise: those of the frame are those with the hits.
-        statistics = self._statistics_of(frame, rng)
+        _, image, usable, valid, statistics = self._cut_out(frame, size, rng)
         image = np.where(usable, image, statistics.sky)
-        image, level, statistics, _ = observe_anew(
-            image,
-            estimate_level(image, self._readnoise),
-            statistics,
-            self._readnoise,
-            rng,
-            exposure_scale=self._exposure_scale,
-            extra_sky=self._extra_sky,
-        )
+        image, noise, statistics, _ = self._observe_anew(image, image, statistics, rng)
         charge, unknown = self._library.paste(
             image.shape,
             rng.poisson(log_uniform(rng, self._density) * image.size),
@@ -309,13 +289,10 @@ class InjectionDataset(ObservedFrames):
         if self._satlevel is not None:
             # A frame may lie above the level already; a hit never lowers a pixel.
             hit = np.where(charge > 0, np.maximum(np.minimum(hit, self._satlevel), image), image)
-        noise = np.sqrt(level + self._readnoise**2)
         label, ignore = label_from_charge(hit - image, np.maximum(noise, 1e-3))
         # Where a hit is lost in a saturated star, there is nothing to learn.
         ignore |= (charge > 3 * noise) & ~label
         # What a cut hit holds there is not known: it is not said to be nothing.
         ignore |= unknown & ~label
-        if self._left_out[frame] is not None:
-            ignore |= np.asarray(self._left_out[frame][box], dtype=bool)
         hit = np.where(usable, hit, np.nan).astype(np.float32)
-        return Patch(hit, label, usable & ~ignore, usable, statistics)
+        return Patch(hit, label, valid & ~ignore, usable, statistics)

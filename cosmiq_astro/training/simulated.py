@@ -15,7 +15,8 @@ from cosmiq_astro.simulate import (
     label_from_charge,
     warm_pixels,
 )
-from cosmiq_astro.training._frames import Frames, log_uniform
+from cosmiq_astro.training._frames import Frames
+from cosmiq_astro.training._ranges import log_uniform
 from cosmiq_astro.training.datasets import Patch
 
 __all__ = ["ObservingConditions", "SimulatedDataset"]
