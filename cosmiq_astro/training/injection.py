@@ -167,11 +167,12 @@ class InjectionDataset(ObservedFrames):
         images, masks, ignore, files = find_exposures(path, gain=gain, need_masks=False)
         readnoise = to_electrons("readnoise", readnoise, gain=gain)
         satlevel = to_electrons("satlevel", satlevel, gain=gain)
-        if finder is not None:
+        unknown = [i for i, mask in enumerate(masks) if mask is None]
+        if finder is not None and unknown:
             camera = {"readnoise": readnoise, "satlevel": satlevel}
-            for i, mask in enumerate(masks):
-                if mask is None:
-                    masks[i] = find_hits([images[i]], model=finder, **camera)[0]
+            found = find_hits([images[i] for i in unknown], model=finder, **camera)
+            for i, mask in zip(unknown, found, strict=True):
+                masks[i] = mask
         if not isinstance(cosmic_rays, Footprints):
             cosmic_rays = read_hits(cosmic_rays, gain)
         dataset = cls(
