@@ -1,7 +1,6 @@
 """After training: temperature, threshold, known hits and stars, and the card that says so."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -85,36 +84,33 @@ def calibrate(model, validation, *, start=None, T=16, n_patches=64, patch_size=2
             f"{model.network.config.channels}: give the one that training began from"
         )
     to_fit, to_score = halves(validation, seed=seed)
-    grid = model.network.grid
-    patch_size = min(part.cut_patch_size(patch_size, grid) for part in (to_fit, to_score))
+    size = min(part.cut_patch_size(patch_size, model.network.grid) for part in (to_fit, to_score))
     sampling = "antithetic" if model.method == "vi" else "mean"
     networks = [
         network_of(model.network, weights, view=view)
         for weights in draw_weights(model.network, T, sampling=sampling, seed=seed)
         for view in range(model.network.config.views)
     ]
-    channels = model.network.config.channels
-    patches = {"n_patches": n_patches, "patch_size": patch_size, "margin": grid}
-    with computing(model.network.head.weight.device, "float32"):
-        teacher = None if start is None else Teacher(start, networks[0].head.weight.device)
-        sample = partial(_logits, networks, channels, **patches)
-        logits, labels, silent, told = sample(to_fit, seed=(seed, 0), teacher=teacher)
+    device = model.network.head.weight.device
+    with computing(device, "float32"):
+        teacher = None if start is None else Teacher(start, device)
+        logits, labels, silent, told = _logits(
+            networks, to_fit, n_patches, size, (seed, 0), teacher
+        )
         temperature = float(fit_temperature(logits, labels, from_logits=True))
         threshold = _threshold(_mean(logits, temperature), labels, _mean(silent, temperature), told)
-        logits, labels, *_ = sample(to_score, seed=(seed, 1))
-        patches["n_patches"] *= 4
-        hits, stars = _describe(networks[0], channels, to_fit, **patches, seed=(seed, 2))
-        other_hits, other_stars = _describe(
-            networks[0], channels, to_score, **patches, seed=(seed, 3)
-        )
+        logits, labels, *_ = _logits(networks, to_score, n_patches, size, (seed, 1))
+        hits, stars = _describe(networks[0], to_fit, 4 * n_patches, size, (seed, 2))
+        other_hits, other_stars = _describe(networks[0], to_score, 4 * n_patches, size, (seed, 3))
     probability = _mean(logits, temperature)
+    is_mixed = 0 < labels.mean() < 1
     fitted = replace(
         model,
         temperature=temperature,
         threshold=threshold,
         known_hits=None if drawn_early(model.network) else fit_known_hits(hits, other_hits),
         known_stars=fit_known_stars(stars + other_stars),
-        operating_curve=_curve(probability, labels),
+        operating_curve=operating_curve(probability, labels) if is_mixed else None,
     )
     return fitted, _scores(probability, labels, threshold)
 
@@ -168,11 +164,6 @@ def _mean(logits, temperature):
     return expit(logits / temperature).mean(axis=0)
 
 
-def _curve(probability, labels):
-    """Return precision and recall by threshold; None where all pixels are of one kind."""
-    return operating_curve(probability, labels) if 0 < labels.mean() < 1 else None
-
-
 def _scores(probability, labels, threshold):
     """Return the scores of one half, one row."""
     at_threshold = probability >= threshold
@@ -190,13 +181,14 @@ def _scores(probability, labels, threshold):
 
 
 @torch.inference_mode()
-def _describe(network, channels, frames, *, n_patches, patch_size, margin, seed):
+def _describe(network, frames, n_patches, size, seed):
     """Return of each patch what the last block sees at its hits, and the shape of its stars."""
     hits, stars = [], []
-    inside = slice(margin, margin + patch_size)
+    margin, channels = network.grid, network.config.channels
+    inside = slice(margin, margin + size)
     for i in range(n_patches):
         rng = np.random.default_rng([*seed, i])
-        patch = frames.patch(int(rng.integers(frames.n_frames)), patch_size, rng)
+        patch = frames.patch(int(rng.integers(frames.n_frames)), size, rng)
         pixels = subtract_sky(patch.image, patch.usable, patch.statistics.sky)
         inputs = normalize(np.pad(pixels, margin, mode="symmetric"), patch.statistics, channels)
         features = network.features(_on_device_of(network, inputs[None]))
@@ -208,19 +200,19 @@ def _describe(network, channels, frames, *, n_patches, patch_size, margin, seed)
 
 
 @torch.inference_mode()
-def _logits(networks, channels, frames, *, n_patches, patch_size, margin, seed, teacher=None):
+def _logits(networks, frames, n_patches, size, seed, teacher=None):
     """
     Return logits of each draw, shape (T, n), and labels, of all valid pixels; and of the others.
 
     The latter are none without a teacher, whose probabilities they have as labels.
     """
-    parts = []
+    network, parts = networks[0], []
     for start in range(0, n_patches, _BATCH):
         rng = np.random.default_rng([*seed, start])
         inputs, label, valid, silent = make_batch(
-            frames, _BATCH, patch_size, channels, rng, margin=margin
+            frames, _BATCH, size, network.config.channels, rng, margin=network.grid
         )
-        inputs = _on_device_of(networks[0], inputs)
+        inputs = _on_device_of(network, inputs)
         if teacher is None:
             silent, told = np.zeros_like(valid), label
         else:
