@@ -15,9 +15,9 @@ _PIXELS_PER_UNKNOWN = 20
 _MOST_PIXELS = 20_000
 
 
-def read_offsets(offsets, exposures):
+def find_places(offsets, exposures, compressed):
     """
-    Turn the ``offsets`` of `~cosmiq_astro.training.label_exposures` into numbers.
+    Find out where each exposure lies from the ``offsets`` of `~.training.label_exposures`.
 
     Parameters
     ----------
@@ -25,11 +25,13 @@ def read_offsets(offsets, exposures):
         As there.
     exposures : sequence
         The exposures; those with ``'wcs'`` need a ``wcs``.
+    compressed : list of ndarray
+        The same as `measure_offsets` takes them.
 
     Returns
     -------
-    offsets : ndarray of shape (n, 2) or None
-        Rows and columns; None for ``'measure'`` and ``'wcs'``.
+    places : list
+        Of each exposure, as `align` takes it: rows and columns from the first, or its WCS.
 
     Raises
     ------
@@ -38,21 +40,23 @@ def read_offsets(offsets, exposures):
     """
     n = len(exposures)
     if offsets is None:
-        return np.zeros((n, 2))
+        return list(np.zeros((n, 2)))
     if isinstance(offsets, str):
-        if offsets not in ("measure", "wcs"):
+        if offsets == "measure":
+            return list(measure_offsets(compressed))
+        if offsets != "wcs":
             raise ValueError(f"offsets must be None, 'measure', 'wcs' or an array, got {offsets!r}")
-        if offsets == "wcs":
-            missing = [i for i, e in enumerate(exposures) if getattr(e, "wcs", None) is None]
-            if missing:
-                raise ValueError(f"offsets='wcs', but exposures {missing} have no WCS")
-        return None
+        places = [getattr(exposure, "wcs", None) for exposure in exposures]
+        missing = [i for i, wcs in enumerate(places) if wcs is None]
+        if missing:
+            raise ValueError(f"offsets='wcs', but exposures {missing} have no WCS")
+        return places
     offsets = np.asarray(offsets, dtype=float)
     if offsets.shape != (n, 2) or not np.isfinite(offsets).all():
         raise ValueError(
             f"offsets must be finite, a (dy, dx) per exposure: shape ({n}, 2), got {offsets.shape}"
         )
-    return offsets
+    return list(offsets)
 
 
 def measure_offsets(images):
@@ -75,17 +79,13 @@ def measure_offsets(images):
     """
     from skimage.registration import phase_cross_correlation
 
-    shifts = [
-        phase_cross_correlation(images[0], image, upsample_factor=_UPSAMPLING, normalization=None)[
-            0
-        ]
-        for image in images
-    ]
+    settings = {"upsample_factor": _UPSAMPLING, "normalization": None}
+    shifts = [phase_cross_correlation(images[0], image, **settings)[0] for image in images]
     # The function gives what would move the second image onto the first.
     return 0.0 - np.array(shifts)
 
 
-def align(image, hidden, *, shift=None, wcs=None):
+def align(image, hidden, own, other):
     """
     Put an image on the grid of another exposure.
 
@@ -95,10 +95,8 @@ def align(image, hidden, *, shift=None, wcs=None):
         Finite, shape ``(ny, nx)``.
     hidden : ndarray of bool
         Pixels that are not to be used.
-    shift : ndarray of shape (2,), optional
-        Rows and columns to move the image by.
-    wcs : tuple, optional
-        WCS of this exposure and of the other, instead of a shift.
+    own, other : ndarray of shape (2,) or `~astropy.wcs.WCS`
+        Places of this exposure and of the other, from `find_places`.
 
     Returns
     -------
@@ -107,15 +105,14 @@ def align(image, hidden, *, shift=None, wcs=None):
     hidden : ndarray of bool
         Pixels that nothing, or a hidden pixel, contributed to.
     """
-    if wcs is not None:
+    if not isinstance(own, np.ndarray):
         from reproject import reproject_interp
 
-        own, other = wcs
         settings = {"shape_out": image.shape, "return_footprint": False}
         aligned = reproject_interp((image, own), other, order="bicubic", **settings)
         touched = reproject_interp((hidden.astype(float), own), other, **settings)
-        aligned, hidden = np.nan_to_num(aligned), ~(touched < 0.05)
-        return aligned.astype(np.float32), hidden
+        return np.nan_to_num(aligned).astype(np.float32), ~(touched < 0.05)
+    shift = other - own
     whole = np.abs(shift - np.rint(shift)).max() < _WHOLE
     order = 0 if whole else 3
     shift = np.rint(shift) if whole else shift
@@ -147,9 +144,8 @@ def match_image(expected, image, good, sky, readnoise):
     amplification : float
         Factor on the variance of the noise of ``expected``.
     """
-    inside = np.zeros(image.shape, dtype=bool)
-    inside[HALF_WIDTH:-HALF_WIDTH, HALF_WIDTH:-HALF_WIDTH] = True
-    usable = inside & ~ndimage.binary_dilation(~good, np.ones((2 * HALF_WIDTH + 1,) * 2))
+    # Not where the kernel reaches over the border, or over a pixel that may not be used.
+    usable = ndimage.binary_erosion(good, np.ones((2 * HALF_WIDTH + 1,) * 2))
     light = expected - sky
     bright = usable & (light > _BRIGHT * np.sqrt(max(sky, 0) + readnoise**2))
     n_unknown = (2 * HALF_WIDTH + 1) ** 2 + 1

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from cosmiq_astro.preprocess import estimate_statistics
 from cosmiq_astro.training._align import HALF_WIDTH, align, match_image
-from cosmiq_astro.training._pixels import read_pixels
+from cosmiq_astro.training._pixels import check_alike, read_pixels
 
 _EIGHT = np.ones((3, 3), dtype=bool)
 _FIRST_PASS = 5.0
@@ -53,10 +53,8 @@ class Scene:
         Sky and noise of each.
     readnoise : float
         Electron.
-    offsets : ndarray of shape (n, 2) or None
-        Of the exposures from the first, pixels.
-    wcs : list or None
-        Instead of offsets.
+    places : list, optional
+        Where each lies, from `~cosmiq_astro.training._align.find_places`.
     """
 
     images: list
@@ -64,19 +62,12 @@ class Scene:
     full: list
     statistics: list
     readnoise: float
-    offsets: np.ndarray | None = None
-    wcs: list | None = None
+    places: list | None = None
 
     def take(self, chosen):
         """Return the scene as some of the exposures see it."""
-        lists = ("images", "usable", "full", "statistics", "wcs")
-        changed = {
-            name: [getattr(self, name)[i] for i in chosen]
-            for name in lists
-            if getattr(self, name) is not None
-        }
-        offsets = None if self.offsets is None else self.offsets[chosen]
-        return replace(self, offsets=offsets, **changed)
+        lists = ("images", "usable", "full", "statistics", "places")
+        return replace(self, **{n: [getattr(self, n)[i] for i in chosen] for n in lists})
 
     @property
     def inside(self):
@@ -85,17 +76,11 @@ class Scene:
         inside[HALF_WIDTH:-HALF_WIDTH, HALF_WIDTH:-HALF_WIDTH] = True
         return inside
 
-    def place(self, i, j):
-        """Return what brings exposure ``j`` onto ``i``, as `align` takes it."""
-        if self.wcs is not None:
-            return {"wcs": (self.wcs[j], self.wcs[i])}
-        return {"shift": self.offsets[i] - self.offsets[j]}
-
     def onto(self, i, j, image, hidden):
         """Return exposure ``j`` on the grid, at the sky and in the light of ``i``."""
         if j == i:
             return image, hidden, 1.0
-        aligned, hidden = align(image, hidden, **self.place(i, j))
+        aligned, hidden = align(image, hidden, self.places[j], self.places[i])
         own, other = self.statistics[i], self.statistics[j]
         light, own_light = aligned - other.sky, self.images[i] - own.sky
         bright = ~hidden & self.usable[i]
@@ -106,7 +91,7 @@ class Scene:
         return light * scale + own.sky, hidden, scale
 
     def first_pass(self, i):
-        """Return what stands out of the median of all, what sinks below it, and all without it."""
+        """Return what stands out of the median of all, what is to be hidden, and all without it."""
         own = self.images[i]
         planes = []
         for j, (image, usable) in enumerate(zip(self.images, self.usable, strict=True)):
@@ -119,8 +104,8 @@ class Scene:
         high = self.usable[i] & (compared.residual > _FIRST_PASS * compared.total)
         low = self.usable[i] & (compared.residual < -_FIRST_PASS * compared.total)
         # A spline through a hit would ring over its surroundings.
-        hidden = ndimage.binary_dilation(high | low, _EIGHT)
-        return high, low, np.where(hidden, own - compared.residual, own)
+        near = ndimage.binary_dilation(high | low, _EIGHT)
+        return high, near | ~self.usable[i], np.where(near, own - compared.residual, own)
 
     def second_pass(self, i, images, hidden):
         """Compare an exposure with the mean of others, each made to look like it."""
@@ -192,14 +177,11 @@ def read_scene(exposures, readnoise, gain, satlevel, mask):
     pixels, masks = read_pixels("exposures", exposures, gain)
     if len(pixels) < 2:
         raise ValueError("exposures holds 1 frame; give two or more of one field")
+    check_alike("exposures", pixels)
     if mask is not None and np.shape(mask) != pixels[0].shape:
         raise ValueError(f"mask has shape {np.shape(mask)}, the exposures have {pixels[0].shape}")
     images, usable, full, statistics = [], [], [], []
     for i, (image, own_mask) in enumerate(zip(pixels, masks, strict=True)):
-        if image.shape != pixels[0].shape:
-            raise ValueError(
-                f"exposures[{i}] has shape {image.shape}, exposures[0] has {pixels[0].shape}"
-            )
         image = image[:, :]
         good = np.isfinite(image)
         full.append(np.zeros(image.shape, bool) if satlevel is None else image >= satlevel)

@@ -78,8 +78,8 @@ def _is_spread(positions, all_positions):
     full = np.histogram(positions, edges)[0] >= 2
     # The longest stretch most of which is there.
     filled = ndimage.binary_closing(np.pad(full, 2), np.ones(3))[2:-2]
-    groups, n = ndimage.label(filled)
-    longest = max(np.bincount(groups)[1:], default=0) * _BIN if n else 0
+    groups, _ = ndimage.label(filled)
+    longest = max(np.bincount(groups)[1:], default=0) * _BIN
     return longest >= min(_TRAIL_LENGTH, 0.6 * chord)
 
 
@@ -116,8 +116,7 @@ def find_bleeds(stands_out, bright):
         runs = _along(ndimage.binary_opening, runs, axis, _BLEED_LENGTH)
         # What is as wide as it is long is a star.
         runs &= ~_along(ndimage.binary_opening, runs, 1 - axis, _BLEED_LENGTH)
-        reached = _along(ndimage.binary_dilation, bright, axis, 2 * _TO_STAR + 1)
-        to_star = _along(ndimage.binary_dilation, reached, 1 - axis, 5)
+        to_star = _grown(bright, axis, 2 * _TO_STAR + 1, 5)
         groups, _ = ndimage.label(runs, _EIGHT)
         boxes = ndimage.find_objects(groups)
         for number, box in enumerate(boxes, start=1):
@@ -127,12 +126,7 @@ def find_bleeds(stands_out, bright):
             if narrow and (length >= _BLEED_ALONE or to_star[box][own].any()):
                 bleed = np.zeros_like(found)
                 bleed[box] = own
-                found |= _along(
-                    ndimage.binary_dilation,
-                    _along(ndimage.binary_dilation, bleed, axis, 2 * _GROWTH + 1),
-                    1 - axis,
-                    3,
-                )
+                found |= _grown(bleed, axis, 2 * _GROWTH + 1, 3)
                 n += 1
     return NotHits(found, n)
 
@@ -141,6 +135,13 @@ def _along(operation, mask, axis, length):
     shape = [1, 1]
     shape[axis] = length
     return operation(mask, np.ones(shape, dtype=bool))
+
+
+def _grown(mask, axis, along, across):
+    """Dilate a mask by a rectangle of so many pixels; a filter does so one axis at a time."""
+    size = [across, across]
+    size[axis] = along
+    return ndimage.maximum_filter(mask, size, mode="constant")
 
 
 def find_large(groups, is_hit):

@@ -12,7 +12,10 @@ from cosmiq_astro.training._align import align
 # The bounds of this module were chosen on a simulated camera with one bad exposure in each visit,
 # and held on another (benchmarks/own_camera.py).
 _LEAST_AGREEMENT, _SHARE_OF_AGREEMENT, _MISPLACED = 0.3, 0.6, 1.0
-_FWHM, _ELONGATION = 1.45, 1.25
+_SHAPES = {
+    "fwhm": (1.45, "its stars are {:.1f} pixels wide, the others' {:.1f}"),
+    "elongation": (1.25, "its stars are elongated ({:.2f}, the others' {:.2f})"),
+}
 _MISMATCH, _LEAST_MISMATCH, _SHARE_OF_MISMATCH = 0.25, 0.03, 2.5
 _HITS, _HIT_SIGMA = 1.7, 5.0
 _ENOUGH = 100
@@ -65,7 +68,7 @@ def describe_stars(image, statistics):
     return {"fwhm": stars.fwhm, "elongation": stars.elongation}
 
 
-def check_places(compressed, usable, place):
+def check_places(compressed, usable, places):
     """
     Check whether the stars of each exposure are where they are said to be.
 
@@ -75,8 +78,8 @@ def check_places(compressed, usable, place):
         From `compress`.
     usable : list of ndarray of bool
         Pixels that may be used.
-    place : callable
-        ``place(i, j)`` returns what `align` takes to bring ``j`` onto ``i``.
+    places : list
+        Where they are said to be, as `align` takes it.
 
     Returns
     -------
@@ -98,7 +101,7 @@ def check_places(compressed, usable, place):
         for j in [(i + k) % n for k in range(1, n)][:_MOST_SIBLINGS]:
             if not (enough[i] and enough[j]):
                 continue
-            aligned, hidden = align(soft[j], ~usable[j], **place(i, j))
+            aligned, hidden = align(soft[j], ~usable[j], places[j], places[i])
             both = ~hidden & usable[i]
             found["agreement"].append(
                 _correlation(soft[i][both], aligned[both]) if both.sum() > _ENOUGH else 0.0
@@ -131,7 +134,7 @@ def why_unlike_stars(rows):
         Empty for an exposure like the others.
     """
     reasons = [[] for _ in rows]
-    usual = _medians(rows, ("agreement", "fwhm", "elongation"))
+    usual = {name: _median(rows, name) for name in ("agreement", "fwhm", "elongation")}
     for row, why in zip(rows, reasons, strict=True):
         if row["agreement"] < max(_LEAST_AGREEMENT, _SHARE_OF_AGREEMENT * usual["agreement"]):
             why.append(
@@ -140,15 +143,9 @@ def why_unlike_stars(rows):
             )
         if row["misplaced"] > _MISPLACED:
             why.append(f"its stars lie {row['misplaced']:.1f} pixels from where its offset says")
-        if row["fwhm"] > _FWHM * usual["fwhm"]:
-            why.append(
-                f"its stars are {row['fwhm']:.1f} pixels wide, the others' {usual['fwhm']:.1f}"
-            )
-        if row["elongation"] > _ELONGATION * usual["elongation"]:
-            why.append(
-                f"its stars are elongated ({row['elongation']:.2f}, the others' "
-                f"{usual['elongation']:.2f})"
-            )
+        for name, (most, text) in _SHAPES.items():
+            if row[name] > most * usual[name]:
+                why.append(text.format(row[name], usual[name]))
     return ["; ".join(why) for why in reasons]
 
 
@@ -169,31 +166,24 @@ def why_unlike(rows):
     reasons = [[] for _ in rows]
     for i, (row, why) in enumerate(zip(rows, reasons, strict=True)):
         others = rows[:i] + rows[i + 1 :]
-        usual = _medians(others, ("mismatch", "n_hits"))
+        usual, n = _median(others, "mismatch"), _median(others, "n_hits")
         bound = _MISMATCH
         # Of two others, each may be the odd one.
         if len(others) > 2:
-            relative = max(_LEAST_MISMATCH, _SHARE_OF_MISMATCH * usual["mismatch"])
-            bound = min(bound, relative)
+            bound = min(bound, max(_LEAST_MISMATCH, _SHARE_OF_MISMATCH * usual))
         if row["mismatch"] > bound:
             why.append(
                 f"its stars differ by {100 * row['mismatch']:.1f} % from the others' (they by "
-                f"{100 * usual['mismatch']:.1f} %)"
+                f"{100 * usual:.1f} %)"
             )
-        n = usual["n_hits"]
         if len(rows) > 2 and row["n_hits"] > max(_HITS * n, n + _HIT_SIGMA * math.sqrt(n + 1)):
             why.append(f"it has {row['n_hits']} hits, the others {n:g}")
     return ["; ".join(why) for why in reasons]
 
 
-def _medians(rows, names):
-    with np.errstate(all="ignore"):
-        found = {}
-        for name in names:
-            values = np.array([row[name] for row in rows], dtype=float)
-            values = values[np.isfinite(values)]
-            found[name] = float(np.median(values)) if values.size else math.nan
-        return found
+def _median(rows, name):
+    known = [row[name] for row in rows if math.isfinite(row[name])]
+    return float(np.median(known)) if known else math.nan
 
 
 def group_fields(images):
@@ -217,23 +207,21 @@ def group_fields(images):
     fields, offsets, references = [], [], []
     for image in images:
         thumbnail, factor = _thumbnail(image)
-        if thumbnail is None:
-            fields.append(None)
-            offsets.append(0)
-            continue
-        for number, (shape, transform) in enumerate(references):
-            if shape != thumbnail.shape:
-                continue
-            correlation, shift = _correlate(transform, thumbnail)
-            if correlation > _SAME:
-                fields.append(number)
-                offsets.append(shift * factor)
-                break
-        else:
-            fields.append(len(references))
-            offsets.append(0)
-            references.append((thumbnail.shape, fft.rfft2(thumbnail)))
+        field, rows = (None, 0) if thumbnail is None else _field_of(thumbnail, references)
+        fields.append(field)
+        offsets.append(rows * factor)
     return fields, offsets
+
+
+def _field_of(thumbnail, references):
+    """Return the number of its field and by how many rows it is moved; a new field is added."""
+    for number, (shape, transform) in enumerate(references):
+        if shape == thumbnail.shape:
+            correlation, rows = _correlate(transform, thumbnail)
+            if correlation > _SAME:
+                return number, rows
+    references.append((thumbnail.shape, fft.rfft2(thumbnail)))
+    return len(references) - 1, 0
 
 
 def _thumbnail(image):

@@ -7,7 +7,7 @@ import numpy as np
 from astropy.table import Table
 from scipy import ndimage
 
-from cosmiq_astro.training._align import measure_offsets, read_offsets
+from cosmiq_astro.training._align import find_places
 from cosmiq_astro.training._compare import read_scene
 from cosmiq_astro.training._shapes import find_bleeds, find_large, find_trails
 from cosmiq_astro.training._siblings import (
@@ -185,28 +185,27 @@ def label_exposures(
     readnoise = to_electrons("readnoise", readnoise, gain=gain)
     satlevel = to_electrons("satlevel", satlevel, gain=gain)
     scene = read_scene(exposures, readnoise, gain, satlevel, mask)
-    scene = replace(scene, **_geometry(scene, exposures, offsets))
-    rows = [{"exposure": n} | row for n, row in zip(names, _describe(scene), strict=True)]
-    notes = why_unlike_stars(rows)
-    used = np.arange(len(exposures))
-    if not keep_unlike:
-        used = _without(used, notes, rows, notes)
+    scene, rows = _placed(scene, exposures, offsets)
+    for name, row, note in zip(names, rows, why_unlike_stars(rows), strict=True):
+        row |= {"exposure": name, "note": note}
+    used = np.arange(len(rows)) if keep_unlike else _alike(rows)
     found = _label_all(scene.take(used), significance)
     unlike = why_unlike([row for _, _, row in found])
     for i, note in zip(used, unlike, strict=True):
-        notes[i] = "; ".join(filter(None, (notes[i], note)))
+        rows[i]["note"] = "; ".join(filter(None, (rows[i]["note"], note)))
     if any(unlike) and not keep_unlike:
-        used = _without(used, unlike, rows, notes)
+        used = _alike(rows)
         found = _label_all(scene.take(used), significance)
-    for i, (_, _, row) in zip(used, found, strict=True):
+    masks, ignore, measured = zip(*found, strict=True)
+    for i, row in zip(used, measured, strict=True):
         rows[i] |= row
-    for i, note in enumerate(notes):
-        rows[i]["note"] = note
-        if note:
+    for i, row in enumerate(rows):
+        if row["note"]:
             what = "is unlike the others but used" if i in used else "is left out"
-            _logger.warning("exposure %s %s: %s", names[i], what, note)
-    masks, ignore = ([planes[k] for planes in found] for k in (0, 1))
-    return ExposureLabels([scene.images[i] for i in used], masks, ignore, used, _table(rows))
+            _logger.warning("exposure %s %s: %s", row["exposure"], what, row["note"])
+    report = Table(rows=[_COLUMNS | row for row in rows], names=list(_COLUMNS))
+    images = [scene.images[i] for i in used]
+    return ExposureLabels(images, list(masks), list(ignore), used, report)
 
 
 _COLUMNS = {
@@ -227,17 +226,11 @@ _COLUMNS = {
 }
 
 
-def _table(rows):
-    return Table(rows=[_COLUMNS | row for row in rows], names=list(_COLUMNS))
-
-
-def _without(used, unlike, rows, notes):
-    """Return the exposures that are like each other."""
-    alike = np.array([i for i, note in zip(used, unlike, strict=True) if not note], dtype=int)
+def _alike(rows):
+    """Return the numbers of the exposures that are like each other."""
+    alike = np.array([i for i, row in enumerate(rows) if not row["note"]], dtype=int)
     if len(alike) < 2:
-        reasons = "; ".join(
-            f"{row['exposure']}: {note}" for row, note in zip(rows, notes, strict=True) if note
-        )
+        reasons = "; ".join(f"{row['exposure']}: {row['note']}" for row in rows if row["note"])
         raise ValueError(
             f"no two exposures can be compared ({reasons}): are they of one field? Unless they are "
             "aligned, give offsets='measure' or 'wcs'; leave bad ones out, or give keep_unlike=True"
@@ -245,47 +238,27 @@ def _without(used, unlike, rows, notes):
     return alike
 
 
-def _geometry(scene, exposures, offsets):
-    """Return offsets or WCS of the exposures."""
-    wanted = read_offsets(offsets, exposures)
-    if wanted is not None:
-        return {"offsets": wanted}
-    if offsets == "wcs":
-        return {"wcs": [exposure.wcs for exposure in exposures]}
-    return {"offsets": measure_offsets(_compressed(scene))}
-
-
-def _compressed(scene):
-    return [
+def _placed(scene, exposures, offsets):
+    """Return the scene with places, and what the report says of each before any is compared."""
+    compressed = [
         compress(np.where(usable, image, now.sky), now.sky, now.noise)
         for image, usable, now in zip(scene.images, scene.usable, scene.statistics, strict=True)
     ]
-
-
-def _describe(scene):
-    """Return what the report says of each exposure before any is compared."""
-    offsets = scene.offsets
-    places = check_places(_compressed(scene), scene.usable, scene.place)
-    return [
-        {"dy": np.nan, "dx": np.nan}
-        | ({} if offsets is None else {"dy": float(offsets[i][0]), "dx": float(offsets[i][1])})
-        | places[i]
-        | describe_stars(scene.images[i], scene.statistics[i])
-        for i in range(len(scene.images))
-    ]
+    places = find_places(offsets, exposures, compressed)
+    rows = check_places(compressed, scene.usable, places)
+    for row, place, image, now in zip(rows, places, scene.images, scene.statistics, strict=True):
+        row |= describe_stars(image, now)
+        if isinstance(place, np.ndarray):
+            row["dy"], row["dx"] = place
+    return replace(scene, places=places), rows
 
 
 def _label_all(scene, significance):
     """Return mask, pixels to ignore and what was measured, of each exposure."""
     n = len(scene.images)
-    first = [scene.first_pass(i) for i in range(n)]
-    smoothed = [filled for _, _, filled in first]
-    hidden = [
-        ndimage.binary_dilation(hits | sunk, _EIGHT) | ~usable
-        for (hits, sunk, _), usable in zip(first, scene.usable, strict=True)
-    ]
+    hits, hidden, smoothed = zip(*(scene.first_pass(i) for i in range(n)), strict=True)
     # A defect moves with the detector, not with the sky.
-    defect = np.sum([hits for hits, _, _ in first], axis=0) >= max(2, n / 2)
+    defect = np.sum(hits, axis=0) >= max(2, n / 2)
     second = [scene.second_pass(i, smoothed, hidden) for i in range(n)]
     high = [np.clip(compared.residual / compared.total, -5, 5) for compared, _, _ in second]
     found = []
