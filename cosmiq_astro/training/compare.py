@@ -124,36 +124,40 @@ def _count(model, patches, seed):
             statistics=patch.statistics,
             planes=("probability",),
         )
-        good, silent = patch.valid & patch.usable, patch.usable & ~patch.valid
-        found = np.count_nonzero(maps.probability[silent] >= model.threshold)
-        p, y = maps.probability[good].astype(float), patch.label[good]
+        p, y, good = maps.probability.astype(float), patch.label, patch.valid & patch.usable
+        row = _count_flagged(patch, p >= model.threshold)
         p = np.clip(p, _LEAST, _MOST)
-        flagged = p >= model.threshold
         logit = np.log(p) - np.log1p(-p)
-        rows.append(
-            {
-                "n": np.array([y.size, y.sum(), flagged.sum(), (flagged & y).sum()], float),
-                "silent": np.array([silent.sum(), found], float),
-                "loss": -np.where(y, np.log(p), np.log1p(-p)).sum(),
-                "hit": np.histogram(logit[y], _EDGES)[0],
-                "clean": np.histogram(logit[~y], _EDGES)[0],
-            }
-        )
-    return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+        row["loss"] = -np.where(y, np.log(p), np.log1p(-p))[good].sum()
+        row["hit"] = np.histogram(logit[good & y], _EDGES)[0]
+        row["clean"] = np.histogram(logit[good & ~y], _EDGES)[0]
+        rows.append(row)
+    return _stacked(rows)
 
 
 def _count_lacosmic(patches, readnoise):
     from ccdproc import cosmicray_lacosmic
 
-    rows, others = [], []
+    rows = []
     for patch in patches:
-        good, silent = patch.valid & patch.usable, patch.usable & ~patch.valid
         image = np.where(patch.usable, patch.image, patch.statistics.sky).astype(np.float32)
         flagged = cosmicray_lacosmic(image, readnoise=readnoise)[1].astype(bool)
-        y, there = patch.label[good], flagged[good]
-        rows.append([y.size, y.sum(), there.sum(), (there & y).sum()])
-        others.append([silent.sum(), flagged[silent].sum()])
-    return {"n": np.array(rows, float), "silent": np.array(others, float)}
+        rows.append(_count_flagged(patch, flagged))
+    return _stacked(rows)
+
+
+def _count_flagged(patch, flagged):
+    """Return numbers of pixels with a label, hit, flagged and both; and without, and flagged."""
+    good, silent = patch.valid & patch.usable, patch.usable & ~patch.valid
+    y, there = patch.label[good], flagged[good]
+    return {
+        "n": np.array([y.size, y.sum(), there.sum(), (there & y).sum()], float),
+        "silent": np.array([silent.sum(), flagged[silent].sum()], float),
+    }
+
+
+def _stacked(rows):
+    return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
 
 
 def _scores(count, draws):
@@ -205,9 +209,16 @@ def check_labels(dataset):
     warnings : list of str
         Sentences; none where nothing was found.
     """
-    share = _largest_share(dataset)
-    if share <= _ONE_GROUP:
+    total = largest = 0
+    for mask in getattr(dataset, "_masks", ()):
+        groups, _ = ndimage.label(np.asarray(mask[:, :], dtype=bool), np.ones((3, 3)))
+        sizes = np.bincount(groups.ravel())[1:]
+        total += int(sizes.sum())
+        largest = max(largest, int(sizes.max(initial=0)))
+    # Of few pixels, one hit may be a fifth.
+    if largest <= max(100, _ONE_GROUP * total):
         return []
+    share = largest / total
     return [
         f"one group of pixels holds {100 * share:.0f} % of all labelled pixels: a trail or a "
         "bleed? Look at the labels"
@@ -261,18 +272,3 @@ def _hit_rate(dataset):
     patches = [dataset.patch(int(rng.integers(dataset.n_frames)), size, rng) for _ in range(32)]
     n_valid = sum(patch.valid.sum() for patch in patches)
     return sum((patch.label & patch.valid).sum() for patch in patches) / max(n_valid, 1)
-
-
-def _largest_share(dataset):
-    """Return the share of all labelled pixels that the largest group of them has."""
-    masks = getattr(dataset, "_masks", None)
-    if masks is None:
-        return 0.0
-    total = largest = 0
-    for mask in masks:
-        groups, n = ndimage.label(np.asarray(mask[:, :], dtype=bool), np.ones((3, 3)))
-        sizes = np.bincount(groups.ravel(), minlength=n + 1)[1:]
-        total += int(sizes.sum())
-        largest = max(largest, int(sizes.max(initial=0)))
-    # Of few pixels, one hit may be a fifth.
-    return largest / total if total and largest > 100 else 0.0

@@ -44,8 +44,7 @@ def start_network(bayesian, init, hidden, settings, seed):
         config = replace(init.network.config, variational=patterns)
     network = initialize_weights(empty_unet(config), generator)
     if init is not None:
-        given, own = init.network.state_dict(), network.state_dict()
-        network.load_state_dict({k: v for k, v in given.items() if k in own}, strict=False)
+        network.load_state_dict(init.network.state_dict(), strict=False)
         _set_priors(network, init)
     for layer in variational_layers(network).values():
         # Solved for in the end, not descended to.
