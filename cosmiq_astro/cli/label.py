@@ -26,6 +26,7 @@ from cosmiq_astro.cli._terminal import print_table
 __all__ = ["HELP", "add_arguments", "run"]
 
 _REPORT, _PICTURE = "labels.ecsv", "labels.png"
+_ENDINGS = ("", "_mask", "_ignore")
 
 
 HELP = "label the cosmic rays in repeated exposures, for training"
@@ -66,7 +67,7 @@ def run(args):
     from cosmiq_astro.training import label_exposures
     from cosmiq_astro.training._files import find_images
 
-    planned = [args.output / f"{n}{end}.fits" for n in names for end in ("", "_mask", "_ignore")]
+    planned = [args.output / f"{name}{end}.fits" for name in names for end in _ENDINGS]
     planned += [args.output / _REPORT, *([args.output / _PICTURE] if args.plot else [])]
     check_run([(args.files, planned)])
     for path in planned:
@@ -100,19 +101,18 @@ def _write(args, names, labels):
     args.output.mkdir(parents=True, exist_ok=True)
     for i in labels.left_out:
         # Nor must it stay from another run.
-        for end in ("", "_mask", "_ignore"):
+        for end in _ENDINGS:
             (args.output / f"{names[i]}{end}.fits").unlink(missing_ok=True)
     names = [names[i] for i in labels.used]
-    for name, image, mask, ignore in zip(
-        names, labels.images, labels.masks, labels.ignore, strict=True
-    ):
-        header = fits.Header({"BUNIT": "ELECTRONS"})
-        planes = {"": (image.astype(np.float32), header)}
-        planes |= {"_mask": (mask.astype(np.uint8), None), "_ignore": (ignore.astype("u1"), None)}
-        for end, (data, cards) in planes.items():
+    planes = zip(names, labels.images, labels.masks, labels.ignore, strict=True)
+    for name, image, mask, ignore in planes:
+        hdus = [fits.PrimaryHDU(image.astype(np.float32))]
+        hdus[0].header["BUNIT"] = "ELECTRONS"
+        hdus += [fits.PrimaryHDU(plane.astype(np.uint8)) for plane in (mask, ignore)]
+        for end, hdu in zip(_ENDINGS, hdus, strict=True):
             path = args.output / f"{name}{end}.fits"
             with atomic_write(path, overwrite=args.overwrite) as temporary:
-                fits.PrimaryHDU(data, cards).writeto(temporary)
+                hdu.writeto(temporary)
     with atomic_write(args.output / _REPORT, overwrite=args.overwrite) as temporary:
         labels.report.write(temporary, format="ascii.ecsv")
     if args.plot:
