@@ -2,7 +2,7 @@
 
 import math
 import pickle
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -33,13 +33,21 @@ class State:
     best_weights: dict = field(default_factory=dict)
     history: list = field(default_factory=list)
 
+    def add(self, row, network):
+        """Add an epoch, and the network's weights if they are the best."""
+        self.history.append(row)
+        self.epoch += 1
+        if row["val_loss"] < self.best_loss:
+            self.best_loss = row["val_loss"]
+            self.best_weights = {k: v.cpu().clone() for k, v in network.state_dict().items()}
+
     def has_stalled(self, patience):
         """Tell whether the last ``patience`` epochs brought no lower validation loss."""
         losses = [row["val_loss"] for row in self.history]
         return bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
 
 
-def write_checkpoint(path, network, optimizer, state, settings, about):
+def write_checkpoint(path, network, optimizer, state, settings, run):
     """
     Write the whole state; an interruption while writing leaves the previous one.
 
@@ -53,20 +61,18 @@ def write_checkpoint(path, network, optimizer, state, settings, about):
         What else changes.
     settings : `Schedule`
         Of the run.
-    about : dict
-        What else makes a model of the weights.
+    run : `~cosmiq_astro.training.TrainingRun`
+        Of which what names the model is kept.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    about = {"name": run.name, "instrument": run.instrument, "config": network.config.as_dict()}
     content = {
         "network": network.state_dict(),
         "optimizer": optimizer.state_dict(),
         "settings": asdict(settings),
-        "about": about | {"config": network.config.as_dict()},
-        "epoch": state.epoch,
-        "best_loss": state.best_loss,
-        "best_weights": state.best_weights,
-        "history": state.history,
+        "about": about,
+        **vars(state),
     }
     with atomic_write(path, overwrite=True) as temporary:
         torch.save(content, temporary)
@@ -134,7 +140,7 @@ def resume(path, network, optimizer, settings):
         )
     network.load_state_dict(content["network"])
     optimizer.load_state_dict(content["optimizer"])
-    return State(*(content[k] for k in ("epoch", "best_loss", "best_weights", "history")))
+    return State(**{field.name: content[field.name] for field in fields(State)})
 
 
 def _flat(settings):

@@ -1,35 +1,25 @@
 """The training loop: one flag, ``bayesian``, chooses the network."""
 
 import logging
-import time
-from contextlib import closing
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from astropy.table import Table
 from lightning_fabric import Fabric
-from tqdm import tqdm
 
 from cosmiq_astro._counts import check_count
 from cosmiq_astro.models.layers import kl_divergence
 from cosmiq_astro.models.model import Model, load_model
 from cosmiq_astro.models.unet import UNetConfig, empty_unet
-from cosmiq_astro.training._checkpoint import State, read_checkpoint, resume, write_checkpoint
-from cosmiq_astro.training._epoch import (
-    prepare_batches,
-    train_epoch,
-    training_batches,
-    validate,
-)
+from cosmiq_astro.training._checkpoint import read_checkpoint
+from cosmiq_astro.training._epoch import Epochs, prepare_batches
 from cosmiq_astro.training._posterior import solve_sigma
-from cosmiq_astro.training.network import ElboNetwork, Teacher, freeze_layers, start_network
+from cosmiq_astro.training.network import Teacher, freeze_layers, start_network
 from cosmiq_astro.training.settings import (
     EPOCHS,
     HIDDEN,
     KL_BETA,
-    RATE_FROM_A_MODEL,
-    RATE_FROM_SCRATCH,
     VALIDATION_FRACTION,
     Schedule,
     TrainingRun,
@@ -39,6 +29,7 @@ from cosmiq_astro.training.settings import (
 __all__ = ["TrainingResult", "train"]
 
 _logger = logging.getLogger(__name__)
+_RATE_FROM_SCRATCH, _RATE_FROM_A_MODEL = 1e-3, 3e-4
 _PATCHES = 64  # that tell how sharply the data fix each weight: to 9 %
 
 
@@ -90,18 +81,15 @@ class TrainingResult:
         about = content["about"]
         network = empty_unet(UNetConfig(**about["config"]))
         network.load_state_dict(content["best_weights"], assign=True)
-        return cls._of(network, content["history"], content["settings"], about)
+        names = about["name"], about["instrument"]
+        return cls._of(network, content["history"], content["settings"], *names)
 
     @classmethod
-    def _of(cls, network, history, settings, about):
+    def _of(cls, network, history, schedule, name, instrument):
         network = network.cpu().eval().requires_grad_(False)
-        model = Model(
-            name=about["name"],
-            version="1",
-            instrument=about["instrument"],
-            network=network.to(memory_format=torch.channels_last),
-        )
-        return cls(model, Table(rows=history, meta=asdict(settings)), settings.seed)
+        network = network.to(memory_format=torch.channels_last)
+        model = Model(name=name, version="1", instrument=instrument, network=network)
+        return cls(model, Table(rows=history, meta=asdict(schedule)), schedule.seed)
 
 
 def train(
@@ -212,7 +200,7 @@ def train(
         raise ValueError(f"patch_size must be a multiple of {network.grid}, got {patch_size}")
     rate = settings.learning_rate
     if rate is None:
-        rate = RATE_FROM_SCRATCH if init is None else RATE_FROM_A_MODEL
+        rate = _RATE_FROM_SCRATCH if init is None else _RATE_FROM_A_MODEL
     data = dataset.summary() if hasattr(dataset, "summary") else {}
     schedule = Schedule(
         epochs=epochs,
@@ -226,16 +214,15 @@ def train(
         data=data | {"init": None if init is None else [init.sha256, init.temperature]},
     )
     teacher = None if init is None else Teacher(init, fabric.device)
-    fit = _Run(fabric, network, dataset, validation, schedule, run, teacher)
-    state = fit.fit(settings.patience)
+    run_of_epochs = Epochs(fabric, network, dataset, validation, schedule, run, teacher)
+    state = run_of_epochs.fit(settings.patience)
     network.load_state_dict(state.best_weights)
     if bayesian and kl_beta:
         _solve_sigma(network.cpu(), dataset, schedule)
         kl = kl_divergence(network).item() / dataset.n_valid_pixels
         _warn_of_prior(kl_beta * kl, state.history[-1]["train_loss"])
         state.history[-1]["kl"] = kl
-    about = {"name": run.name, "instrument": run.instrument}
-    return TrainingResult._of(network, state.history, schedule, about)
+    return TrainingResult._of(network, state.history, schedule, run.name, run.instrument)
 
 
 def _warn_of_prior(kl, loss):
@@ -249,91 +236,14 @@ def _warn_of_prior(kl, loss):
         )
 
 
-def _solve_sigma(network, dataset, settings):
+def _solve_sigma(network, dataset, schedule):
     """Give the posterior the widths that its means call for."""
-    seeds = [(settings.seed, settings.epochs, i) for i in range(_PATCHES)]
-    size, channels = settings.patch_size, network.config.channels
-    batches = prepare_batches(dataset, 1, size, channels, seeds, margin=network.grid, workers=0)
+    seeds = [(schedule.seed, schedule.epochs, i) for i in range(_PATCHES)]
+    batches = prepare_batches(network, dataset, 1, schedule.patch_size, seeds)
     solve_sigma(
         network,
         [(inputs, valid) for inputs, _, valid, _ in batches],
         dataset.n_valid_pixels,
-        kl_beta=settings.kl_beta,
-        generator=torch.Generator().manual_seed(settings.seed),
+        kl_beta=schedule.kl_beta,
+        generator=torch.Generator().manual_seed(schedule.seed),
     )
-
-
-@dataclass(frozen=True)
-class _Run:
-    fabric: Fabric
-    network: torch.nn.Module
-    dataset: object
-    validation: object
-    settings: Schedule
-    run: TrainingRun
-    teacher: Teacher | None
-
-    def fit(self, patience):
-        """Run the epochs, from the start or from the checkpoint."""
-        fabric, network, settings = self.fabric, self.network, self.settings
-        checkpoint, workers = self.run.checkpoint, self.run.workers
-        network.to(memory_format=torch.channels_last)
-        trained = [p for p in network.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(trained, lr=settings.learning_rate)
-        model, optimizer = fabric.setup(ElboNetwork(network), optimizer)
-        state = resume(checkpoint, network, optimizer, settings) if checkpoint else State()
-        bar = tqdm(
-            total=settings.epochs * settings.batches_per_epoch,
-            initial=state.epoch * settings.batches_per_epoch,
-            unit="step",
-            disable=not (self.run.progress_bar and fabric.is_global_zero),
-        )
-        batches = training_batches(fabric, network, self.dataset, state.epoch, settings, workers)
-        with closing(batches), bar:
-            while state.epoch < settings.epochs:
-                if patience is not None and state.has_stalled(patience):
-                    break
-                start = time.monotonic()
-                row = train_epoch(
-                    fabric,
-                    model,
-                    optimizer,
-                    self.dataset,
-                    state.epoch,
-                    settings,
-                    batches,
-                    bar,
-                    self.teacher,
-                )
-                row["val_loss"] = validate(fabric, network, self.validation, settings, workers)
-                row["seconds"] = time.monotonic() - start
-                self._keep(state, row)
-                if checkpoint and fabric.is_global_zero:
-                    about = {"name": self.run.name, "instrument": self.run.instrument}
-                    write_checkpoint(checkpoint, network, optimizer, state, settings, about)
-                self._tell(row)
-                fabric.barrier()
-                bar.set_postfix(train=f"{row['train_loss']:.5f}", val=f"{row['val_loss']:.5f}")
-        for logger in fabric.loggers:
-            logger.finalize("success")
-        return state
-
-    def _keep(self, state, row):
-        """Add an epoch to the state, and its weights if they are the best."""
-        state.history.append(row)
-        state.epoch += 1
-        if row["val_loss"] < state.best_loss:
-            state.best_loss = row["val_loss"]
-            weights = self.network.state_dict()
-            state.best_weights = {k: v.cpu().clone() for k, v in weights.items()}
-
-    def _tell(self, row):
-        """Log an epoch, and draw what it has come to, for those who asked for it."""
-        step = row["epoch"]
-        self.fabric.log_dict({k: v for k, v in row.items() if k != "epoch"}, step=step)
-        if self.run.on_epoch is not None and self.fabric.is_global_zero:
-            self.run.on_epoch(row)
-        if self.run.examples is not None and self.fabric.is_global_zero:
-            from cosmiq_astro.training.pictures import write_examples
-
-            write_examples(self.run.examples, step, self.network, self.validation, self.settings)

@@ -11,9 +11,10 @@ __all__ = ["write_examples", "write_labels"]
 
 _N_PATCHES = 4
 _N_STAMPS, _STAMP = 8, 40
+_NO_TICKS = {"xticks": (), "yticks": ()}
 
 
-def write_examples(folder, epoch, network, validation, settings):
+def write_examples(folder, epoch, network, validation, size, seed):
     """
     Write ``epoch_001.png`` and so on: image, label and probability of four validation patches.
 
@@ -27,25 +28,23 @@ def write_examples(folder, epoch, network, validation, settings):
         The network; its mean weights are used.
     validation : dataset
         Validation frames.
-    settings : `~cosmiq_astro.training.settings.Schedule`
-        Of the run; the patches are the same in every epoch.
+    size, seed : int
+        Of the patches, which are the same in every epoch.
     """
     import torch
     from matplotlib.figure import Figure
 
     from cosmiq_astro.training.datasets import make_batch
 
-    rng = np.random.default_rng(settings.seed)
-    channels = network.config.channels
-    size = validation.cut_patch_size(settings.patch_size, network.grid)
-    batch = make_batch(validation, _N_PATCHES, size, channels, rng)
+    rng = np.random.default_rng(seed)
+    batch = make_batch(validation, _N_PATCHES, size, network.config.channels, rng)
     inputs, labels, valid, _ = (torch.from_numpy(array) for array in batch)
     device = next(network.parameters()).device
     with torch.inference_mode():
         probability = torch.sigmoid(network(inputs.to(device))).cpu().numpy()[:, 0]
     label = np.where(valid, labels, np.nan)[:, 0]
     figure = Figure(figsize=(9, 3 * _N_PATCHES), layout="constrained")
-    axes = figure.subplots(_N_PATCHES, 3)
+    axes = figure.subplots(_N_PATCHES, 3, subplot_kw=_NO_TICKS)
     for row, *planes in zip(axes, inputs[:, 0].numpy(), label, probability, strict=True):
         row[0].imshow(planes[0], cmap="gray_r", origin="lower")
         for ax, plane in zip(row[1:], planes[1:], strict=True):
@@ -53,9 +52,6 @@ def write_examples(folder, epoch, network, validation, settings):
             ax.set_facecolor("lightgray")
     for ax, title in zip(axes[0], ("image", "label (gray: ignored)", "probability"), strict=True):
         ax.set_title(title)
-    for ax in axes.flat:
-        ax.set_xticks([])
-        ax.set_yticks([])
     path = Path(folder, f"epoch_{epoch:03}.png")
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path, overwrite=True) as temporary:
@@ -78,7 +74,7 @@ def write_labels(path, labels, names):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(1.5 * _N_STAMPS, 1.6 * len(names) + 0.5), layout="constrained")
-    axes = figure.subplots(len(names), _N_STAMPS, squeeze=False)
+    axes = figure.subplots(len(names), _N_STAMPS, squeeze=False, subplot_kw=_NO_TICKS)
     planes = zip(labels.images, labels.masks, labels.ignore, strict=True)
     for name, row, (image, mask, ignore) in zip(names, axes, planes, strict=True):
         places = _places(mask)
@@ -93,10 +89,8 @@ def write_labels(path, labels, names):
             for plane, colour in ((ignore[box], "tab:blue"), (mask[box], "tab:red")):
                 if plane.any() and not plane.all():
                     ax.contour(plane, [0.5], colors=colour, linewidths=0.8)
-        for ax in row:
-            ax.set_xticks([])
-            ax.set_yticks([])
-            if len(places) == 0:
+        if len(places) == 0:
+            for ax in row:
                 ax.set_facecolor("lightgray")
         row[0].set_ylabel(name[-16:], fontsize=7)
     figure.suptitle("red: cosmic ray, blue: ignored", fontsize=9)

@@ -257,6 +257,24 @@ def test_epochs_are_logged_and_drawn(tmp_path):
     assert image.imread(tmp_path / "examples" / drawn[0]).std() > 0.1
 
 
+class OwnDataset:
+    """What the guide asks of a dataset, and no more."""
+
+    def __init__(self, pairs):
+        self._pairs = pairs
+        for name in ("n_frames", "n_pixels", "n_valid_pixels", "patch"):
+            setattr(self, name, getattr(pairs, name))
+
+    def split(self, fraction, *, seed):
+        return tuple(OwnDataset(side) for side in self._pairs.split(fraction, seed=seed))
+
+
+def test_a_dataset_of_ones_own_is_trained_on_and_drawn(tmp_path):
+    result = train(OwnDataset(make_pairs()), examples=tmp_path, **SHORT)
+    assert same(result.model, train(make_pairs(), **SHORT).model)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_a_prior_that_outweighs_the_data_is_told(caplog):
     train(make_pairs(), True, **SHORT)
     assert "the prior outweighs the data; lower kl_beta" in caplog.text
