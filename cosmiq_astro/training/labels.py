@@ -249,7 +249,7 @@ def _placed(scene, exposures, offsets):
     for row, place, image, now in zip(rows, places, scene.images, scene.statistics, strict=True):
         row |= describe_stars(image, now)
         if isinstance(place, np.ndarray):
-            row["dy"], row["dx"] = place
+            row["dy"], row["dx"] = map(float, place)
     return replace(scene, places=places), rows
 
 
