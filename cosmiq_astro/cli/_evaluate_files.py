@@ -21,7 +21,7 @@ from cosmiq_astro.calibration import (
     negative_log_likelihood,
 )
 from cosmiq_astro.cli._errors import attempt
-from cosmiq_astro.cli._terminal import print_table
+from cosmiq_astro.cli._terminal import print_output, print_table
 from cosmiq_astro.cli._truth import read_truth, simulate_frames
 from cosmiq_astro.hst import plan_file, read_chip
 
@@ -91,7 +91,7 @@ def _count(args, file, truth, models, counts):
         for probabilities, label, options in chips:
             count.update(probabilities[name], label, **options)
     if not (args.quiet or args.json):
-        print(f"{file.name}: {_line(chips)}", flush=True)
+        print_output(f"{file.name}: {_line(chips)}")
 
 
 def _look_at(args, file, truth, models):
