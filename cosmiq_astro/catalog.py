@@ -129,8 +129,9 @@ def cosmicray_catalog(
     planes = [getattr(ccd, name, None) for name in ("cr_probability", "cr_entropy")]
     values = measure(image, labels, invalid, level, planes) if n_hits else None
     catalog = make_table(values)
-    sky = None if getattr(ccd, "wcs", None) is None else _sky(ccd.wcs, catalog)
-    if sky is not None:
+    wcs = getattr(ccd, "wcs", None)
+    sky = None if wcs is None else wcs.pixel_to_world(catalog["x"].value, catalog["y"].value)
+    if isinstance(sky, SkyCoord):  # not where the world coordinates are others
         catalog.add_column(sky, name="sky", index=3)
     n_pixels = int(np.count_nonzero(~invalid))
     catalog.meta.update(_rate(n_hits, n_pixels, exposure, pixel_size))
@@ -296,12 +297,6 @@ def plot_catalog(catalog, ax=None):
     ax.autoscale_view()
     ax.figure.colorbar(lines, ax=ax, label="charge (electron)")
     return ax
-
-
-def _sky(wcs, catalog):
-    """Sky positions, None if the world coordinates are others."""
-    sky = wcs.pixel_to_world(catalog["x"].value, catalog["y"].value)
-    return sky if isinstance(sky, SkyCoord) else None
 
 
 def _rate(n_hits, n_pixels, exposure, pixel_size):

@@ -8,9 +8,9 @@ from astropy.io import fits
 from astropy.table import QTable
 from astropy.time import Time
 
-__all__ = ["hit_rates", "plot_hit_rates"]
+from cosmiq_astro._outcome_table import RATE
 
-_RATE = u.cm**-2 / u.s
+__all__ = ["hit_rates", "plot_hit_rates"]
 
 
 def hit_rates(files):
@@ -52,10 +52,9 @@ def hit_rates(files):
     """
     rows = [_read(file) for file in files]
     names = ["file", "time", "exposure_time", "n_hits", "hit_rate", "hit_rate_error"]
-    columns = list(zip(*rows, strict=True)) if rows else [[] for _ in names]
-    table = QTable(dict(zip(names, columns, strict=True)))
+    table = QTable(rows=rows or None, names=names)
     table["time"] = Time(table["time"].astype(float), format="mjd", scale="utc")
-    for name, unit in (("exposure_time", u.s), ("hit_rate", _RATE), ("hit_rate_error", _RATE)):
+    for name, unit in (("exposure_time", u.s), ("hit_rate", RATE), ("hit_rate_error", RATE)):
         table[name] = table[name].astype(float) * unit
     table["time"].format = "isot"
     return table[np.argsort(table["time"].mjd, kind="stable")]
@@ -82,8 +81,8 @@ def plot_hit_rates(rates, ax=None):
     ax = plt.gca() if ax is None else ax
     ax.errorbar(
         rates["time"].datetime64,
-        rates["hit_rate"].to_value(_RATE),
-        yerr=rates["hit_rate_error"].to_value(_RATE),
+        rates["hit_rate"].to_value(RATE),
+        yerr=rates["hit_rate_error"].to_value(RATE),
         fmt="o",
         markersize=4,
     )

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 from scipy import ndimage
-from scipy.special import entr
 
 from cosmiq_astro.calibration._input import plane
+from cosmiq_astro.calibration._sums import entropy
 
 __all__ = ["plot_detection", "plot_maps"]
 
@@ -54,7 +54,10 @@ def plot_detection(out, *, axes=None):
         if getattr(out, name, None) is None:
             raise ValueError(f"out has no {name}: give the result of a detection")
     if axes is None:
-        axes = _figure(out.shape)
+        from matplotlib import pyplot as plt
+
+        size = (11, 2 * min(max(5 * out.shape[0] / out.shape[1], 2), 12))
+        axes = plt.subplots(2, 2, figsize=size, sharex=True, sharey=True, layout="compressed")[1]
     axes = np.ravel(axes)
     if axes.size != 4:
         raise ValueError(f"axes must be four, got {axes.size}")
@@ -67,11 +70,7 @@ def plot_detection(out, *, axes=None):
         (out.cr_probability, {"cmap": "magma", "vmin": 0, "vmax": 1}, "probability"),
         (out.cr_entropy, {"cmap": "viridis", "vmin": 0, "vmax": np.log(2)}, "entropy (nats)"),
     )
-    for ax, (pixels, style, title) in zip(axes, panels, strict=True):
-        drawn = ax.imshow(pixels, origin="lower", **style)
-        ax.set_title(title)
-        if title.startswith(("probability", "entropy")):
-            ax.figure.colorbar(drawn, ax=ax, fraction=0.046, pad=0.03)
+    _draw(axes, panels, fraction=0.046, pad=0.03)
     # A hit must not fall between the dots of the screen when a large image is drawn small.
     size = math.ceil(max(out.shape) / _DRAWN_SIZE)
     overlay = np.zeros((*out.shape, 4), dtype=np.float32)
@@ -115,25 +114,28 @@ def plot_maps(data, results, *, truth=None, names=None, threshold=0.5, axes=None
     gray = {"cmap": "gray", "vmin": low, "vmax": high}
     names = names or [""] * len(results)
     for i, (row, result, name) in enumerate(zip(axes, results, names, strict=True)):
-        p = _probability(result)
-        row[0].imshow(stretched, origin="lower", **gray)
-        row[1].imshow(_mask_colours(p >= threshold, truth), origin="lower")
-        shown = row[2].imshow(p, cmap="viridis", origin="lower", vmin=0, vmax=1)
-        row[2].figure.colorbar(shown, ax=row[2], shrink=0.8)
-        uncertain = row[3].imshow(
-            entr(p) + entr(1 - p), cmap="magma", origin="lower", vmin=0, vmax=np.log(2)
+        p = plane(result, "probability")
+        p = np.asarray(result if p is None else p, dtype=float)
+        panels = (
+            (stretched, gray, "data"),
+            (_mask_colours(p >= threshold, truth), {}, "mask"),
+            (p, {"cmap": "viridis", "vmin": 0, "vmax": 1}, "probability"),
+            (entropy(p), {"cmap": "magma", "vmin": 0, "vmax": np.log(2)}, "entropy (nats)"),
         )
-        row[3].figure.colorbar(uncertain, ax=row[3], shrink=0.8)
-        for ax, title in zip(row, ("data", "mask", "probability", "entropy (nats)"), strict=True):
-            ax.set(xticks=[], yticks=[], title="" if i else title)
+        _draw(row, panels, shrink=0.8)
+        for ax in row:
+            ax.set(xticks=[], yticks=[], title="" if i else ax.get_title())
         row[0].set_ylabel(name)
     return axes
 
 
-def _probability(result):
-    """Return the probability of a result, or the array itself."""
-    p = plane(result, "probability")
-    return np.asarray(result if p is None else p, dtype=float)
+def _draw(axes, panels, **bar):
+    """Show images in their styles, under their titles, and the scales of what has one."""
+    for ax, (pixels, style, title) in zip(axes, panels, strict=True):
+        drawn = ax.imshow(pixels, origin="lower", **style)
+        ax.set_title(title)
+        if title.startswith(("probability", "entropy")):
+            ax.figure.colorbar(drawn, ax=ax, **bar)
 
 
 def _mask_colours(flagged, truth):
@@ -144,16 +146,6 @@ def _mask_colours(flagged, truth):
     colours[flagged & ~truth] = (0.1, 0.4, 0.9)
     colours[~flagged & truth] = (0.9, 0.1, 0.1)
     return colours
-
-
-def _figure(shape):
-    from matplotlib import pyplot as plt
-
-    height = min(max(5 * shape[0] / shape[1], 2), 12)
-    _, axes = plt.subplots(
-        2, 2, figsize=(11, 2 * height), sharex=True, sharey=True, layout="compressed"
-    )
-    return axes
 
 
 def _stretch(data):

@@ -33,7 +33,7 @@ class Sample:
     weight, group, uncertainty, image : `~numpy.ndarray` or None
         What was given beside them.
     keep : `~numpy.ndarray` of bool or None
-        Which of the input's pixels these are; None means all of them.
+        Which of the input's pixels these are, if they come of one array or table.
     n_left_out : int
         Number of pixels that were masked, not a number, or of weight zero.
     """
@@ -168,10 +168,10 @@ def _from_images(results, truths, extra):
 
 def _usable(result):
     """Return where the detector was asked to look, or None if the result does not say."""
-    masks = [getattr(result, name, None) for name in ("mask", "cr_mask")]
-    if not any(mask is None for mask in masks):
-        return ~masks[0] | masks[1]
-    return getattr(result, "usable", None)
+    mask, cr_mask = (getattr(result, name, None) for name in ("mask", "cr_mask"))
+    if mask is None or cr_mask is None:
+        return getattr(result, "usable", None)
+    return ~mask | cr_mask
 
 
 def _joined(samples):
@@ -184,7 +184,7 @@ def _joined(samples):
 
 def _flat(columns):
     """Check the columns of one image or table, and flatten them."""
-    bad, flat, shape = False, {}, None
+    flat, bad, shape = {}, False, None
     for name, value in columns.items():
         if value is None:
             continue
@@ -192,19 +192,18 @@ def _flat(columns):
         shape = value.shape if shape is None else shape
         if value.shape != shape and (value.ndim or name == "label"):
             raise ValueError(f"{name} has the shape {value.shape}, probability has {shape}")
-        for left_out in (mask, value.dtype.kind == "f" and np.isnan(value)):
-            if np.any(left_out):
-                bad = bad | left_out
-        if name == "weight" and np.any(value == 0):
+        bad = bad | mask
+        if value.dtype.kind == "f":
+            bad = bad | np.isnan(value)
+        if name == "weight":
             bad = bad | (value == 0)
         flat[name] = np.broadcast_to(value, shape).ravel()
-    keep = None if bad is False else ~np.broadcast_to(bad, shape).ravel()
-    n_left_out = 0 if keep is None else int(keep.size - np.count_nonzero(keep))
-    if keep is not None:
+    keep = ~np.broadcast_to(bad, shape).ravel()
+    n_left_out = int(np.count_nonzero(~keep))
+    if n_left_out:
         flat = {name: value[keep] for name, value in flat.items()}
     _check(flat)
-    if flat["label"].dtype != bool:
-        flat["label"] = flat["label"] == 1
+    flat["label"] = flat["label"] == 1
     return Sample(**flat, keep=keep, n_left_out=n_left_out)
 
 
@@ -235,7 +234,8 @@ def _check(flat):
         value = flat.get(name)
         if value is not None and value.size and not (value.min() >= 0 and np.isfinite(value.max())):
             raise ValueError(f"{name} must be finite and not negative, it has {value.min()}")
-    if y.dtype != bool and np.any(other := (y != 0) & (y != 1)):
+    other = y[(y != 0) & (y != 1)]
+    if other.size:
         raise ValueError(
-            f"label must be 0 or 1, it has {y[other][0]}; mask the pixels that do not count"
+            f"label must be 0 or 1, it has {other[0]}; mask the pixels that do not count"
         )

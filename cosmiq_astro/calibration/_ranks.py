@@ -8,6 +8,7 @@ label; for risk-coverage the score is an uncertainty and the event an error.
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy  # its integrate is loaded for the first area, not with every model
 
 from . import _sums
 
@@ -47,16 +48,17 @@ class Ranks:
 
 def rank_pixels(score, event, weight=None):
     """Group pixels by equal score."""
-    order = np.argsort(score)
-    score = np.asarray(score, dtype=float)[order]
-    if not score.size:
-        return Ranks(score, score, score, score)
-    start = np.flatnonzero(np.concatenate([[True], np.diff(score) > 0]))
-    weight = np.ones(score.size) if weight is None else weight[order].astype(float)
-    total = np.add.reduceat(weight, start)
-    hits = np.add.reduceat(np.where(event[order], weight, 0.0), start)
-    score = score[start]
-    return Ranks(score, hits, np.maximum(total - hits, 0.0), score)
+    score, number = np.unique(score, return_inverse=True)
+    score, weight = score.astype(float), 1.0 if weight is None else weight
+    with_event, without = (
+        np.bincount(number, weight * chosen, score.size) for chosen in (event, ~event)
+    )
+    return Ranks(score, with_event, without, score)
+
+
+def rank_sample(sample):
+    """Return the ranks of the pixels of a sample by their probability."""
+    return rank_pixels(sample.probability, sample.label, sample.weight)
 
 
 def doubt(p):
@@ -70,11 +72,10 @@ def doubt(p):
     return _sums.entropy(np.minimum(1 - opposite, opposite).astype(float))
 
 
-def rank_errors(sample, threshold):
-    """Return the ranks of errors at a threshold by uncertainty (by default `doubt`)."""
+def errors(sample, threshold):
+    """Return the uncertainty of each pixel (by default `doubt`), and whether it is an error."""
     uncertainty = doubt(sample.probability) if sample.uncertainty is None else sample.uncertainty
-    wrong = (sample.probability.astype(float) >= threshold) != sample.label
-    return rank_pixels(uncertainty, wrong, sample.weight)
+    return uncertainty, (sample.probability.astype(float) >= threshold) != sample.label
 
 
 def roc_curve(ranks):
@@ -93,11 +94,6 @@ def _rates(ranks):
     return true / true[-1], false / false[-1]
 
 
-def _trapezoid(y, x):
-    """Return the area under straight lines; numpy's own changed its name in 2.0."""
-    return np.sum(np.diff(x) * (y[1:] + y[:-1])) / 2
-
-
 def area_under_roc(ranks, *, max_fpr=1.0):
     """Return the mean true-positive rate over false-positive rates up to ``max_fpr``."""
     rates = _rates(ranks)
@@ -107,7 +103,7 @@ def area_under_roc(ranks, *, max_fpr=1.0):
     last = np.searchsorted(fpr, max_fpr, side="right")
     x = np.append(fpr[:last], max_fpr)
     y = np.append(tpr[:last], np.interp(max_fpr, fpr, tpr))
-    return float(_trapezoid(y, x) / max_fpr)
+    return float(scipy.integrate.trapezoid(y, x) / max_fpr)
 
 
 def tpr_at(ranks, fpr):
@@ -119,11 +115,8 @@ def tpr_at(ranks, fpr):
 def average_precision(ranks):
     """Return the precision averaged over the steps of recall."""
     _, true, false = roc_curve(ranks)
-    if not true[-1] > 0:
-        return np.nan
-    flagged = (true + false)[1:]
-    precision = np.divide(true[1:], flagged, out=np.ones_like(flagged), where=flagged > 0)
-    return float(np.sum(np.diff(true) * precision) / true[-1])
+    precision = true[1:] / (true + false)[1:]
+    return float(_sums.ratio(np.sum(np.diff(true) * precision), true[-1]))
 
 
 def equal_count_bins(ranks, n_bins):
@@ -146,9 +139,7 @@ def risk_curve(risk):
     """Return coverage and the errors within it (as fractions of all), from zero coverage."""
     errors = np.concatenate([[0.0], np.cumsum(risk.event)])
     kept = errors + np.concatenate([[0.0], np.cumsum(risk.other)])
-    if not kept[-1] > 0:
-        return np.array([np.nan]), np.array([np.nan])
-    return kept / kept[-1], errors / kept[-1]
+    return _sums.ratio(kept, kept[-1]), _sums.ratio(errors, kept[-1])
 
 
 def area_under_risk(risk):
@@ -171,7 +162,7 @@ def area_under_risk(risk):
 def generalized_risk_area(risk):
     """Return the area under errors per pixel of the whole, against coverage."""
     coverage, errors = risk_curve(risk)
-    return float(_trapezoid(errors, coverage)) if coverage.size > 1 else np.nan
+    return float(scipy.integrate.trapezoid(errors, coverage)) if coverage.size > 1 else np.nan
 
 
 def rank_scores(ranks, risk, *, n_bins):

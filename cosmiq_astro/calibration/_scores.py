@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 import functools
 import warnings
 
@@ -23,12 +22,16 @@ _LOWEST = {"brier_skill": -np.inf}
 _HIGHEST = {"nll": np.inf, "nll_non_trivial": np.inf}
 
 
-class Scores(abc.ABC):
+class Scores:
     """
     Scores and tables of counted pixels.
 
     The methods are the functions of the same name in
-    `cosmiq_astro.calibration`, of all the pixels counted.
+    `cosmiq_astro.calibration`, of all the pixels counted. A subclass brings
+    the attributes: also ``_image_sums``, the sums of each image, of shape
+    ``(n_images, 2, 2, n_bins, 6)``, and the ranks of the pixels by their
+    probability, ``_p_ranks``, and of the errors by their uncertainty,
+    ``_error_ranks``.
 
     Attributes
     ----------
@@ -38,31 +41,17 @@ class Scores(abc.ABC):
         Pixels with p at or above it are called cosmic ray.
     n_left_out : int
         Number of pixels that were masked, not a number, or of weight zero.
+    groups : dict of Scores
+        Scores of each group, by name, in order.
     """
 
     n_bins: int
     threshold: float
     n_left_out: int
-
-    @property
-    @abc.abstractmethod
-    def groups(self) -> dict[str, Scores]:
-        """Scores of each group, by name, in order."""
-
-    @property
-    @abc.abstractmethod
-    def _image_sums(self) -> np.ndarray:
-        """Sums of each image, shape ``(n_images, 2, 2, n_bins, 6)``."""
-
-    @property
-    @abc.abstractmethod
-    def _p_ranks(self) -> _ranks.Ranks:
-        """Pixels in the order of their probability."""
-
-    @property
-    @abc.abstractmethod
-    def _error_ranks(self) -> _ranks.Ranks:
-        """Errors in the order of their uncertainty."""
+    groups: dict[str, Scores]
+    _image_sums: np.ndarray
+    _p_ranks: _ranks.Ranks
+    _error_ranks: _ranks.Ranks
 
     @property
     def meta(self) -> dict:
@@ -221,19 +210,17 @@ class Scores(abc.ABC):
 
     def table_of_scores(self, level):
         """Return `score_table` without a warning of few images."""
-        parts = {"all": self} | self.groups
-        rows = [{"group": name} | scores._score_row(level) for name, scores in parts.items()]
+        rows = []
+        for name, one in ({"all": self} | self.groups).items():
+            row = {"group": name, "n_pixels": one.meta["N_PIXELS"], "n_left_out": one.n_left_out}
+            row |= one._sum_scores(level)
+            row |= _ranks.rank_scores(one._p_ranks, one._error_ranks, n_bins=one.n_bins)
+            rows.append(row)
         return self._table(rows, **({} if level is None else {"LEVEL": level}))
 
     def _table(self, columns, **meta):
         """Return a table that says what its columns and numbers are."""
         return with_descriptions(QTable(columns, meta=meta | self.meta))
-
-    def _score_row(self, level):
-        """Return every score by name."""
-        row = {"n_pixels": self.meta["N_PIXELS"], "n_left_out": self.n_left_out}
-        row |= self._sum_scores(level)
-        return row | _ranks.rank_scores(self._p_ranks, self._error_ranks, n_bins=self.n_bins)
 
     def _sum_scores(self, level):
         """Return the scores that are sums by name, with their intervals if there is a level."""
@@ -245,7 +232,7 @@ class Scores(abc.ABC):
                 ends = interval(row[name], others[name], level)
                 ends = np.clip(ends, _LOWEST.get(name, 0), _HIGHEST.get(name, 1))
                 row[f"{name}_low"], row[f"{name}_high"] = map(float, ends)
-        t = None if level is None else _t_factor(len(sums), level)
+        t = None if level is None else _half_width(len(sums), level)
         for name, non_trivial in (("", False), ("_non_trivial", True)):
             key = f"rms_calibration_error{name}"
             bins = _sums.bin_sums(sums, non_trivial=non_trivial)
@@ -264,11 +251,10 @@ class Scores(abc.ABC):
         a_others, b_others = self._left_out(), other._left_out()
         rows = []
         for name in a:
-            row = {"score": name, "difference": float(b[name] - a[name])}
-            ends = (np.nan, np.nan)
-            if name not in _BIASED:
-                ends = interval(row["difference"], b_others[name] - a_others[name], level)
-            rows.append(row | {"low": float(ends[0]), "high": float(ends[1])})
+            difference = float(b[name] - a[name])
+            ends = interval(difference, b_others[name] - a_others[name], level)
+            low, high = (np.nan, np.nan) if name in _BIASED else map(float, ends)
+            rows.append({"score": name, "difference": difference, "low": low, "high": high})
         return rows
 
 
@@ -304,12 +290,12 @@ class SampleScores(Scores):
 
     @functools.cached_property
     def _p_ranks(self):
-        sample = self._sample
-        return _ranks.rank_pixels(sample.probability, sample.label, sample.weight)
+        return _ranks.rank_sample(self._sample)
 
     @functools.cached_property
     def _error_ranks(self):
-        return _ranks.rank_errors(self._sample, self.threshold)
+        errors = _ranks.errors(self._sample, self.threshold)
+        return _ranks.rank_pixels(*errors, self._sample.weight)
 
 
 def _thin(n_points, *curves):
@@ -322,17 +308,15 @@ def _thin(n_points, *curves):
     return np.unique(np.clip(np.concatenate([[0, n - 1], *rows]), 0, n - 1))
 
 
-def _t_factor(n, level):
-    """Return the half width of an interval from n images, in standard errors."""
-    return float(stdtrit(n - 1, 0.5 + level / 2)) if n > 1 else np.nan
+def _half_width(n, level):
+    """Return that of an interval from n images, in standard errors; NaN for one image."""
+    return float(stdtrit(n - 1, 0.5 + level / 2))
 
 
 def interval(value, others, level):
     """Return the ends of the interval of a score, from those with each image left out."""
-    n = len(others)
-    if n < 2:
-        return np.array([np.nan, np.nan])
-    return value + np.array([-1, 1]) * _t_factor(n, level) * _sums.jackknife_error(others)
+    half = _half_width(len(others), level) * _sums.jackknife_error(others)
+    return value + np.array([-half, half])
 
 
 def warn_of_few(n_images):

@@ -10,32 +10,22 @@ free, so that the same functions score one sample and a thousand resamples.
 import dataclasses
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import entr, ndtri
 
 CLIP = 1e-7
 NON_TRIVIAL = 0.01
 COUNT, WEIGHT, PROBABILITY, POSITIVE, SQUARED, LOSS = range(6)
 N_QUANTITIES = 6
 
-_LOG_ZERO = -800.0  # stands for ln 0; exp(-800) is 0 in float64
-
-
-def log_pair(p):
-    """Return ln p and ln(1 - p), finite for p = 0 and p = 1."""
-    with np.errstate(divide="ignore"):
-        return np.maximum(np.log(p), _LOG_ZERO), np.maximum(np.log(1.0 - p), _LOG_ZERO)
-
 
 def entropy(p):
     """Return the binary entropy in nats."""
-    log_p, log_q = log_pair(p)
-    return -(p * log_p + (1.0 - p) * log_q)
+    return entr(p) + entr(1.0 - p)
 
 
 def _pixel_sums(sample, *, n_bins, threshold, n_images):
     """Add up a sample: an array of shape ``(n_images, 2, 2, n_bins, 6)``."""
-    p, y, weight = sample.probability.astype(float), sample.label, sample.weight
-    log_p, log_q = log_pair(p)
+    p, y = sample.probability.astype(float), sample.label
     edges = np.arange(1, n_bins) / n_bins
     code = np.searchsorted(edges, p, side="right")
     code += n_bins * ((p > NON_TRIVIAL) | y)
@@ -43,25 +33,20 @@ def _pixel_sums(sample, *, n_bins, threshold, n_images):
     if n_images > 1:
         code += 4 * n_bins * sample.image
     miss = np.where(y, 1.0 - p, p)
-    loss = -np.clip(np.where(y, log_p, log_q), np.log(CLIP), np.log1p(-CLIP))
-
-    size = n_images * 4 * n_bins
-    out = np.empty((size, N_QUANTITIES))
-    out[:, COUNT] = np.bincount(code, minlength=size)
-    if weight is None:
-        out[:, WEIGHT] = out[:, COUNT]
-        out[:, POSITIVE] = np.bincount(code[y], minlength=size)
-        terms = ((PROBABILITY, p), (SQUARED, miss * miss), (LOSS, loss))
-    else:
-        out[:, WEIGHT] = np.bincount(code, weight, minlength=size)
-        out[:, POSITIVE] = np.bincount(code[y], weight[y], minlength=size)
-        terms = (
-            (PROBABILITY, weight * p),
-            (SQUARED, weight * miss * miss),
-            (LOSS, weight * loss),
-        )
-    for quantity, values in terms:
-        out[:, quantity] = np.bincount(code, values, minlength=size)
+    with np.errstate(divide="ignore"):
+        loss = -np.clip(np.log(np.where(y, p, 1.0 - p)), np.log(CLIP), np.log1p(-CLIP))
+    weight = 1.0 if sample.weight is None else sample.weight
+    terms = {
+        COUNT: None,
+        WEIGHT: sample.weight,
+        PROBABILITY: weight * p,
+        POSITIVE: weight * y,
+        SQUARED: weight * miss * miss,
+        LOSS: weight * loss,
+    }
+    out = np.empty((n_images * 4 * n_bins, N_QUANTITIES))
+    for quantity, values in terms.items():
+        out[:, quantity] = np.bincount(code, values, minlength=len(out))
     return out.reshape(n_images, 2, 2, n_bins, N_QUANTITIES)
 
 
@@ -103,7 +88,7 @@ def calibration_error(bins):
     """Return the mean over pixels, and the largest, of \\|confidence - frequency\\| per bin."""
     weight = bins[..., WEIGHT]
     gap = np.abs(bins[..., PROBABILITY] - bins[..., POSITIVE])
-    largest = np.where(weight > 0, gap / np.where(weight > 0, weight, 1), 0.0).max(-1)
+    largest = np.nan_to_num(ratio(gap, weight)).max(-1)
     total = weight.sum(-1)
     return ratio(gap.sum(-1), total), np.where(total > 0, largest, np.nan)
 
@@ -156,9 +141,8 @@ def rms_calibration_error(bins, *, t=None):
     error = max(squared, 0.0) ** 0.5
     if n < 3 or t is None:
         return error, np.nan, np.nan
-    half = t * float(
-        jackknife_error(squared_calibration_error(total - bins, own.sum(0) - own, n - 1))
-    )
+    others = squared_calibration_error(total - bins, own.sum(0) - own, n - 1)
+    half = t * float(jackknife_error(others))
     # Rare images with large errors skew the square: its upper end is taken in the logarithm,
     # no lower than half of the half width, where the interval reaches below zero anyway.
     size = max(squared, half / 2)
@@ -176,10 +160,8 @@ def score_sums(sums):
     """Return every score that follows from the sums, by name."""
     bins, relevant = bin_sums(sums), bin_sums(sums, non_trivial=True)
     called = sums.sum((-3, -2))  # (..., called, quantity)
-    (fn, tp), (tn, fp) = (
-        np.moveaxis(weight, -1, 0)
-        for weight in (called[..., POSITIVE], called[..., WEIGHT] - called[..., POSITIVE])
-    )
+    fn, tp = np.moveaxis(called[..., POSITIVE], -1, 0)
+    tn, fp = np.moveaxis(called[..., WEIGHT] - called[..., POSITIVE], -1, 0)
     base = ratio(tp + fn, tp + fp + fn + tn)
     by_class = calibration_error(sums.sum(-3))[0]
     ece, mce = calibration_error(bins)
@@ -204,10 +186,7 @@ def score_sums(sums):
 def wilson_interval(successes, trials):
     """Return the Wilson score interval, 95 %, of a binomial fraction; NaN without trials."""
     z2 = ndtri(0.975) ** 2
-    fraction = ratio(successes, trials)
-    scale = ratio(1.0, 1 + ratio(z2, trials))
-    centre = fraction + ratio(z2, 2 * trials)
-    spread = np.sqrt(
-        z2 * (fraction * (1 - fraction) / np.maximum(trials, 1e-300)) + (ratio(z2, 2 * trials)) ** 2
-    )
-    return np.clip(scale * (centre - spread), 0, 1), np.clip(scale * (centre + spread), 0, 1)
+    fraction, shift = ratio(successes, trials), ratio(z2, trials) / 2
+    spread = np.sqrt(z2 * ratio(fraction * (1 - fraction), trials) + shift**2)
+    scale = 1 / (1 + 2 * shift)
+    return tuple(np.clip(scale * (fraction + shift + s), 0, 1) for s in (-spread, spread))

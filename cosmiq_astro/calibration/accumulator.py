@@ -168,26 +168,20 @@ class CalibrationAccumulator(Scores):
 
     def _group(self, name):
         """Return the accumulator of a group, a new one at first."""
-        if name not in self._groups:
-            self._groups[name] = CalibrationAccumulator(
-                n_bins=self.n_bins, threshold=self.threshold
-            )
-        return self._groups[name]
+        new = CalibrationAccumulator(n_bins=self.n_bins, threshold=self.threshold)
+        return self._groups.setdefault(name, new)
 
     def _count(self, sample):
         """Add the sums and the fine histograms of a sample."""
         sums = _sums.sample_sums(sample, n_bins=self.n_bins, threshold=self.threshold)
         self._images.append(sums)
         for part in sample.chunks():
-            p, uncertainty = part.probability.astype(float), part.uncertainty
-            if uncertainty is None:
-                uncertainty = _ranks.doubt(part.probability)
-            fine = _fine_bin(logit(p), _LOGIT_WIDTH, zero=p == 0, one=p == 1)
+            fine = _fine_bin(logit(part.probability.astype(float)), _LOGIT_WIDTH)
             _add(self._by_probability, fine, part.label, part.weight)
+            uncertainty, wrong = _ranks.errors(part, self.threshold)
             with np.errstate(divide="ignore"):
-                log_u = np.log(uncertainty)
-            fine = _fine_bin(log_u, _LOG_WIDTH, zero=uncertainty == 0)
-            _add(self._by_uncertainty, fine, (p >= self.threshold) != part.label, part.weight)
+                fine = _fine_bin(np.log(uncertainty), _LOG_WIDTH)
+            _add(self._by_uncertainty, fine, wrong, part.weight)
 
     @property
     def _image_sums(self):
@@ -197,45 +191,28 @@ class CalibrationAccumulator(Scores):
 
     @property
     def _p_ranks(self):
-        fine = np.arange(_N_FINE)
-        return _fine_ranks(
-            self._by_probability,
-            score=np.concatenate([[0.0], expit(_LOW + _LOGIT_WIDTH * fine), [1.0]]),
-            mean=np.concatenate([[0.0], expit(_LOW + _LOGIT_WIDTH * (fine + 0.5)), [1.0]]),
+        low, middle = (
+            np.concatenate([[0.0], expit(_LOW + _LOGIT_WIDTH * (np.arange(_N_FINE) + part)), [1.0]])
+            for part in (0.0, 0.5)
         )
+        return _ranks.Ranks(low, *self._by_probability, middle).occupied()
 
     @property
     def _error_ranks(self):
-        low = np.exp(_LOW + _LOG_WIDTH * np.arange(_N_FINE + 1))
-        return _fine_ranks(
-            self._by_uncertainty,
-            score=np.concatenate([[0.0], low]),
-            mean=np.concatenate([[0.0], low * np.exp(0.5 * _LOG_WIDTH)]),
-        )
+        low = np.append(0.0, np.exp(_LOW + _LOG_WIDTH * np.arange(_N_FINE + 1)))
+        middle = low * np.exp(0.5 * _LOG_WIDTH)
+        return _ranks.Ranks(low, *self._by_uncertainty, middle).occupied()
 
 
-def _fine_bin(x, width, *, zero, one=None):
-    """Return the fine bin of each value, the outer two kept for exact values."""
-    with np.errstate(invalid="ignore"):
-        fine = np.clip((x - _LOW) * (1 / width), 0, _N_FINE - 1).astype(np.int32)
-    fine += 1
-    fine[zero] = 0
-    if one is not None:
-        fine[one] = _N_FINE + 1
+def _fine_bin(x, width):
+    """Return the fine bin of each value, the outer two kept for infinite ones."""
+    fine = np.clip((x - _LOW) * (1 / width), 0, _N_FINE - 1).astype(np.intp) + 1
+    fine[x == -np.inf] = 0
+    fine[x == np.inf] = _N_FINE + 1
     return fine
 
 
 def _add(histogram, fine, event, weight):
     """Add to the histograms of events and of the rest."""
-    total = np.bincount(fine, weight, minlength=_N_FINE + 2)
-    hits = np.bincount(
-        fine[event], None if weight is None else weight[event], minlength=_N_FINE + 2
-    )
-    histogram[0] += hits
-    histogram[1] += total
-    histogram[1] -= hits
-
-
-def _fine_ranks(histogram, *, score, mean):
-    """Turn fine histograms into ranks."""
-    return _ranks.Ranks(score, histogram[0], np.maximum(histogram[1], 0.0), mean).occupied()
+    number = np.where(event, fine, fine + histogram.shape[1])
+    histogram += np.bincount(number, weight, histogram.size).reshape(histogram.shape)

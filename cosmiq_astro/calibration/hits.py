@@ -125,13 +125,10 @@ def match_hits(
     >>> match.completeness, match.purity
     (1.0, 0.75)
     """
-    # Here, as it takes as long to import as the rest of the package together.
-    from photutils.segmentation import SegmentationImage
-
     p = np.asarray(probability, dtype=float)
     if p.ndim != 2:
         raise ValueError(f"probability must be one image (ny, nx), its shape is {p.shape}")
-    true_id = _numbered(truth.data if isinstance(truth, SegmentationImage) else truth)
+    true_id = _numbered(truth)
     counted = np.ones(p.shape, bool) if ignore is None else ~np.asarray(ignore, dtype=bool)
     for name, plane in (("truth", true_id), ("ignore", counted), ("charge", charge)):
         if plane is not None and np.shape(plane) != p.shape:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import abc
 import math
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 import scipy  # its optimize is loaded when a map is fitted, not with every model
@@ -49,8 +49,7 @@ class Recalibration(abc.ABC):
         state : dict
             The name of the method and its numbers.
         """
-        state = {f.name: getattr(self, f.name) for f in fields(self)}
-        state = {k: list(v) if isinstance(v, tuple) else v for k, v in state.items()}
+        state = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
         return {"method": _NAMES[type(self)]} | state
 
     @staticmethod
@@ -225,9 +224,8 @@ def fit_temperature(
     if from_logits:
         logits, sample = _draws(probability, label, weight)
     else:
-        sample = as_sample(probability, label, weight=weight)
+        sample = _both_classes(probability, label, weight)
         logits = logit(sample.probability.astype(float))[np.newaxis]
-    _need_both_classes(sample)
     sign = np.where(sample.label, 1.0, -1.0)
 
     def loss(log_temperature):
@@ -235,10 +233,8 @@ def fit_temperature(
         likelihood = np.clip(expit(scaled).mean(axis=0), CLIP, 1 - CLIP)
         return -np.average(np.log(likelihood), weights=sample.weight)
 
-    limits = tuple(map(math.log, _TEMPERATURES))
-    best = scipy.optimize.minimize_scalar(
-        loss, bounds=limits, method="bounded", options={"xatol": 1e-6}
-    )
+    limits = [math.log(temperature) for temperature in _TEMPERATURES]
+    best = scipy.optimize.minimize_scalar(loss, bounds=limits, options={"xatol": 1e-6})
     return TemperatureScaling(math.exp(best.x))
 
 
@@ -265,8 +261,7 @@ def fit_beta(
     ----------
     .. [1] Kull, M., Silva Filho, T., & Flach, P. 2017, AISTATS, 54, 623
     """
-    sample = as_sample(probability, label, weight=weight)
-    _need_both_classes(sample)
+    sample = _both_classes(probability, label, weight)
     log_p, log_q = _clipped_logs(sample.probability.astype(float))
     features = np.stack([log_p, -log_q, np.ones_like(log_p)])  # (3, n_pixels)
     sign = np.where(sample.label, 1.0, -1.0)
@@ -310,9 +305,8 @@ def fit_isotonic(
     .. [2] Barlow, R. E., et al. 1972, Statistical Inference under Order
        Restrictions (pooling adjacent violators)
     """
-    sample = as_sample(probability, label, weight=weight)
-    _need_both_classes(sample)
-    ranks = _ranks.rank_pixels(sample.probability, sample.label, sample.weight)
+    sample = _both_classes(probability, label, weight)
+    ranks = _ranks.rank_sample(sample)
     total = ranks.event + ranks.other
     fit = scipy.optimize.isotonic_regression(ranks.event / total, weights=total)
     first = fit.blocks[:-1]
@@ -329,18 +323,20 @@ def _draws(logits, label, weight):
             f"they must have that shape, or {('T', *shape)}"
         )
     logits = logits.reshape(-1, math.prod(shape))
-    sample = as_sample(expit(logits.mean(axis=0)).reshape(shape), label, weight=weight)
-    return (logits if sample.keep is None else logits[:, sample.keep]), sample
+    sample = _both_classes(expit(logits.mean(axis=0)).reshape(shape), label, weight)
+    return (logits[:, sample.keep] if sample.n_left_out else logits), sample
 
 
-def _need_both_classes(sample):
-    """Refuse a fit that only one class would decide."""
+def _both_classes(probability, label, weight):
+    """Return the sample to fit a map to; refuse one in which only one class would decide."""
+    sample = as_sample(probability, label, weight=weight)
     n_positive = np.count_nonzero(sample.label)
     if n_positive in (0, sample.size):
         raise ValueError(
             f"label has {n_positive} cosmic-ray pixels of {sample.size}; "
             "a recalibration needs both classes"
         )
+    return sample
 
 
 def _clipped_logs(probability):

@@ -199,12 +199,22 @@ def calibration_report(
     options = {"weight": weight, "group": group, "uncertainty": uncertainty, "image": image}
     scores = {}
     for name, given in models.items():
-        pair = given if isinstance(given, tuple) else (given, None)
-        scores[str(name)] = _scores_of(*pair, options, n_bins, threshold)
+        given, label = given if isinstance(given, tuple) else (given, None)
+        if not isinstance(given, Scores):
+            sample = as_sample(given, label, **options)
+            if not sample.size:
+                n = sample.n_left_out
+                raise ValueError(f"no pixel is left: all {n} are masked or not a number")
+            given = SampleScores(sample, n_bins=n_bins, threshold=threshold)
+        scores[str(name)] = given
     first = next(iter(scores.values()))
     if level is not None:
         warn_of_few(first.meta["N_IMAGES"])
-    tables = _all_tables(scores, level)
+    made = {name: _tables_of(one, level) for name, one in scores.items()}
+    tables = {
+        kind: stacked({name: tables[kind] for name, tables in made.items()}, "model")
+        for kind in next(iter(made.values()))
+    }
     if len(scores) > 1 and level is not None:
         tables["differences"] = _differences(scores, level)
     meta = first.meta | ({} if level is None else {"LEVEL": level})
@@ -213,32 +223,16 @@ def calibration_report(
     return CalibrationReport(tables, meta)
 
 
-def _scores_of(data, label, options, n_bins, threshold):
-    """Return the scores of one model's data."""
-    if isinstance(data, Scores):
-        return data
-    sample = as_sample(data, label, **options)
-    if not sample.size:
-        raise ValueError(f"no pixel is left: all {sample.n_left_out} are masked or not a number")
-    return SampleScores(sample, n_bins=n_bins, threshold=threshold)
-
-
-def _all_tables(scores, level):
-    """Build each table for each model and stack them."""
-    builders = {
-        "scores": lambda one: one.table_of_scores(level),
-        "reliability": lambda one: one.reliability_table(),
-        "reliability_non_trivial": lambda one: one.reliability_table(
-            binning="count", non_trivial=True
-        ),
-        "roc": lambda one: one.roc_table(n_points=_N_POINTS),
-        "precision_recall": lambda one: one.precision_recall_table(n_points=_N_POINTS),
-        "risk_coverage": lambda one: one.risk_coverage_table(n_points=_N_POINTS),
-        "entropy_error": lambda one: one.entropy_error_table(),
-    }
+def _tables_of(scores, level):
+    """Return each table of one model."""
     return {
-        kind: stacked({name: build(one) for name, one in scores.items()}, "model")
-        for kind, build in builders.items()
+        "scores": scores.table_of_scores(level),
+        "reliability": scores.reliability_table(),
+        "reliability_non_trivial": scores.reliability_table(binning="count", non_trivial=True),
+        "roc": scores.roc_table(n_points=_N_POINTS),
+        "precision_recall": scores.precision_recall_table(n_points=_N_POINTS),
+        "risk_coverage": scores.risk_coverage_table(n_points=_N_POINTS),
+        "entropy_error": scores.entropy_error_table(),
     }
 
 

@@ -124,62 +124,44 @@ def choose_threshold(
         raise ValueError(f"give exactly one of {', '.join(criteria)}; got {list(given) or 'none'}")
     ((criterion, target),) = given.items()
     sample = as_sample(probability, label, weight=weight, image=image)
-    ranks = _ranks.rank_pixels(sample.probability, sample.label, sample.weight)
-    threshold, true, false = (x[1:] for x in _ranks.roc_curve(ranks))
+    threshold, true, false = (x[1:] for x in _ranks.roc_curve(_ranks.rank_sample(sample)))
     if not (true.size and true[-1] > 0 and false[-1] > 0):
         raise ValueError("label must have pixels of both classes to choose a threshold")
 
     n_images = 0
     if criterion == "conformal_fnr":
         value, n_images = _conformal(sample, target)
+        row = np.flatnonzero(threshold == value)[0]
     else:
-        value = threshold[_PICK[criterion](true, false, target)]
-    flagged = sample.probability >= value
-    tp, fp = _weight(sample, flagged & sample.label), _weight(sample, flagged & ~sample.label)
+        row = _chosen_row(criterion, target, true, false)
     return ThresholdChoice(
-        threshold=float(value),
+        threshold=float(threshold[row]),
         criterion=criterion,
         target=float(target),
-        tpr=float(tp / true[-1]),
-        fpr=float(fp / false[-1]),
-        precision=float(tp / (tp + fp)) if tp + fp > 0 else math.nan,
+        tpr=float(true[row] / true[-1]),
+        fpr=float(false[row] / false[-1]),
+        precision=float(true[row] / (true[row] + false[row])),
         n_images=n_images,
     )
 
 
-def _weight(sample, chosen):
-    """Return the weight of the chosen pixels."""
-    return np.count_nonzero(chosen) if sample.weight is None else sample.weight[chosen].sum()
-
-
-def _within_fpr(true, false, target):
-    """Return the row of the lowest threshold within the false-positive rate."""
-    if not 0 <= target <= 1:
-        raise ValueError(f"fpr must lie in [0, 1], not {target}")
-    within = np.flatnonzero(false <= target * false[-1])
-    if not within.size:
-        raise ValueError(
-            f"no threshold reaches fpr={target}: the pixels of the highest probability "
-            f"already have {false[0] / false[-1]:.3g}; allow more, or recalibrate"
-        )
-    return within[-1]
-
-
-def _best_f_beta(true, false, beta):
-    """Return the row of the largest F_β."""
-    if not beta > 0:
-        raise ValueError(f"f_beta must be positive, not {beta}")
-    return np.argmax((1 + beta**2) * true / (beta**2 * true[-1] + true + false))
-
-
-def _least_cost(true, false, price):
-    """Return the row of the smallest mean price."""
-    if not price > 0:
-        raise ValueError(f"cost must be positive, not {price}")
-    return np.argmin(price * false - true)
-
-
-_PICK = {"fpr": _within_fpr, "f_beta": _best_f_beta, "cost": _least_cost}
+def _chosen_row(criterion, target, true, false):
+    """Return the row of the lowest threshold within a rate, of the best F_β, or least price."""
+    if criterion == "fpr":
+        if not 0 <= target <= 1:
+            raise ValueError(f"fpr must lie in [0, 1], not {target}")
+        within = np.flatnonzero(false <= target * false[-1])
+        if not within.size:
+            raise ValueError(
+                f"no threshold reaches fpr={target}: the pixels of the highest probability "
+                f"already have {false[0] / false[-1]:.3g}; allow more, or recalibrate"
+            )
+        return within[-1]
+    if not target > 0:
+        raise ValueError(f"{criterion} must be positive, not {target}")
+    if criterion == "cost":
+        return np.argmin(target * false - true)
+    return np.argmax((1 + target**2) * true / (target**2 * true[-1] + true + false))
 
 
 def _conformal(sample, alpha):
@@ -199,11 +181,10 @@ def _conformal(sample, alpha):
             f"conformal_fnr={alpha} is below 1/(n + 1) = {1 / (n + 1):.3g} for the n={n} images "
             f"with cosmic rays; it needs {needed} images"
         )
-    order = np.argsort(p)
-    loss = (weight / np.bincount(number, weight)[number])[order]
+    loss = weight / np.bincount(number, weight)[number]
+    value, row = np.unique(p, return_inverse=True)
     # A threshold at a pixel's own value keeps that pixel, so the loss is of those below it.
-    value, start = np.unique(p[order], return_index=True)
-    missed = np.concatenate([[0.0], np.cumsum(loss)])[start]
+    missed = np.append(0.0, np.cumsum(np.bincount(row, loss))[:-1])
     allowed = (missed + 1) / (n + 1) <= alpha * (1 + 1e-9)
     return value[np.flatnonzero(allowed)[-1]], n
 
@@ -249,20 +230,19 @@ def operating_curve(probability, label=None, *, weight=None, thresholds=_THRESHO
     if (np.diff(thresholds) <= 0).any():
         raise ValueError(f"thresholds must rise, got {thresholds}")
     sample = as_sample(probability, label, weight=weight)
-    ranks = _ranks.rank_pixels(sample.probability, sample.label, sample.weight)
-    n_true, n_false = ranks.event.sum(), ranks.other.sum()
+    # From the lowest probability, all flagged, to infinity, none.
+    score, *flagged = (x[::-1] for x in _ranks.roc_curve(_ranks.rank_sample(sample)))
+    n_true, n_false = (weight[0] for weight in flagged)
     if not (n_true > 0 and n_false > 0):
         raise ValueError("label must have both cosmic rays and other pixels")
     # As a detection compares them: float32 probabilities with a threshold of their precision.
-    first = np.searchsorted(ranks.score, thresholds.astype(sample.probability.dtype))
-    flagged_true = n_true - np.append(0.0, np.cumsum(ranks.event))[first]
-    flagged_false = n_false - np.append(0.0, np.cumsum(ranks.other))[first]
-    flagged = flagged_true + flagged_false
-    precision = np.divide(flagged_true, flagged, out=np.ones(first.size), where=flagged > 0)
+    first = np.searchsorted(score, thresholds.astype(sample.probability.dtype))
+    true, false = (weight[first] for weight in flagged)
+    precision = np.divide(true, true + false, out=np.ones(first.size), where=true + false > 0)
     return {
         "threshold": thresholds.tolist(),
         "precision": np.round(precision, 4).tolist(),
-        "recall": np.round(flagged_true / n_true, 4).tolist(),
+        "recall": np.round(true / n_true, 4).tolist(),
         "hit_fraction": float(f"{n_true / (n_true + n_false):.4g}"),
         "n_pixels": int(sample.size),
     }

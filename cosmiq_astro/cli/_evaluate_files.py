@@ -6,6 +6,7 @@ import math
 import sys
 import tempfile
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from cosmiq_astro.calibration import (
     negative_log_likelihood,
 )
 from cosmiq_astro.cli._errors import attempt
-from cosmiq_astro.cli._terminal import print_table
+from cosmiq_astro.cli._terminal import print_output, print_table
 from cosmiq_astro.cli._truth import read_truth, simulate_frames
 from cosmiq_astro.hst import plan_file, read_chip
 
@@ -91,20 +92,15 @@ def _count(args, file, truth, models, counts):
         for probabilities, label, options in chips:
             count.update(probabilities[name], label, **options)
     if not (args.quiet or args.json):
-        print(f"{file.name}: {_line(chips)}", flush=True)
+        print_output(f"{file.name}: {_line(chips)}")
 
 
 def _look_at(args, file, truth, models):
     """Yield probabilities by model, label, and image and group of each chip of a file."""
-    plan = plan_file(
-        file,
-        in_place=True,  # nothing is written: there is no output to be named
-        extver=args.extver,
-        gain=args.gain,
-        readnoise=args.readnoise,
-        satlevel=args.satlevel,
-        exposure_time=args.exposure_time,
-    )
+    names = ("extver", "gain", "readnoise", "satlevel", "exposure_time")
+    settings = {name: getattr(args, name) for name in names}
+    # Nothing is written: there is no output to be named.
+    plan = plan_file(file, in_place=True, **settings)
     for note in plan.notes:
         warnings.warn(note, AstropyUserWarning, stacklevel=2)
     for chip in plan.chips:
@@ -123,21 +119,12 @@ def _look_at(args, file, truth, models):
 
 
 def _probability(args, ccd, chip, model):
-    known = chip.readout
-    settings = {"device": args.device, "tile_size": args.tile_size}
-    verb = cosmiq_astro.cosmicray_unet
+    known = asdict(chip.readout) | {"exposure_time": chip.exposure_time}
+    settings = {"model": model, "device": args.device, "tile_size": args.tile_size}
     if model.method == "vi":
-        verb = cosmiq_astro.cosmicray_vi
         settings |= {"T": args.T, "seed": args.seed}
-    return verb(
-        ccd,
-        model=model,
-        gain=known.gain,
-        readnoise=known.readnoise,
-        satlevel=known.satlevel,
-        exposure_time=chip.exposure_time,
-        **settings,
-    ).cr_probability
+        return cosmiq_astro.cosmicray_vi(ccd, **known, **settings).cr_probability
+    return cosmiq_astro.cosmicray_unet(ccd, **known, **settings).cr_probability
 
 
 def _line(chips):

@@ -159,18 +159,17 @@ def add_fields(group, settings):
     for field in fields(settings):
         if not field.metadata:
             continue
-        about, text = field.metadata, field.metadata["help"]
-        default = () if about["repeated"] else field.default
+        about = field.metadata
+        action, default, note = "store", field.default, f" ({field.default})"
         if about["repeated"]:
-            text += "; may be repeated"
-        elif default is not None:
-            text += f" ({default})"
+            action, default, note = "append", None, "; may be repeated"
+        elif default is None:
+            note = ""
         group.add_argument(
             f"--{field.name.replace('_', '-')}",
-            dest=field.name,
-            action="append" if about["repeated"] else "store",
+            action=action,
             type=about["kind"],
-            default=None if about["repeated"] else default,
+            default=default,
             metavar=about["metavar"] or "N",
-            help=text,
+            help=about["help"] + note,
         )

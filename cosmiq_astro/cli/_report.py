@@ -1,8 +1,8 @@
 """Plans and results, as text for people and as facts for JSON."""
 
-from astropy import units as u
+from dataclasses import asdict
 
-_RATE = u.cm**-2 / u.s
+from cosmiq_astro._outcome_table import RATE
 
 
 def result_text(result, *, chips=False):
@@ -35,7 +35,7 @@ def result_text(result, *, chips=False):
 def _counts(found):
     counts = f"{found.n_pixels_flagged} pixels flagged, {found.n_hits} hits"
     if found.hit_rate is not None:
-        counts += f", {found.hit_rate.to_value(_RATE):.3g} hits/cm2/s"
+        counts += f", {found.hit_rate.to_value(RATE):.3g} hits/cm2/s"
     return f"{counts}, {found.seconds:.1f} s"
 
 
@@ -76,7 +76,7 @@ def _numbers(found):
     return {
         "n_pixels_flagged": found.n_pixels_flagged,
         "n_hits": found.n_hits,
-        "hit_rate": None if found.hit_rate is None else found.hit_rate.to_value(_RATE),
+        "hit_rate": None if found.hit_rate is None else found.hit_rate.to_value(RATE),
         "seconds": round(found.seconds, 3),
     }
 
@@ -137,9 +137,7 @@ def _chip_facts(chip):
         "extver": chip.chip.extver,
         "shape": list(chip.shape),
         "unit": str(chip.unit),
-        "gain": chip.readout.gain,
-        "readnoise": chip.readout.readnoise,
-        "satlevel": chip.readout.satlevel,
+        **asdict(chip.readout),
         "exposure_time": chip.exposure_time,
         "dq_bit": chip.dq_bit,
     }

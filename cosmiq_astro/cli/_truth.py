@@ -21,7 +21,7 @@ def read_truth(file, truth, chip_plan):
 
     Parameters
     ----------
-    file : path-like
+    file : `~pathlib.Path`
         The exposure.
     truth : `~pathlib.Path` or str
         Another file: its extension ``TRUTH`` of the chip's ``EXTVER``, or, if
@@ -45,8 +45,7 @@ def read_truth(file, truth, chip_plan):
     """
     extver = chip_plan.chip.extver
     inside = isinstance(truth, str)
-    name = truth if inside else "TRUTH"
-    source = file if inside else truth
+    name, source = (truth, file) if inside else ("TRUTH", truth)
     with fits.open(source) as hdus:
         if (name, extver) in hdus:
             planes = [hdus[name, extver].data]
@@ -63,8 +62,8 @@ def read_truth(file, truth, chip_plan):
             planes = [hdus[chips[extver]].data]
         if ("IGNORE", extver) in hdus:
             planes.append(hdus["IGNORE", extver].data)
-    beside = None if inside else _ignore_beside(Path(source))
-    if beside is not None:
+    beside = source.with_name(source.name.replace("_mask.", "_ignore.", 1))
+    if not inside and beside != source and beside.is_file():
         planes.append(FitsImage(beside)[:, :])
     for plane in planes:
         if plane is None or plane.shape != chip_plan.shape:
@@ -77,15 +76,6 @@ def read_truth(file, truth, chip_plan):
     for ignore in planes[1:]:
         label[ignore != 0] = np.nan
     return label
-
-
-def _ignore_beside(mask):
-    """Return the file of pixels to ignore that goes with a mask, None if there is none."""
-    stem = mask.name.removesuffix("".join(mask.suffixes))
-    if not stem.endswith("_mask"):
-        return None
-    path = mask.with_name(mask.name.replace("_mask.", "_ignore.", 1))
-    return path if path.is_file() else None
 
 
 def simulate_frames(args, folder):

@@ -146,12 +146,20 @@ def _messages(args):
     handler = logging.StreamHandler()
     handler.setFormatter(_PlainFormatter("%(message)s"))
     level = logger.level
+    shown = set()
+
+    def show(message, *_, **__):
+        """Print each warning once: a file is opened more than once, its cards are read again."""
+        if str(message) not in shown:
+            shown.add(str(message))
+            print_warning(message)
+
     logger.addHandler(handler)
     logger.setLevel(logging.ERROR if args.quiet else logging.INFO if args.verbose else "WARNING")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore" if args.quiet else "always", UserWarning)
-            warnings.showwarning = _Shown()
+            warnings.showwarning = show
             yield
     finally:
         logger.removeHandler(handler)
@@ -161,18 +169,6 @@ def _messages(args):
 class _PlainFormatter(logging.Formatter):
     def format(self, record):
         return printable(super().format(record))
-
-
-class _Shown:
-    """Print each warning once: a file is opened more than once, and its cards are read again."""
-
-    def __init__(self):
-        self.texts = set()
-
-    def __call__(self, message, category, filename, lineno, file=None, line=None):
-        if str(message) not in self.texts:
-            self.texts.add(str(message))
-            print_warning(message)
 
 
 if __name__ == "__main__":

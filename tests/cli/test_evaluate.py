@@ -85,6 +85,12 @@ def test_truth_beside_and_in_any_extension(make_frame, run, tmp_path, capsys):
     assert scores(capsys)["nll"] != first["nll"]
 
 
+def test_names_do_not_reach_the_terminal_as_they_are(make_frame, run, capsys):
+    file, _ = make_frame("a\x1b[31m.fits", inside="TRUTH")
+    assert run(file) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
 def test_masked_and_ignored_pixels_do_not_count(make_frame, run, capsys):
     file, _ = make_frame(inside="TRUTH")
     ignore, mask = np.zeros((2, 32, 80), dtype=np.uint8)
@@ -95,14 +101,15 @@ def test_masked_and_ignored_pixels_do_not_count(make_frame, run, capsys):
     assert scores(capsys)["n_pixels"] == 30 * 80 - 12
 
 
-def test_what_label_could_not_decide_does_not_count(make_frame, run, tmp_path, capsys):
-    file, truth = make_frame(beside="a_mask.fits")
-    assert run(file, "--truth", tmp_path / "a_mask.fits", "--json") == 0
+@pytest.mark.parametrize("stem", ["a", "field1.5"])
+def test_what_label_could_not_decide_does_not_count(make_frame, run, tmp_path, capsys, stem):
+    file, truth = make_frame(beside=f"{stem}_mask.fits")
+    assert run(file, "--truth", tmp_path / f"{stem}_mask.fits", "--json") == 0
     n_all = scores(capsys)["n_pixels"]
     ignore = np.zeros(truth.shape, np.uint8)
     ignore[10:13] = 1
-    fits.writeto(tmp_path / "a_ignore.fits", ignore)
-    assert run(file, "--truth", tmp_path / "a_mask.fits", "--json") == 0
+    fits.writeto(tmp_path / f"{stem}_ignore.fits", ignore)
+    assert run(file, "--truth", tmp_path / f"{stem}_mask.fits", "--json") == 0
     assert scores(capsys)["n_pixels"] == n_all - ignore.sum()
 
 
