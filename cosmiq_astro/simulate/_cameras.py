@@ -1,5 +1,6 @@
 """The HST cameras as the simulator knows them, and the headers their files have."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,30 +17,30 @@ class Camera:
     ----------
     name : str
         As in `cosmiq_astro.hst.INSTRUMENTS`: INSTRUME and, if there is any, DETECTOR.
-    chips : dict of tuple
-        Amplifiers, number and arcseconds per pixel of each chip by ``EXTVER``.
-    shape : tuple of int
+    chips : list of list
+        Amplifiers, number and arcseconds per pixel of each chip, from ``EXTVER`` 1.
+    shape : list of int
         ``(ny, nx)`` of a chip.
     filters : dict
         Pivot wavelength, nm, by name.
-    amplifiers : dict of tuple
+    amplifiers : dict of list
         Gain, electron per DN, and read noise, electron, by amplifier (WFPC2: by chip).
     full_well : float
         Electrons at which a pixel saturates, be it the well or the converter.
-    bits : tuple of int
+    bits : list of int
         Of DQ: hot pixel, warm pixel, bad column, saturated.
     pixel_size : float
         µm.
     """
 
     name: str
-    chips: dict
-    shape: tuple
+    chips: list
+    shape: list
     filters: dict
     amplifiers: dict
     full_well: float
-    bits: tuple = (16, 64, 128, 256)
-    pixel_size: float = 15.0
+    bits: list
+    pixel_size: float
 
     @property
     def in_counts(self):
@@ -47,59 +48,10 @@ class Camera:
         return self.name in ("WFPC2", "STIS/CCD")
 
 
-_ACS_FILTERS = {"F435W": 433, "F606W": 592, "F814W": 806}
-
 # Gain and read noise as headers of these cameras have them (ACS/WFC: after 2009); WFPC2: Instrument
 # Handbook, table 4.2. Full wells: see `cosmiq_astro.hst.INSTRUMENTS`.
-CAMERAS = {
-    camera.name: camera
-    for camera in (
-        Camera(
-            "ACS/WFC",
-            {1: ("CD", 2, 0.05), 2: ("AB", 1, 0.05)},
-            (2048, 4096),
-            _ACS_FILTERS,
-            {"A": (2.02, 4.35), "B": (1.886, 3.75), "C": (2.017, 4.05), "D": (2.011, 5.05)},
-            84_700.0,
-        ),
-        Camera(
-            "ACS/HRC",
-            {1: ("C", 1, 0.027)},
-            (1024, 1024),
-            _ACS_FILTERS,
-            {"C": (2.216, 4.71)},
-            145_200.0,
-            pixel_size=21.0,
-        ),
-        Camera(
-            "WFC3/UVIS",
-            {1: ("CD", 2, 0.04), 2: ("AB", 1, 0.04)},
-            (2051, 4096),
-            {"F438W": 433, "F606W": 589, "F814W": 804},
-            {"A": (1.559, 2.98), "B": (1.559, 3.03), "C": (1.577, 3.16), "D": (1.574, 3.12)},
-            72_000.0,
-        ),
-        Camera(
-            "WFPC2",
-            {1: ("1", 1, 0.0455), 2: ("2", 2, 0.0996), 3: ("3", 3, 0.0996), 4: ("4", 4, 0.0996)},
-            (800, 800),
-            {"F439W": 431, "F606W": 600, "F814W": 800},
-            {"1": (7.12, 5.24), "2": (7.12, 5.51), "3": (6.90, 5.22), "4": (7.10, 5.19)},
-            28_000.0,
-            bits=(512, 512, 4, 8),
-        ),
-        Camera(
-            "STIS/CCD",
-            {1: ("D", 1, 0.0507)},
-            (1024, 1024),
-            {"Clear": 585},
-            {"D": (1.0, 5.4)},
-            33_000.0,
-            bits=(16, 16, 4, 256),
-            pixel_size=21.0,
-        ),
-    )
-}
+_TABLE = Path(__file__).with_name("cameras.json")
+CAMERAS = {name: Camera(name, **row) for name, row in json.loads(_TABLE.read_text()).items()}
 """The cameras by name, as in `cosmiq_astro.hst.INSTRUMENTS`."""
 
 
@@ -113,7 +65,7 @@ def primary_header(name, camera, chips, exposure_time, filter_name):
         Name of the file.
     camera : `Camera`
         The camera.
-    chips : dict
+    chips : list
         Those in the file, as in ``camera.chips``.
     exposure_time : float
         Seconds.
@@ -171,7 +123,7 @@ def _add_readout(header, instrument, camera, chips):
         header["FLASHDUR"] = 0.0, "exposure time of post flash (seconds)"
     is_part = len(chips) < len(camera.chips)
     header["SUBARRAY"] = is_part, "data from a subarray (T) or full frame (F)"
-    used = sorted(amplifier for amplifiers, *_ in chips.values() for amplifier in amplifiers)
+    used = sorted(amplifier for amplifiers, *_ in chips for amplifier in amplifiers)
     header["CCDAMP"] = "".join(used), "amplifiers used"
     if instrument == "STIS":
         gain, readnoise = camera.amplifiers["D"]

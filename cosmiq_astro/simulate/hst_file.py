@@ -110,7 +110,7 @@ def simulate_hst_file(
     path = Path(path)
     known, filter_name = _check(path, camera, filter_name, exposure_time)
     rng = np.random.default_rng(seed)
-    chips = {1: known.chips[max(known.chips)]} if subarray else known.chips
+    chips = known.chips[-1:] if subarray else known.chips
     shape = known.shape if chip_shape is None else chip_shape
     primary = primary_header(path.name, known, chips, exposure_time, filter_name)
     hdus = [fits.PrimaryHDU(header=primary)]
@@ -118,7 +118,7 @@ def simulate_hst_file(
     truth = {}
     with ExitStack() as stack:
         temporary = stack.enter_context(atomic_write(path, overwrite=overwrite))
-        for extver, (amplifiers, number, scale) in chips.items():
+        for extver, (amplifiers, number, scale) in enumerate(chips, start=1):
             hits = simulate_cosmic_rays(
                 shape, exposure_time, seed=rng, rate=cosmic_ray_rate, pixel_size=known.pixel_size
             )
