@@ -4,8 +4,6 @@ import math
 
 import numpy as np
 
-__all__ = ["LARGEST", "MAX_SAMPLES", "block_scatter", "is_blank"]
-
 LARGEST = 1e9
 """Electron; beyond any detector's full well. Pixels are taken as no more: float32 stays finite."""
 MAX_SAMPLES = 2**16

@@ -3,15 +3,6 @@
 import numpy as np
 import scipy
 
-__all__ = [
-    "MAX_REACH",
-    "block_medians",
-    "masked_mean",
-    "masked_median",
-    "masked_variance",
-    "windows",
-]
-
 # Neighbours gathered at a time: bounds the memory whatever the number of flagged pixels.
 _MAX_GATHERED = 2**18
 # Pixels. A value from farther away says nothing about the scene at the flagged pixel.

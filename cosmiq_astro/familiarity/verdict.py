@@ -63,12 +63,9 @@ def doubts(model, maps, labels, *, pixels=None, exposure_time=None, readnoise=No
         A sentence each; none for a familiar exposure.
     """
     known = {"exposure_time": exposure_time, "readnoise": readnoise}
-    found = [
-        *_ranges(model, known),
-        *_stars(model, maps),
-        *_hits(model, maps, labels),
-        *_shares(maps, labels, exposure_time),
-    ]
+    unlike = [*_ranges(model, known), *_stars(model, maps), *_hits(model, maps, labels)]
+    found = [(what, _other(model)) for what in unlike]
+    found += _shares(maps, labels, exposure_time)
     if pixels is not None:
         found += _steps(pixels, maps)
         if readnoise is None:
@@ -134,11 +131,10 @@ def _ranges(model, known):
     for name, (low, high) in model.ranges.items():
         value = known[name]
         if value is not None and not low <= value <= high:
-            what = (
+            yield (
                 f"{name} is {value:g}, but the model {model.name} was trained on {low:g} to "
                 f"{high:g}"
             )
-            yield what, _other(model)
 
 
 def _stars(model, maps):
@@ -148,31 +144,28 @@ def _stars(model, maps):
     narrowest, widest, longest = model.known_stars.limits()
     far = not _TOO_NARROW * narrowest <= maps.stars.fwhm <= _TOO_WIDE * widest
     if far or maps.stars.n_stars >= _MANY_STARS:
-        what = (
+        yield (
             f"the sharpest stars are {maps.stars.fwhm:.2g} pixels wide (FWHM), with an elongation "
             f"of {maps.stars.elongation:.2g}, but the model {model.name} was trained on "
             f"{narrowest:.2g} to {widest:.2g} pixels, mostly, and up to {longest:.2g}"
         )
-        yield what, _other(model)
 
 
 def _hits(model, maps, labels):
     if maps.novelty > _UNLIKE:
-        what = (
+        yield (
             f"what was found is unlike the cosmic rays that the model {model.name} knows (novelty "
             f"{maps.novelty:.2g}, usually below 1): stars or lines that are too sharp, hot pixels"
         )
-        yield what, _other(model)
     sides = [max(s.stop - s.start for s in box) for box in ndimage.find_objects(labels)]
     n_long = np.count_nonzero(np.array(sides) > _LONG)
     if len(sides) >= _MANY_HITS and n_long < _LEAST_LONG * len(sides):
         areas = np.bincount(labels.ravel())[1:]
         if np.quantile(areas, 0.25) >= _COMPACT:
-            what = (
+            yield (
                 f"{n_long} of {len(sides)} things found are longer than {_LONG} pixels, and few "
                 "are smaller than stars: they may be stars that are too sharp"
             )
-            yield what, _other(model)
 
 
 def _shares(maps, labels, exposure_time):
@@ -215,17 +208,17 @@ def _steps(pixels, maps):
 
 def _noise(statistics):
     photons = math.sqrt(max(statistics.sky, 0))
-    cure = "check unit and gain, and give readnoise (electron)"
+    what = f"the noise seems to be {statistics.noise:.2g} electrons"
     if statistics.noise <= 1:
-        what = f"the noise seems to be {statistics.noise:.2g} electrons, less than CCDs have"
-        yield what, cure
+        what += ", less than CCDs have"
     elif statistics.noise < photons / 2:
-        what = (
-            f"the noise seems to be {statistics.noise:.2g} electrons, but a sky of "
-            f"{statistics.sky:.3g} has {photons:.2g}, unless it holds a bias level or is a mean of "
-            "exposures"
+        what += (
+            f", but a sky of {statistics.sky:.3g} has {photons:.2g}, unless it holds a bias level "
+            "or is a mean of exposures"
         )
-        yield what, cure
+    else:
+        return
+    yield what, "check unit and gain, and give readnoise (electron)"
 
 
 def _gain(pixels, maps, readnoise):

@@ -91,16 +91,12 @@ def plan_tiles(shape, tile_size, *, halo, grid):
     if tile_size < 1:
         raise ValueError(f"tile_size must be at least 1 pixel, got {tile_size}")
     halo = math.ceil(halo / grid) * grid
-    rows = _cut_axis(shape[0], tile_size, halo, grid)
-    columns = _cut_axis(shape[1], tile_size, halo, grid)
-    return [
-        Tile(read=(ry, rx), crop=(cy, cx), write=(wy, wx))
-        for ry, cy, wy in rows
-        for rx, cx, wx in columns
-    ]
+    rows, columns = (_cut_axis(n, tile_size, halo, grid) for n in shape)
+    return [Tile(*zip(row, column, strict=True)) for row in rows for column in columns]
 
 
 def _cut_axis(n, tile_size, halo, grid):
+    """Return slices of each tile along an axis: what it reads, crops and writes."""
     n_tiles = math.ceil(n / (math.ceil(tile_size / grid) * grid))
     size = math.ceil(n / (n_tiles * grid)) * grid
     cuts = []

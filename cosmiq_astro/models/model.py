@@ -253,9 +253,8 @@ def _read_config(folder):
         # It goes to terminals and into FITS headers.
         if not (isinstance(text, str) and text.isascii() and text.isprintable()):
             raise ValueError(f"{name} in {path} must be a text of printable ASCII, got {text!a}")
-    for name in ("channels", "variational"):
-        if not all(isinstance(part, str) for part in getattr(config["network"], name)):
-            raise ValueError(f"{name} in {path} must be a list of texts")
+    if not all(isinstance(pattern, str) for pattern in config["network"].variational):
+        raise ValueError(f"variational in {path} must be a list of texts")
     for name, (lowest, highest) in _LIMITS.items():
         value = config[name]
         if not isinstance(value, int | float) or not lowest < value < highest:
@@ -264,16 +263,14 @@ def _read_config(folder):
 
 
 def _check_ranges(ranges):
-    for key, limits in ranges.items() if isinstance(ranges, dict) else [(None, None)]:
-        try:
-            low, high = limits
-            right = key in _RANGES and 0 <= low < high
-        except (TypeError, ValueError):
-            right = False
-        if not right:
-            raise ValueError(
-                f"ranges must have (lowest, highest) for some of {', '.join(_RANGES)}, got {ranges}"
-            )
+    try:
+        right = all(name in _RANGES and 0 <= low < high for name, (low, high) in ranges.items())
+    except (AttributeError, TypeError, ValueError):
+        right = False
+    if not right:
+        raise ValueError(
+            f"ranges must have (lowest, highest) for some of {', '.join(_RANGES)}, got {ranges}"
+        )
 
 
 def _check_recalibration(recalibration):
@@ -316,20 +313,15 @@ def save_model(model, folder, *, card, overwrite=False):
         False.
     """
     folder = Path(folder)
-    weights, card_file, config_file = (folder / name for name in MODEL_FILES)
-    for path in (weights, card_file, config_file):
-        refuse_existing(path, overwrite)
+    for name in MODEL_FILES:
+        refuse_existing(folder / name, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
     for name in _KNOWN:
         if (known := getattr(model, name)) is not None:
             parts = asdict(known).items()
             state |= {f"{name}.{k}": torch.tensor(v, dtype=torch.float32) for k, v in parts}
-    # The configuration comes last: until then its digest refuses the new weights.
-    with atomic_write(weights, overwrite=overwrite) as temporary:
-        temporary.write_bytes(save(state))  # save_file hides the file from all but its owner
-    with atomic_write(card_file, overwrite=overwrite) as temporary:
-        temporary.write_text(card, encoding="utf-8")
+    weights = save(state)  # save_file hides the file from all but its owner
     config = {
         "name": model.name,
         "version": model.version,
@@ -342,8 +334,11 @@ def save_model(model, folder, *, card, overwrite=False):
         "ranges": {name: list(limits) for name, limits in model.ranges.items()},
         "operating_curve": model.operating_curve,
         "network": model.network.config.as_dict(),
-        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "sha256": hashlib.sha256(weights).hexdigest(),
     }
-    with atomic_write(config_file, overwrite=overwrite) as temporary:
-        temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    # The configuration comes last: until then its digest refuses the new weights.
+    contents = weights, card.encode(), f"{json.dumps(config, indent=2)}\n".encode()
+    for name, content in zip(MODEL_FILES, contents, strict=True):
+        with atomic_write(folder / name, overwrite=overwrite) as temporary:
+            temporary.write_bytes(content)
     return folder

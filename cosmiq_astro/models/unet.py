@@ -35,19 +35,7 @@ _LARGEST_WEIGHT = 1e9
 _LARGEST = {"hidden": 1024, "levels": 10}
 
 
-class _Unset:
-    """A convolution whose weights are set later: PyTorch's own initial ones take time to draw."""
-
-    def reset_parameters(self):
-        pass
-
-
-class _Conv2d(_Unset, nn.Conv2d):
-    pass
-
-
-class _ConvTranspose2d(_Unset, nn.ConvTranspose2d):
-    pass
+_VARIATIONAL = {nn.Conv2d: VariationalConv2d, nn.ConvTranspose2d: VariationalConvTranspose2d}
 
 
 @dataclass(frozen=True)
@@ -138,29 +126,24 @@ class UNet(nn.Module):
             for level in range(config.levels)
         )
         self.up = nn.ModuleList(
-            self._layer(f"up.{level}", _ConvTranspose2d, width[level + 1], width[level], 2, 2)
+            self._layer(f"up.{level}", nn.ConvTranspose2d, width[level + 1], width[level], 2, 2)
             for level in range(config.levels - 1)
         )
         self.merge = nn.ModuleList(
             self._block(f"merge.{level}", 2 * width[level], width[level])
             for level in range(config.levels - 1)
         )
-        self.head = self._layer("head", _Conv2d, width[0], 1, 1)
+        self.head = self._layer("head", nn.Conv2d, width[0], 1, 1)
 
     def _layer(self, name, kind, *args, **kwargs):
         if any(fnmatchcase(name, pattern) for pattern in self.config.variational):
-            kind = {
-                _Conv2d: VariationalConv2d,
-                _ConvTranspose2d: VariationalConvTranspose2d,
-            }[kind]
+            kind = _VARIATIONAL[kind]
         return kind(*args, **kwargs)
 
     def _block(self, name, n_in, n_out):
         return nn.ModuleList(
-            [
-                self._layer(f"{name}.0", _Conv2d, n_in, n_out, 3, padding=1),
-                self._layer(f"{name}.1", _Conv2d, n_out, n_out, 3, padding=1),
-            ]
+            self._layer(f"{name}.{i}", nn.Conv2d, n, n_out, 3, padding=1)
+            for i, n in enumerate((n_in, n_out))
         )
 
     @property

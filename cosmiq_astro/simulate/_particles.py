@@ -52,11 +52,8 @@ def primary_tracks(n, rng, thickness):
     reach = 12.5 * energy**1.75 / np.sqrt(charge2)
     path = np.minimum(thickness / np.maximum(cosine, 1e-6), np.minimum(reach, _FAR))
     azimuth = rng.uniform(0, 2 * np.pi, n)
-    sine = np.sqrt(1 - cosine**2)
     upward = rng.random(n) < 0.5
-    direction = np.array(
-        [sine * np.cos(azimuth), sine * np.sin(azimuth), np.where(upward, -cosine, cosine)]
-    )
+    direction = _direction(np.where(upward, -cosine, cosine), azimuth)
     limit = energy * np.where(charge2 > 1, 4, 1)
     loss = _energy_loss(path, beta2, charge2, rng)
     loss = np.where(reach <= path, limit, np.minimum(loss, limit))
@@ -116,16 +113,12 @@ def electron_walks(knock_on, n, first_hit, rng, thickness):
     electrons from outside, numbered from ``first_hit``. Returns track points
     ``(hit, x, y, z, charge)``.
     """
-    hit, x, y, z, energy, direction = knock_on
-    cosine, azimuth = rng.uniform(-1, 1, n), rng.uniform(0, 2 * np.pi, n)
-    sine = np.sqrt(1 - cosine**2)
-    isotropic = [sine * np.cos(azimuth), sine * np.sin(azimuth), cosine]
-    hit = np.concatenate([hit, first_hit + np.arange(n)])
-    x, y = np.concatenate([x, np.zeros(n)]), np.concatenate([y, np.zeros(n)])
-    z = np.concatenate([z, rng.uniform(0, thickness, n)])
-    born = np.exp(rng.uniform(*np.log(_SECONDARY), n))
-    energy = np.concatenate([energy, born])
+    *knocked, direction = knock_on
+    isotropic = _direction(rng.uniform(-1, 1, n), rng.uniform(0, 2 * np.pi, n))
     direction = np.concatenate([direction, isotropic], axis=1)
+    depth, energy = rng.uniform(0, thickness, n), np.exp(rng.uniform(*np.log(_SECONDARY), n))
+    free = first_hit + np.arange(n), np.zeros(n), np.zeros(n), depth, energy
+    hit, x, y, z, energy = (np.concatenate(both) for both in zip(knocked, free, strict=True))
     points = []
     while hit.size:
         loss, stopped = _electron_loss(energy, rng)
@@ -140,12 +133,17 @@ def electron_walks(knock_on, n, first_hit, rng, thickness):
     return tuple(np.concatenate(column) for column in zip(*points, strict=True))
 
 
+def _direction(cosine, azimuth):
+    """Return unit vectors, shape (3, n), by the cosine of their angle to the normal."""
+    sine = np.sqrt(1 - cosine**2)
+    return np.array([sine * np.cos(azimuth), sine * np.sin(azimuth), cosine])
+
+
 def _electron_loss(energy, rng):
     """Energy lost over one step, in MeV, and whether the electron stops in it."""
     beta2 = _beta2(energy, _ELECTRON)
-    mean = (
-        2.6e-4 * _STEP * np.maximum(1 / np.maximum(beta2, 0.02), 1)
-    )  # MeV; 0.26 keV/um at speed c
+    # MeV; 0.26 keV/um at speed c
+    mean = 2.6e-4 * _STEP * np.maximum(1 / np.maximum(beta2, 0.02), 1)
     loss = mean * rng.gamma(2.0, 0.5, energy.size)
     stopped = energy - loss < 5e-3
     return np.where(stopped, energy, loss), stopped

@@ -174,11 +174,10 @@ def cosmic_ray_footprints(
     x, y = x / pixel_size + phase[0, hit], y / pixel_size + phase[1, hit]
     free = np.clip(1 - z / (_FREE * thickness), 0, 1)  # share of the field-free layer to cross
     sigma = np.hypot(_AT_WELLS, np.sqrt(1 - _AT_WELLS**2) * free) * diffusion / pixel_size
-    core = order[hit], x, y, sigma, (1 - _HALO_SHARE) * charge
+    core = order[hit], x, y, (1 - _HALO_SHARE) * charge
     halo = _per_pixel(order[hit], x, y, _HALO_SHARE * charge)
-    return _deposit(
-        core, (*halo[:3], np.full_like(halo[3], _HALO * diffusion / pixel_size), halo[3])
-    )
+    wide = np.full_like(halo[3], _HALO * diffusion / pixel_size)
+    return _deposit((*core, sigma), (*halo, wide))
 
 
 def _per_pixel(hit, x, y, charge):
@@ -192,10 +191,10 @@ def _per_pixel(hit, x, y, charge):
 
 
 def _deposit(*clouds):
-    """Integrate clouds ``(hit, x, y, sigma, charge)``, lengths in pixels, over pixels."""
+    """Integrate clouds ``(hit, x, y, charge, sigma)``, lengths in pixels, over pixels."""
     parts = []
     for cloud in clouds:
-        narrow_first = np.argsort(cloud[3])  # a block reaches as far as its widest cloud
+        narrow_first = np.argsort(cloud[4])  # a block reaches as far as its widest cloud
         for start in range(0, narrow_first.size, _BLOCK):
             block = narrow_first[start : start + _BLOCK]
             parts.append(_over_pixels(*(column[block] for column in cloud)))
@@ -205,7 +204,7 @@ def _deposit(*clouds):
     return hits.brighter_than(_FAINTEST)
 
 
-def _over_pixels(hit, x, y, sigma, charge):
+def _over_pixels(hit, x, y, charge, sigma):
     """Integrate Gaussian clouds over the pixels around them: hit, y, x, charge of each pixel."""
     reach = int(np.ceil(4 * sigma.max()))
     edges = np.arange(-reach, reach + 2)

@@ -7,20 +7,14 @@ from astropy import units as u
 from astropy.nddata import CCDData
 from astropy.table import Table
 
+from cosmiq_astro.simulate import detector
 from cosmiq_astro.simulate.cosmic_rays import simulate_cosmic_rays
-from cosmiq_astro.simulate.detector import (
-    add_noise,
-    apply_saturation,
-    bias_steps,
-    cte_trails,
-    flat_residual,
-    hot_pixels,
-    warm_pixels,
-)
 from cosmiq_astro.simulate.labels import label_from_charge
 from cosmiq_astro.simulate.scenes import simulate_scene
 
 __all__ = ["ExposureTruth", "expose", "simulate_exposure"]
+
+_FULL_WELL = 84_700.0  # electrons, of ACS/WFC
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +98,7 @@ def expose(
     sky_rate=0.06,
     readnoise=4.5,
     gain=2.0,
-    full_well=84_700.0,
+    full_well=_FULL_WELL,
     cte=0.0,
     defects=True,
 ):
@@ -143,43 +137,33 @@ def expose(
     charge : ndarray of float32
         Cosmic-ray charge in the image, never negative.
     """
-    settings = {"sky_rate": sky_rate, "readnoise": readnoise, "gain": gain}
-    settings |= {"full_well": full_well, "cte": cte, "defects": defects}
-    return _expose(rate, exposure_time, charge, np.random.default_rng(seed), **settings)[:3]
-
-
-def _expose(
-    rate,
-    exposure_time,
-    charge,
-    rng,
-    *,
-    sky_rate,
-    readnoise,
-    gain,
-    full_well=84_700.0,
-    cte=0.0,
-    defects=True,
-):
-    """Return what `expose` returns, and the dark current of hot and warm pixels."""
+    rng = np.random.default_rng(seed)
     rate = np.asarray(rate, np.float32) + np.float32(sky_rate)
-    dark, bias = np.zeros_like(rate), np.zeros_like(rate)
-    if defects:
-        rate = rate * flat_residual(rate.shape, rng)
-        dark = hot_pixels(rate.shape, rng) + warm_pixels(rate.shape, rng)
-        rate += dark
-        bias = bias_steps(rate.shape, rng)
+    rate, _, bias = _defective(rate, rng) if defects else (rate, None, np.float32(0))
+    source = rate * np.float32(exposure_time)
+    settings = {"readnoise": readnoise, "gain": gain, "full_well": full_well, "cte": cte}
+    return _read_out(source, charge, bias, rng, **settings)
+
+
+def _defective(rate, rng):
+    """Return the rate that pixels see, the dark current of hot and warm ones, and the bias left."""
+    flat = detector.flat_residual(rate.shape, rng)
+    dark = detector.hot_pixels(rate.shape, rng) + detector.warm_pixels(rate.shape, rng)
+    return rate * flat + dark, dark, detector.bias_steps(rate.shape, rng)
+
+
+def _read_out(source, charge, bias, rng, *, readnoise, gain, full_well, cte):
+    """Return what `expose` returns, of the charge that sources and cosmic rays set free."""
 
     def detect(electrons):
-        held = apply_saturation(electrons, full_well=full_well)
-        return cte_trails(held, cte, full_well=full_well)
+        held = detector.apply_saturation(electrons, full_well=full_well)
+        return detector.cte_trails(held, cte, full_well=full_well)
 
-    source = rate * np.float32(exposure_time)
     expected = detect(source)
     charge = np.maximum(detect(source + np.asarray(charge, np.float32)) - expected, 0)
     expected += bias
-    image = add_noise(expected, readnoise, rng) + charge
-    return np.rint(image / gain) * np.float32(gain), expected, charge, dark
+    image = detector.add_noise(expected, readnoise, rng) + charge
+    return np.rint(image / gain) * np.float32(gain), expected, charge
 
 
 def simulate_exposure(
@@ -220,7 +204,7 @@ def simulate_exposure(
     gain : float, optional
         Electrons per digital step, by which the image is rounded.
     cosmic_ray_rate : float, optional
-        Primaries per square centimetre and second.
+        Hits per square centimetre and second, as ``rate`` of `simulate_cosmic_rays`.
     cte : float, optional
         Strength of the charge-transfer trails, as in `cte_trails`.
     density, brightness : float, optional
@@ -230,7 +214,7 @@ def simulate_exposure(
     -------
     ccd : astropy.nddata.CCDData
         The exposure in electrons; ``meta`` holds EXPTIME, GAIN, RDNOISE,
-        SATURATE, FILTER and FIELD.
+        SATURATE and FIELD.
     truth : ExposureTruth
         What it is made of.
 
@@ -251,21 +235,15 @@ def simulate_exposure(
     rng = np.random.default_rng(seed)
     scene = simulate_scene(shape, field, psf, seed=rng, density=density, brightness=brightness)
     hits = simulate_cosmic_rays(shape, exposure_time, seed=rng, rate=cosmic_ray_rate)
-    image, expected, charge, dark = _expose(
-        scene.rate,
-        exposure_time,
-        hits,
-        rng,
-        sky_rate=sky_rate,
-        readnoise=readnoise,
-        gain=gain,
-        cte=cte,
-    )
+    rate, dark, bias = _defective(scene.rate + np.float32(sky_rate), rng)
+    source = rate * np.float32(exposure_time)
+    settings = {"readnoise": readnoise, "gain": gain, "full_well": _FULL_WELL, "cte": cte}
+    image, expected, charge = _read_out(source, hits, bias, rng, **settings)
     meta = {
         "EXPTIME": float(exposure_time),
         "GAIN": float(gain),
         "RDNOISE": float(readnoise),
-        "SATURATE": 84_700.0,
+        "SATURATE": _FULL_WELL,
         "FIELD": field,
     }
     ccd = CCDData(image, unit=u.electron, meta=meta)

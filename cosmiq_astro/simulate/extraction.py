@@ -97,15 +97,13 @@ def extract_footprints(
     core = owner > 0
     shrunk = frame * np.maximum(1 - (_WING / np.maximum(ratio, _WING)) ** 2, 0)
     value = np.where(core, frame, np.where(groups == 0, shrunk, 0))
-    reach, reached = core, owner
+    reached = owner
     for _ in range(_BORDER):
-        neighbour = ndimage.maximum_filter(reached, 3)
-        new = ~reach & (neighbour > 0) & (value > 0)
-        reached = np.where(new, neighbour, reached)
-        reach = reach | new
+        free = (reached == 0) & (value > 0)
+        reached = np.where(free, ndimage.maximum_filter(reached, 3), reached)
     if rim:
         touching = np.where(groups == 0, ndimage.maximum_filter(owner, 3), 0)
-        reached = np.where(reach, reached, touching)
+        reached = np.where(reached > 0, reached, touching)
     y, x = np.nonzero(reached)
     unknown = ~core[y, x] if rim else None
     return Footprints.from_pixels(reached[y, x], y, x, value[y, x], unknown)

@@ -119,13 +119,18 @@ class Footprints:
             raise ValueError(f"a hit reaches further than {limit} pixels; check y and x")
         key = (hit * (2 * limit) + dy + limit) * (2 * limit) + dx + limit
         key, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-        return cls(
-            dy[first].astype(np.int16),
-            dx[first].astype(np.int16),
-            np.bincount(inverse, charge, key.size).astype(np.float32),
-            np.concatenate([[0], np.cumsum(np.bincount(hit[first], minlength=n))]).astype(np.int64),
-            None if unknown is None else np.bincount(inverse, unknown, key.size) > 0,
+        return cls._of(
+            np.bincount(hit[first], minlength=n),
+            dy=dy[first].astype(np.int16),
+            dx=dx[first].astype(np.int16),
+            charge=np.bincount(inverse, charge, key.size).astype(np.float32),
+            unknown=None if unknown is None else np.bincount(inverse, unknown, key.size) > 0,
         )
+
+    @classmethod
+    def _of(cls, n_pixels, **pixels):
+        """Return hits of so many pixels each."""
+        return cls(offsets=np.concatenate([[0], np.cumsum(n_pixels)]).astype(np.int64), **pixels)
 
     @classmethod
     def concatenate(cls, libraries):
@@ -145,14 +150,11 @@ class Footprints:
         libraries = list(libraries)
         if not libraries:
             raise ValueError("libraries must hold at least one Footprints")
-        counts = np.concatenate([library.n_pixels for library in libraries])
-        return cls(
-            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            **{
-                name: np.concatenate([getattr(library, name) for library in libraries])
-                for name in _PIXELS
-            },
-        )
+        joined = {
+            name: np.concatenate([getattr(library, name) for library in libraries])
+            for name in (*_PIXELS, "n_pixels")
+        }
+        return cls._of(**joined)
 
     def take(self, hits):
         """
@@ -170,16 +172,13 @@ class Footprints:
         """
         hits = np.arange(len(self))[hits]
         length = self.n_pixels[hits]
-        ends = np.cumsum(length)
-        pixels = np.repeat(self.offsets[hits] - (ends - length), length) + np.arange(length.sum())
-        return self._choose(pixels, ends)
+        first = np.cumsum(length) - length
+        pixels = np.repeat(self.offsets[hits] - first, length) + np.arange(length.sum())
+        return self._choose(pixels, length)
 
-    def _choose(self, pixels, ends):
-        """Return the library of these pixels, whose hits end after so many."""
-        return Footprints(
-            offsets=np.concatenate([[0], ends]).astype(np.int64),
-            **{name: getattr(self, name)[pixels] for name in _PIXELS},
-        )
+    def _choose(self, pixels, n_pixels):
+        """Return the library of these pixels, so many of each hit."""
+        return self._of(n_pixels, **{name: getattr(self, name)[pixels] for name in _PIXELS})
 
     def brighter_than(self, charge):
         """
@@ -197,7 +196,7 @@ class Footprints:
         """
         bright = self.charge >= charge
         kept = np.bincount(self._hit_of_pixel()[bright], minlength=len(self))
-        return self._choose(bright, np.cumsum(kept))
+        return self._choose(bright, kept)
 
     def transform(self, rng, *, turn=True, charge_scale=(1.0, 1.0)):
         """

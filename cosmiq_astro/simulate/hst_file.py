@@ -5,18 +5,12 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import vstack
 
 from cosmiq_astro._io import atomic_write
+from cosmiq_astro.simulate import detector
 from cosmiq_astro.simulate._cameras import CAMERAS, image_header, primary_header
 from cosmiq_astro.simulate.cosmic_rays import simulate_cosmic_rays
-from cosmiq_astro.simulate.detector import (
-    bad_columns,
-    bias_steps,
-    flat_residual,
-    hot_pixels,
-    warm_pixels,
-)
 from cosmiq_astro.simulate.exposure import ExposureTruth, expose
 from cosmiq_astro.simulate.optics import hst_psf
 from cosmiq_astro.simulate.scenes import Scene, simulate_scene
@@ -67,7 +61,7 @@ def simulate_hst_file(
     sky_rate : float, optional
         Sky and dark current, in electron / s per pixel.
     cosmic_ray_rate : float, optional
-        Primaries per square centimetre and second.
+        Hits per square centimetre and second, as ``rate`` of `simulate_cosmic_rays`.
     cte : float, optional
         Strength of the charge-transfer trails, as in `cte_trails`; the readout
         register is at the first row, of WFC1 and UVIS1 at the last.
@@ -116,7 +110,7 @@ def simulate_hst_file(
     path = Path(path)
     known, filter_name = _check(path, camera, filter_name, exposure_time)
     rng = np.random.default_rng(seed)
-    chips = {1: known.chips[max(known.chips)]} if subarray else known.chips
+    chips = known.chips[-1:] if subarray else known.chips
     shape = known.shape if chip_shape is None else chip_shape
     primary = primary_header(path.name, known, chips, exposure_time, filter_name)
     hdus = [fits.PrimaryHDU(header=primary)]
@@ -124,26 +118,22 @@ def simulate_hst_file(
     truth = {}
     with ExitStack() as stack:
         temporary = stack.enter_context(atomic_write(path, overwrite=overwrite))
-        for extver, (amplifiers, number) in chips.items():
+        for extver, (amplifiers, number, scale) in enumerate(chips, start=1):
             hits = simulate_cosmic_rays(
                 shape, exposure_time, seed=rng, rate=cosmic_ray_rate, pixel_size=known.pixel_size
             )
-            psf = hst_psf(
-                known.filters[filter_name], pixel_scale=known.scale[number], defocus=defocus
-            )
+            psf = hst_psf(known.filters[filter_name], pixel_scale=scale, defocus=defocus)
             scene = _mirrored_scene(shape, field, psf, rng)
             image, quality, truth[extver] = _chip(
                 scene, exposure_time, hits, known, amplifiers, sky_rate=sky_rate, cte=cte, rng=rng
             )
-            per_count = known.gain[amplifiers[0]] if known.in_counts else 1
-            hdus += _triplet(
-                image / np.float32(per_count),
-                truth[extver].noise / np.float32(per_count),
-                quality,
-                extver,
-                [image_header(known, number, shape, exposure_time, is_quality=q) for q in (0, 1)],
-            )
-        if known.instrume == "WFPC2":
+            per_count = np.float32(known.amplifiers[amplifiers[0]][0] if known.in_counts else 1)
+            planes = {"SCI": image / per_count, "ERR": truth[extver].noise / per_count}
+            header = image_header(known, number, scale, shape, exposure_time)
+            hdus += [fits.ImageHDU(planes[n], header, name=n, ver=extver) for n in planes]
+            header["BUNIT"] = "UNITLESS"
+            hdus.append(fits.ImageHDU(quality, header, name="DQ", ver=extver))
+        if camera == "WFPC2":
             beside = path.with_name(path.name.replace("_c0m", "_c1m"))
             quality = stack.enter_context(atomic_write(beside, overwrite=overwrite))
             primary = fits.PrimaryHDU(header=primary)
@@ -179,30 +169,27 @@ def _mirrored_scene(shape, field, psf, rng):
     scene = simulate_scene(block, field, psf, seed=rng)
     beyond = [(0, n - b) for n, b in zip(shape, block, strict=True)]
     rate = np.pad(scene.rate, beyond, mode="symmetric")
-    columns = {name: [] for name in scene.stars.colnames}
-    for i in range(-(-shape[0] // block[0])):
-        for j in range(-(-shape[1] // block[1])):
-            y = _mirrored(scene.stars["y"], i, block[0])
-            x = _mirrored(scene.stars["x"], j, block[1])
-            inside = (y < shape[0] - 0.5) & (x < shape[1] - 0.5)
-            for name, values in (("y", y), ("x", x), ("flux", scene.stars["flux"])):
-                columns[name].append(np.asarray(values)[inside])
-    stars = Table({name: np.concatenate(parts) for name, parts in columns.items()})
-    return Scene(rate, stars)
+    parts = []
+    for i, j in np.ndindex(*(-(-n // b) for n, b in zip(shape, block, strict=True))):
+        stars = scene.stars.copy()
+        stars["y"] = _mirrored(stars["y"], i, block[0])
+        stars["x"] = _mirrored(stars["x"], j, block[1])
+        parts.append(stars[(stars["y"] < shape[0] - 0.5) & (stars["x"] < shape[1] - 0.5)])
+    return Scene(rate, vstack(parts))
 
 
 def _mirrored(position, i, size):
-    position = np.asarray(position)
     return i * size + (size - 1 - position if i % 2 else position)
 
 
 def _chip(scene, exposure_time, hits, camera, amplifiers, *, sky_rate, cte, rng):
     """One chip's image, data quality and truth."""
     shape = scene.rate.shape
-    dark = hot_pixels(shape, rng) + warm_pixels(shape, rng)
-    rate = scene.rate * flat_residual(shape, rng) + dark
+    dark = detector.hot_pixels(shape, rng) + detector.warm_pixels(shape, rng)
+    rate = scene.rate * detector.flat_residual(shape, rng) + dark
+    gains, readnoises = zip(*(camera.amplifiers[a] for a in amplifiers), strict=True)
     amplifier = np.arange(shape[1]) * len(amplifiers) // shape[1]
-    readnoise = np.array([camera.readnoise[a] for a in amplifiers], np.float32)[amplifier]
+    readnoise = np.array(readnoises, np.float32)[amplifier]
     order = slice(None, None, -1) if amplifiers == "AB" else slice(None)  # readout row first
     planes = expose(
         rate[order],
@@ -211,14 +198,14 @@ def _chip(scene, exposure_time, hits, camera, amplifiers, *, sky_rate, cte, rng)
         seed=rng,
         sky_rate=sky_rate,
         readnoise=readnoise,
-        gain=camera.gain[amplifiers[0]],
+        gain=gains[0],
         full_well=camera.full_well,
         cte=cte,
         defects=False,
     )
     image, expected, charge = (plane[order] for plane in planes)
-    columns = bad_columns(shape, rng, n=max(1, shape[1] // 500))
-    offset = columns + bias_steps(shape, rng)
+    columns = detector.bad_columns(shape, rng, n=max(1, shape[1] // 500))
+    offset = columns + detector.bias_steps(shape, rng)
     image, expected = image + offset, expected + offset
     quality = np.zeros(shape, np.int16)
     hot, warm, bad, full = camera.bits
@@ -228,12 +215,3 @@ def _chip(scene, exposure_time, hits, camera, amplifiers, *, sky_rate, cte, rng)
     quality[image > 0.97 * camera.full_well] |= full
     truth = ExposureTruth.of(charge, expected, readnoise, scene.stars)
     return image, quality, truth.without(dark > 0)
-
-
-def _triplet(image, noise, quality, extver, headers):
-    """SCI, ERR and DQ extensions of one chip."""
-    planes = {"SCI": (image, 0), "ERR": (noise, 0), "DQ": (quality, 1)}
-    return [
-        fits.ImageHDU(data, headers[is_quality], name=name, ver=extver)
-        for name, (data, is_quality) in planes.items()
-    ]

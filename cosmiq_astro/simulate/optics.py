@@ -13,9 +13,8 @@ _POLISH = 0.016  # waves at 547 nm in each set of polishing marks: sets the wing
 
 
 def _normalised(grid, oversampling):
-    """Crop to an odd side and scale so that each phase sums to 1 on average."""
-    n = grid.shape[0] - 1 + grid.shape[0] % 2
-    grid = np.maximum(grid[:n, :n], 0).astype(np.float64)
+    """Scale so that each phase sums to 1 on average."""
+    grid = np.maximum(grid, 0).astype(np.float64)
     return PSF((grid * (oversampling**2 / grid.sum())).astype(np.float32), oversampling)
 
 

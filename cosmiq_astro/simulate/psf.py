@@ -120,11 +120,11 @@ class PSF:
         flux = np.asarray(flux, np.float32)
         reach = np.searchsorted(-self.envelope, -cutoff / np.maximum(flux, 1e-30))
         image = np.zeros(shape, np.float32)
-        lower = -1
-        for radius in (*(r for r in _RADII if r < self.radius), self.radius):
-            rows = np.flatnonzero((reach > lower) & ((reach <= radius) | (radius == self.radius)))
+        radii = [*(r for r in _RADII if r < self.radius), self.radius]
+        size = np.minimum(np.searchsorted(radii, reach), len(radii) - 1)
+        for i, radius in enumerate(radii):
+            rows = np.flatnonzero(size == i)
             self._add(image, iy[rows], ix[rows], py[rows], px[rows], flux[rows], radius)
-            lower = radius
         return image
 
     def _add(self, image, iy, ix, py, px, flux, radius):
@@ -135,7 +135,10 @@ class PSF:
         if not flux.size:
             return
         span = np.arange(-radius, radius + 1)
-        phases = self._phases(span)  # (s, s, 2 radius + 1, 2 radius + 1)
+        s = self.oversampling
+        at = self.grid.shape[0] // 2 + s * span[None, :] - np.arange(s)[:, None]
+        # Stamps at every sub-pixel phase: (s, s, 2 radius + 1, 2 radius + 1)
+        phases = self.grid[at[:, None, :, None], at[None, :, None, :]]
         tall, wide = ny + 4 * radius, nx + 4 * radius  # room for stamps centred off the image
         offset = (span[:, None] * wide + span).ravel() + 2 * radius * (wide + 1)
         total = np.zeros(tall * wide)
@@ -147,12 +150,6 @@ class PSF:
             total += np.bincount(index.ravel(), stamp.ravel(), total.size)
         inner = slice(2 * radius, 2 * radius + ny), slice(2 * radius, 2 * radius + nx)
         image += total.reshape(tall, wide)[inner]
-
-    def _phases(self, span):
-        """Return the stamps at every sub-pixel phase: (s, s, n, n)."""
-        s = self.oversampling
-        index = self.grid.shape[0] // 2 + s * span[None, :] - np.arange(s)[:, None]  # (s, n)
-        return self.grid[index[:, None, :, None], index[None, :, None, :]]
 
     def trailed(self, length, angle):
         """

@@ -5,14 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.table import Table
 
-from cosmiq_astro.simulate._fields import (
-    Canvas,
-    _power_law,
-    globular_stars,
-    nebula_light,
-    smooth_gradient,
-)
-from cosmiq_astro.simulate._galaxies import draw_galaxies, field_galaxies, resolved_galaxy
+from cosmiq_astro.simulate import _fields
+from cosmiq_astro.simulate._fields import Canvas
+from cosmiq_astro.simulate.optics import hst_psf
 
 __all__ = ["FIELDS", "Scene", "Sources", "draw_sources", "simulate_scene"]
 
@@ -98,10 +93,7 @@ def simulate_scene(
     >>> scene.rate.shape, scene.stars.colnames
     ((64, 64), ['x', 'y', 'flux'])
     """
-    if psf is None:
-        from cosmiq_astro.simulate.optics import hst_psf
-
-        psf = hst_psf(606)
+    psf = hst_psf(606) if psf is None else psf
     sources = draw_sources(
         shape,
         field,
@@ -118,9 +110,10 @@ def simulate_scene(
     rate += psf.render(shape, *sources.trails, cutoff=1e-4)
     y, x, flux = sources.y, sources.x, sources.flux
     keep = (y > -0.5) & (y < shape[0] - 0.5) & (x > -0.5) & (x < shape[1] - 0.5)
-    table = Table({"x": x[keep], "y": y[keep], "flux": flux[keep]})
-    for name, unit in (("x", "pix"), ("y", "pix"), ("flux", "electron / s")):
-        table[name].unit = unit
+    table = Table(
+        {"x": x[keep], "y": y[keep], "flux": flux[keep]},
+        units={"x": "pix", "y": "pix", "flux": "electron / s"},
+    )
     return Scene(rate, table)
 
 
@@ -214,48 +207,33 @@ def draw_sources(
         spread = 20.0 if part == "globular" else 10.0
         drawn = np.exp(rng.uniform(-np.log(spread), np.log(spread)) / 2)
         drawn = drawn if density is None else density
-        stars.append(_PARTS[part](light, canvas, rng, drawn * scale, brightness, galaxies))
+        stars.append(_add_part(part, light, canvas, rng, drawn * scale, brightness, galaxies))
     y, x, flux = (np.concatenate(column) for column in zip(*stars, strict=True))
     trails = [_trail(shape, rng, brightness) for _ in range(n_trails)] or [np.zeros((3, 0))]
     return Sources(canvas, light, y, x, flux, tuple(np.concatenate(trails, axis=1)))
 
 
-def _field_stars(shape, rng, number, brightness):
-    """Foreground stars, some of them saturated in any exposure: y, x, flux."""
+def _add_part(field, light, canvas, rng, density, brightness, catalog):
+    """Add the extended light of one kind of field to ``light``; return its stars: y, x, flux."""
+    shape = canvas.shape
+    if field == "globular":
+        return _fields.globular_stars(shape, rng, density, brightness)
+    if field == "extragalactic":
+        galaxies = _fields.field_galaxies(shape, rng, density, brightness, catalog)
+        _fields.draw_galaxies(light, canvas, galaxies, rng)
+        number = 8 * density
+    elif field == "galaxy":
+        light += _fields.resolved_galaxy(canvas, rng, density, brightness)
+        number = 10
+    else:
+        light += _fields.nebula_light(canvas, rng, brightness)
+        light += np.float32(0.02 * brightness) * _fields.smooth_gradient(canvas.size, rng)
+        number = 150 * density
+    # Stars in front, some of them saturated in any exposure.
     pad = 60
-    area = (shape[0] + 2 * pad) * (shape[1] + 2 * pad) / 512**2
-    n = rng.poisson(number * area)
+    n = rng.poisson(number * ((shape[0] + 2 * pad) * (shape[1] + 2 * pad) / 512**2))
     y, x = rng.uniform(-pad, shape[0] + pad, n), rng.uniform(-pad, shape[1] + pad, n)
-    return y, x, _power_law(n, 0.35, 0.3 * brightness, 2e4 * brightness, rng)
-
-
-def _extragalactic(light, canvas, rng, density, brightness, catalog):
-    galaxies = field_galaxies(canvas.shape, rng, density, brightness, catalog)
-    draw_galaxies(light, canvas, galaxies, rng)
-    return _field_stars(canvas.shape, rng, 8 * density, brightness)
-
-
-def _globular(light, canvas, rng, density, brightness, catalog):
-    return globular_stars(canvas.shape, rng, density, brightness)
-
-
-def _galaxy(light, canvas, rng, density, brightness, catalog):
-    light += resolved_galaxy(canvas, rng, density, brightness)
-    return _field_stars(canvas.shape, rng, 10, brightness)
-
-
-def _nebula(light, canvas, rng, density, brightness, catalog):
-    light += nebula_light(canvas, rng, brightness)
-    light += np.float32(0.02 * brightness) * smooth_gradient(canvas.size, rng)
-    return _field_stars(canvas.shape, rng, 150 * density, brightness)
-
-
-_PARTS = {
-    "extragalactic": _extragalactic,
-    "globular": _globular,
-    "galaxy": _galaxy,
-    "nebula": _nebula,
-}
+    return y, x, _fields.power_law(n, 0.35, 0.3 * brightness, 2e4 * brightness, rng)
 
 
 def _trail(shape, rng, brightness):

@@ -59,6 +59,8 @@ def test_large_chip_mirrors_its_block(tmp_path, monkeypatch):
     )[1]
     expected = np.log(truth.expected.clip(5))
     assert np.corrcoef(expected[:, :64].ravel(), expected[:, 127:63:-1].ravel())[0, 1] > 0.9
+    units = [str(truth.stars[name].unit) for name in truth.stars.colnames]
+    assert units == ["pix", "pix", "electron / s"]
     brightest = truth.stars[np.argsort(truth.stars["flux"])[-4:]]
     for star in brightest:
         y, x = (int(np.clip(np.rint(star[c]), 0, n - 1)) for c, n in (("y", 64), ("x", 160)))
