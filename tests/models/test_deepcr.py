@@ -125,7 +125,8 @@ def test_works_like_any_model(tmp_path, frame):
 
 
 @pytest.mark.parametrize("bayesian", [False, True])
-def test_is_a_warm_start(tmp_path, frame, bayesian):
+def test_is_a_warm_start(tmp_path, frame, bayesian, monkeypatch):
+    monkeypatch.setattr("cosmiq_astro.training.loop._PATCHES", 1)
     checkpoint(tmp_path / "mask.pth")
     dataset = PairedDataset([frame] * 2, [frame > 500] * 2)
     settings = TrainingSettings(patch_size=32, batch_size=2, learning_rate=1e-9)
