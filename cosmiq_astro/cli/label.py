@@ -106,8 +106,8 @@ def _write(args, names, labels):
     names = [names[i] for i in labels.used]
     planes = zip(names, labels.images, labels.masks, labels.ignore, strict=True)
     for name, image, mask, ignore in planes:
-        hdus = [fits.PrimaryHDU(image.astype(np.float32))]
-        hdus[0].header["BUNIT"] = "ELECTRONS"
+        header = fits.Header({"BUNIT": "ELECTRONS"})
+        hdus = [fits.PrimaryHDU(image.astype(np.float32), header)]
         hdus += [fits.PrimaryHDU(plane.astype(np.uint8)) for plane in (mask, ignore)]
         for end, hdu in zip(_ENDINGS, hdus, strict=True):
             path = args.output / f"{name}{end}.fits"
