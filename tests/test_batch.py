@@ -149,8 +149,9 @@ def test_resume_takes_no_damaged_output_for_done(files, out, settings):
     whole = output.read_bytes()
     with fits.open(output) as hdus:
         ends = [hdu.fileinfo()["hdrLoc"] for hdu in hdus][2:]
+        last = hdus[-1].fileinfo()["datLoc"]
     flipped = bytearray(whole)
-    flipped[-3000] ^= 1
+    flipped[last] ^= 1
     damaged = [whole[:end] for end in (*ends, 0, 100, len(whole) // 2, len(whole) - 2880)]
     for content in [*damaged, bytes(flipped)]:
         output.write_bytes(content)
