@@ -1,13 +1,18 @@
 """Thousands of files: one a task, here or on a cluster, and none twice."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import secrets
 import tempfile
 import traceback
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from astropy.utils.exceptions import AstropyUserWarning
 
@@ -20,6 +25,12 @@ from cosmiq_astro.hst.detect import run_detection
 from cosmiq_astro.hst.names import file_names, output_name
 from cosmiq_astro.hst.provenance import digest_file, find_detected, is_complete, run_of
 from cosmiq_astro.hst.settings import DetectSettings
+
+if TYPE_CHECKING:
+    import distributed
+    from astropy.table import QTable
+
+    from cosmiq_astro.hst.results import FileResult
 
 __all__ = ["Outcome", "check_pairs", "detect_files", "find_outcome"]
 
@@ -57,8 +68,8 @@ class Outcome:
     status: str
     error: str = ""
     traceback: str = field(default="", repr=False)
-    notes: tuple = ()
-    result: object = None
+    notes: tuple[str, ...] = ()
+    result: FileResult | None = None
     n_pixels_flagged: int = 0
     n_hits: int = 0
     hit_rate: float = float("nan")
@@ -138,18 +149,18 @@ class _Work:
 
 
 def detect_files(
-    files,
-    outputs=None,
+    files: Sequence[str | PathLike],
+    outputs: str | PathLike | Sequence[str | PathLike] | None = None,
     *,
-    settings=None,
-    jobs=1,
-    resume=False,
-    table=None,
-    report=None,
-    scheduler=None,
-    security=None,
-    insecure_scheduler=False,
-):
+    settings: dict | None = None,
+    jobs: int = 1,
+    resume: bool = False,
+    table: str | PathLike | None = None,
+    report: Callable[[Outcome], object] | None = None,
+    scheduler: str | None = None,
+    security: distributed.Security | None = None,
+    insecure_scheduler: bool = False,
+) -> QTable:
     """
     Find the cosmic rays in many files; one bad file does not stop the rest.
 
