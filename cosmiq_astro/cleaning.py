@@ -6,8 +6,11 @@ The names of the methods are those of astroscrappy and
 so that a large image takes little memory beyond its copy.
 """
 
+from __future__ import annotations
+
 import math
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy
@@ -21,13 +24,25 @@ from cosmiq_astro._windows import (
     windows,
 )
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from cosmiq_astro._types import Cleaning
+
 __all__ = ["CLEAN_METHODS", "clean_pixels", "cleaned_variance", "grow_mask"]
 
 CLEAN_METHODS = ("median", "medmask", "meanmask", "idw", "maskfill")
 """Ways to replace a pixel, see `clean_pixels`."""
 
 
-def clean_pixels(data, cr_mask, *, method="medmask", mask=None, size=5):
+def clean_pixels(
+    data: ArrayLike,
+    cr_mask: ArrayLike,
+    *,
+    method: Cleaning = "medmask",
+    mask: ArrayLike | None = None,
+    size: int = 5,
+) -> np.ndarray:
     """
     Replace the pixels flagged as cosmic rays by what their neighbours suggest.
 
@@ -129,7 +144,15 @@ def clean_pixels(data, cr_mask, *, method="medmask", mask=None, size=5):
     return cleaned
 
 
-def cleaned_variance(variance, cr_mask, *, data, method="medmask", mask=None, size=5):
+def cleaned_variance(
+    variance: ArrayLike,
+    cr_mask: ArrayLike,
+    *,
+    data: ArrayLike,
+    method: Cleaning = "medmask",
+    mask: ArrayLike | None = None,
+    size: int = 5,
+) -> np.ndarray:
     r"""
     Give the pixels that `clean_pixels` replaces a variance that covers the guess.
 
@@ -212,7 +235,7 @@ def cleaned_variance(variance, cr_mask, *, data, method="medmask", mask=None, si
     return result
 
 
-def grow_mask(cr_mask, radius, *, mask=None):
+def grow_mask(cr_mask: ArrayLike, radius: float, *, mask: ArrayLike | None = None) -> np.ndarray:
     """
     Grow flagged regions by a disk, never into masked pixels.
 

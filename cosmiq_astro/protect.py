@@ -1,10 +1,18 @@
 """Protected pixels: they inform their neighbours, but are never flagged."""
 
+from __future__ import annotations
+
 import hashlib
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+    from numpy.typing import ArrayLike
 
 __all__ = ["Protection", "read_protection", "withhold"]
 
@@ -34,7 +42,7 @@ class Protection:
     def __str__(self):
         return self.key
 
-    def on(self, shape, wcs=None):
+    def on(self, shape: tuple[int, int], wcs: WCS | None = None) -> np.ndarray:
         """
         Return the protected pixels of an image.
 
@@ -72,7 +80,7 @@ class Protection:
         return protected
 
 
-def read_protection(protect):
+def read_protection(protect: ArrayLike | str | PathLike | Protection | None) -> Protection | None:
     """
     Understand what a user gives as ``protect``, before any work.
 
@@ -125,7 +133,7 @@ def read_protection(protect):
     return Protection(circles=array, key=_digest("circles", array))
 
 
-def withhold(cr_mask, protected):
+def withhold(cr_mask: np.ndarray, protected: np.ndarray | None) -> tuple[np.ndarray, int]:
     """
     Take protected pixels out of a mask.
 

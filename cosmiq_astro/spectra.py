@@ -1,5 +1,9 @@
 """Two-dimensional spectra: what is smooth along or across the dispersion is no cosmic ray."""
 
+from __future__ import annotations
+
+from typing import Literal
+
 import numpy as np
 from scipy import ndimage
 
@@ -12,7 +16,9 @@ AXES = {"x": 1, "y": 0}
 _ALONG, _ACROSS = 101, 51
 
 
-def spectrum_model(image, usable, dispersion="x"):
+def spectrum_model(
+    image: np.ndarray, usable: np.ndarray, dispersion: Literal["x", "y"] = "x"
+) -> np.ndarray:
     """
     Model a spectrum by running medians: sky lines across, continuum along the dispersion.
 

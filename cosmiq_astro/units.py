@@ -1,6 +1,9 @@
 """From the units of pixels and levels to electrons: the one place where units are decided."""
 
+from __future__ import annotations
+
 import numbers
+from collections.abc import Mapping
 
 import numpy as np
 from astropy import units as u
@@ -26,7 +29,7 @@ _CONVERSIONS = ("PHOTMJSR", "FLUXCONV")
 _TIMES = ("EXPTIME", "XPOSURE")
 
 
-def needs_gain(unit):
+def needs_gain(unit: u.UnitBase) -> bool:
     """
     Tell whether a unit needs the gain to become electron.
 
@@ -43,7 +46,13 @@ def needs_gain(unit):
     return _UNITS.get(unit, (False,))[0] or unit.is_equivalent(_SURFACE_BRIGHTNESS)
 
 
-def electrons_per_unit(unit, *, gain=None, exposure_time=None, header=None):
+def electrons_per_unit(
+    unit: u.UnitBase,
+    *,
+    gain: float | u.Quantity | None = None,
+    exposure_time: float | u.Quantity | None = None,
+    header: Mapping | None = None,
+) -> float:
     """
     Return the number that turns pixel values into electrons.
 
@@ -106,7 +115,7 @@ def electrons_per_unit(unit, *, gain=None, exposure_time=None, header=None):
     return factor
 
 
-def stated_time(header):
+def stated_time(header: Mapping) -> object:
     """
     Return what a header says of the exposure time.
 
@@ -135,7 +144,9 @@ def _conversion(unit, header):
     )
 
 
-def to_electrons(name, level, *, gain=None):
+def to_electrons(
+    name: str, level: float | u.Quantity | None, *, gain: float | u.Quantity | None = None
+) -> float | None:
     """
     Return a level, such as a read noise, in electrons.
 
