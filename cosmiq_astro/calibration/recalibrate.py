@@ -150,8 +150,8 @@ class IsotonicCalibration(Recalibration):
         The points, in ascending order of probability.
     """
 
-    probability: tuple
-    value: tuple
+    probability: tuple[float, ...]
+    value: tuple[float, ...]
 
     def __post_init__(self):
         for name in ("probability", "value"):
