@@ -1,6 +1,10 @@
 """Edits written into the file that they were made for."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +29,14 @@ _COUNTS = {
 }
 
 
-def apply_edits(edits_files, file_in, file_out=None, *, in_place=False, overwrite=False):
+def apply_edits(
+    edits_files: str | PathLike | Sequence[str | PathLike],
+    file_in: str | PathLike,
+    file_out: str | PathLike | None = None,
+    *,
+    in_place: bool = False,
+    overwrite: bool = False,
+) -> dict:
     """
     Write the edits of a review into a copy of the file that was reviewed.
 
