@@ -99,7 +99,7 @@ class _Work:
     run: str
     folder: str = field(default_factory=os.getcwd)
 
-    def __call__(self, names):
+    def __call__(self, names: tuple[str, str]) -> Outcome:
         """Work on one file; whatever goes wrong is an outcome, and so is what is warned of."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
@@ -231,19 +231,19 @@ def detect_files(
     >>> print(first["status"][0], again["status"][0], again["n_hits"][0] == first["n_hits"][0])
     ok skipped True
     """
-    settings = _checked(settings or {})
-    in_place = settings.in_place
+    checked = _checked(settings or {})
+    in_place = checked.in_place
     check_count("jobs", jobs)
     if scheduler is not None and jobs > 1:
         raise ValueError("give jobs or scheduler, not both")
     pairs = _pair(files, outputs, in_place)
     earlier = read_earlier(table) if resume and table is not None else None
-    overwrite = settings.overwrite or earlier is not None
+    overwrite = checked.overwrite or earlier is not None
     others = [] if table is None else [table]
     check_pairs(pairs, others, overwrite=overwrite, in_place=in_place)
     remove_leftovers([tempfile.gettempdir(), *(file_out.parent for _, file_out in pairs)])
-    work = _Work(settings, resume, run=secrets.token_hex(8))
-    tasks = [tuple(map(str, pair)) for pair in pairs]
+    work = _Work(checked, resume, run=secrets.token_hex(8))
+    tasks = [(str(file_in), str(file_out)) for file_in, file_out in pairs]
     if scheduler is not None:
         run = _workers.on_cluster(work, tasks, scheduler, security, insecure=insecure_scheduler)
     elif jobs > 1:
@@ -257,7 +257,7 @@ def detect_files(
         with contextlib.closing(run):
             for task, outcome in run:
                 if isinstance(outcome, str):
-                    outcome = Outcome(*task, "failed", outcome)
+                    outcome = Outcome(*task, status="failed", error=outcome)
                 outcomes.append(outcome)
                 if report is not None:
                     report(outcome)

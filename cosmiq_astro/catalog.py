@@ -194,7 +194,7 @@ def hit_rate(
     >>> print(hit_rate(10_000, (2048, 4096), exposure_time=500).round(2))
     1.06 1 / (s cm2)
     """
-    n_hits = hits if np.isscalar(hits) else len(hits)
+    n_hits = hits if isinstance(hits, (int, float, np.number)) else len(hits)
     exposure_time = u.Quantity(exposure_time, u.s)
     if not exposure_time > 0 * u.s:
         raise ValueError(f"exposure_time={exposure_time} is not positive: a rate needs one")
@@ -311,7 +311,7 @@ def plot_catalog(catalog: QTable, ax: Axes | None = None) -> Axes:
     half = 0.5 * catalog["length"].value * np.array([np.cos(angle), np.sin(angle)])
     centre = np.array([catalog["x"], catalog["y"]])
     lines = LineCollection(
-        np.stack([centre - half, centre + half]).transpose(2, 0, 1),
+        list(np.stack([centre - half, centre + half]).transpose(2, 0, 1)),
         array=np.fmax(catalog["charge"].value, 1),
         norm=LogNorm(),
         capstyle="round",

@@ -286,7 +286,7 @@ def grow_mask(cr_mask: ArrayLike, radius: float, *, mask: ArrayLike | None = Non
     return grown
 
 
-def _checked(data, cr_mask, mask, method, size):
+def _checked(data, cr_mask, mask, method, size) -> tuple[np.ndarray, np.ndarray, tuple]:
     """Return the image, its good pixels, and rows and columns to replace; check all parameters."""
     if method not in CLEAN_METHODS:
         raise ValueError(f"method={method!r} is unknown: choose one of {CLEAN_METHODS}")
@@ -332,7 +332,7 @@ def _weights(method, distance, valid):
 def _maskfill(data, good, targets, size):
     """Fill with the package maskfill; yields what `_fill` does, all at once."""
     try:
-        from maskfill import maskfill
+        from maskfill import maskfill  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(
             "method='maskfill' needs the package maskfill: pip install maskfill, or choose "

@@ -235,8 +235,8 @@ class CosmicRayDetector:
         """
         image, usable, finite = check_image(image, mask)
         config = self.model.network.config
-        views = config.views if views is None else views
-        check_call(T, sampling, views, planes)
+        n_views = config.views if views is None else views
+        check_call(T, sampling, n_views, planes)
         check_electrons("readnoise", readnoise)
         check_electrons("satlevel", satlevel)
         seed = int(np.random.default_rng().integers(2**31)) if seed is None else check_seed(seed)
@@ -247,7 +247,7 @@ class CosmicRayDetector:
             self._network,
             draws,
             sampling=sampling,
-            views=views,
+            views=n_views,
             temperature=self.model.temperature,
             precision=self.precision,
         )
@@ -267,10 +267,10 @@ class CosmicRayDetector:
             progress=lambda tiles: tqdm(tiles, disable=not progress_bar, unit="tile"),
         )
         # What holes were filled with is no star.
-        image = frame.image
+        pixels = frame.image
         if not usable.all():
-            image = image.masked_fill(torch.from_numpy(~usable).to(self.device), 0)
-        stars = measure_stars(image, prediction.planes["probability"], statistics.noise)
+            pixels = pixels.masked_fill(torch.from_numpy(~usable).to(self.device), 0)
+        stars = measure_stars(pixels, prediction.planes["probability"], statistics.noise)
         known_hits, known_stars = self.model.known_hits, self.model.known_stars
         found = self._planes(prediction.planes, planes, finite)
         novelty = float("nan")
@@ -280,7 +280,7 @@ class CosmicRayDetector:
             **found,
             usable=usable,
             T=len(draws),
-            views=views,
+            views=n_views,
             sampling=sampling,
             precision=self.precision,
             seed=seed,
@@ -306,7 +306,7 @@ class CosmicRayDetector:
         """
         return draw_weights(self._network, T, sampling=sampling, seed=seed)
 
-    def _planes(self, predicted, asked, finite):
+    def _planes(self, predicted, asked, finite) -> dict[str, Any]:
         """Return the planes that a user sees, by name; None for those not asked for."""
         found = to_host(predicted)
         if self.model.recalibration is not None:

@@ -66,7 +66,8 @@ def plot_detection(out: CosmicRayCCDData, *, axes: np.ndarray | None = None) -> 
         from matplotlib import pyplot as plt
 
         size = (11, 2 * min(max(5 * out.shape[0] / out.shape[1], 2), 12))
-        axes = plt.subplots(2, 2, figsize=size, sharex=True, sharey=True, layout="compressed")[1]
+        made = plt.subplots(2, 2, figsize=size, sharex=True, sharey=True, layout="compressed")
+        axes = np.asarray(made[1])
     axes = np.ravel(axes)
     if axes.size != 4:
         raise ValueError(f"axes must be four, got {axes.size}")

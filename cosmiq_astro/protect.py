@@ -74,7 +74,7 @@ class Protection:
             for x, y, radius in self.circles:
                 _add_disk(protected, x, y, radius)
             return protected
-        for region in self.regions:
+        for region in self.regions or ():
             is_added = region.meta.get("include", True) not in (False, "-")
             protected[_region_pixels(region, shape, wcs)] = is_added
         return protected
@@ -115,12 +115,12 @@ def read_protection(protect: ArrayLike | str | PathLike | Protection | None) -> 
     """
     if protect is None or isinstance(protect, Protection):
         return protect
-    if isinstance(protect, (str, Path)):
+    if isinstance(protect, (str, PathLike)):
         return _read_file(Path(protect))
     try:
         array = np.asarray(protect)
     except ValueError:
-        array = np.empty(0)
+        array = np.asarray(0.0)
     if array.dtype == bool and array.ndim == 2:
         return Protection(pixels=array, key=_digest(str(array.shape), np.packbits(array)))
     circles = array.dtype.kind in "fiu" and array.ndim == 2 and array.shape[1] == 3

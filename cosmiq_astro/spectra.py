@@ -63,7 +63,7 @@ def spectrum_model(
         raise ValueError(f"dispersion must be 'x' or 'y', got {dispersion!r}")
     axis = AXES[dispersion]
     pixels = _filled(np.asarray(image, dtype=np.float32), usable)
-    trace = np.float32(0)
+    trace = np.zeros((), np.float32)
     for _ in range(2):
         sky = _running_median(pixels - trace, _ACROSS, 1 - axis)
         trace = _running_median(pixels - sky, _ALONG, axis)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -146,7 +147,7 @@ def _conversion(unit, header):
 
 def to_electrons(
     name: str, level: float | u.Quantity | None, *, gain: float | u.Quantity | None = None
-) -> float | None:
+) -> float | Any:
     """
     Return a level, such as a read noise, in electrons.
 
@@ -171,10 +172,12 @@ def to_electrons(
     """
     if level is None:
         return None
-    if isinstance(level, u.Quantity) and level.unit in (u.adu, u.count, u.DN):
+    unit = getattr(level, "unit", None)
+    if isinstance(level, u.Quantity) and unit in (u.adu, u.count, u.DN):
         if gain is None:
-            raise ValueError(f"{name} is in {level.unit}: give gain too, or {name} in electron")
-        return _scalar(name, level.value, u.electron) * _scalar("gain", gain, u.electron / u.adu)
+            raise ValueError(f"{name} is in {unit}: give gain too, or {name} in electron")
+        level = u.Quantity(level).value
+        return _scalar(name, level, u.electron) * _scalar("gain", gain, u.electron / u.adu)
     return _scalar(name, level, u.electron)
 
 

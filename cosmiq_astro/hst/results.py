@@ -112,8 +112,9 @@ class FileResult:
     @property
     def hit_rate(self) -> u.Quantity | None:
         """Mean over the chips, weighted by the pixels searched; None if one is unknown."""
-        rates = [chip.hit_rate for chip in self.chips]
+        rates: list = [chip.hit_rate for chip in self.chips]
         n_pixels = sum(chip.n_pixels for chip in self.chips)
         if n_pixels == 0 or any(rate is None for rate in rates):
             return None
-        return sum(chip.hit_rate * (chip.n_pixels / n_pixels) for chip in self.chips)
+        weights = [chip.n_pixels / n_pixels for chip in self.chips]
+        return sum(rate * weight for rate, weight in zip(rates, weights, strict=True))

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -147,7 +147,7 @@ def load_model(model: str | PathLike) -> Model:
     try:
         state = load(content)
         check_weights(weights, state)
-        known = {name: _pop_parts(state, f"{name}.") for name in _KNOWN}
+        known: dict[str, Any] = {name: _pop_parts(state, f"{name}.") for name in _KNOWN}
         network.load_state_dict(state, assign=True)
     except (RuntimeError, SafetensorError, LookupError, TypeError, OverflowError) as error:
         raise ValueError(
@@ -159,7 +159,7 @@ def load_model(model: str | PathLike) -> Model:
         except (ValueError, TypeError) as error:
             raise ValueError(f"{name} in {weights} cannot be used: {error}") from error
     _check_features(weights, known["known_hits"], network)
-    network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     config["network"] = network
     names = [part.name for part in fields(Model) if part.name in config]
     try:

@@ -78,7 +78,7 @@ def apply_edits(
         raise ValueError(f"set in_place or give file_out={str(file_out)!r}, not both")
     if file_out is None:
         file_out = file_in if in_place else file_in.with_name(f"{stem_of(file_in)}_edited.fits")
-    if isinstance(edits_files, (str, Path)):
+    if isinstance(edits_files, (str, PathLike)):
         edits_files = [edits_files]
     if not edits_files:
         raise ValueError("edits_files is empty: give what the review page saved")

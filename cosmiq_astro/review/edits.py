@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from cosmiq_astro.nddata import CosmicRayCCDData
+    from astropy.nddata import CCDData
 
 __all__ = ["FORMAT", "Edits", "bad_pixels", "edited_mask", "exposure_digest", "read_edits"]
 
@@ -213,7 +213,7 @@ def edited_mask(
     return (cr_mask | edits.added) & ~edits.removed
 
 
-def bad_pixels(ccd: CosmicRayCCDData) -> np.ndarray:
+def bad_pixels(ccd: CCDData) -> np.ndarray:
     """
     Return the pixels of a detection that cannot be flagged.
 

@@ -29,9 +29,8 @@ from cosmiq_astro.review._planes import (
 from cosmiq_astro.review.edits import bad_pixels
 
 if TYPE_CHECKING:
+    from astropy.nddata import CCDData
     from numpy.typing import ArrayLike
-
-    from cosmiq_astro.nddata import CosmicRayCCDData
 
 __all__ = ["ReviewPage", "make_page"]
 
@@ -79,7 +78,7 @@ class ReviewPage:
 
 
 def make_page(
-    out: CosmicRayCCDData,
+    out: CCDData,
     *,
     name: str = "exposure",
     extver: int = 1,

@@ -31,7 +31,7 @@ class Canvas:
         Margin around the image, in pixels.
     """
 
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     oversampling: int = 4
     margin: int = 24
 

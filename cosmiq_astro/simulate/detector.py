@@ -108,7 +108,7 @@ def add_noise(
     faint = bright < 1000
     noisy[faint] = rng.poisson(bright[faint])
     noisy += np.minimum(image, 0)
-    return noisy + np.float32(readnoise) * rng.standard_normal(image.shape, np.float32)
+    return noisy + np.asarray(readnoise, np.float32) * rng.standard_normal(image.shape, np.float32)
 
 
 def hot_pixels(

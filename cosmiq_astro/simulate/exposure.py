@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
@@ -156,7 +156,7 @@ def expose(
     return _read_out(source, charge, bias, rng, **settings)
 
 
-def _defective(rate, rng):
+def _defective(rate, rng) -> tuple[np.ndarray, Any, Any]:
     """Return the rate that pixels see, the dark current of hot and warm ones, and the bias left."""
     flat = detector.flat_residual(rate.shape, rng)
     dark = detector.hot_pixels(rate.shape, rng) + detector.warm_pixels(rate.shape, rng)

@@ -57,7 +57,7 @@ class Footprints:
     dx: np.ndarray
     charge: np.ndarray
     offsets: np.ndarray
-    unknown: np.ndarray | None = None
+    unknown: np.ndarray | Any = None
 
     def __post_init__(self):
         if self.unknown is None:
@@ -171,7 +171,7 @@ class Footprints:
         }
         return cls._of(**joined)
 
-    def take(self, hits: ArrayLike) -> Footprints:
+    def take(self, hits: np.ndarray | list) -> Footprints:
         """
         Choose hits.
 

@@ -118,7 +118,8 @@ def simulate_hst_file(
     known, filter_name = _check(path, camera, filter_name, exposure_time)
     rng = np.random.default_rng(seed)
     chips = known.chips[-1:] if subarray else known.chips
-    shape = known.shape if chip_shape is None else chip_shape
+    rows, columns = known.shape if chip_shape is None else chip_shape
+    shape = rows, columns
     primary = primary_header(path.name, known, chips, exposure_time, filter_name)
     hdus = [fits.PrimaryHDU(header=primary)]
     defocus = rng.normal(0.02, 0.015)

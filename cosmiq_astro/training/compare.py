@@ -13,7 +13,8 @@ from cosmiq_astro.detector import CosmicRayDetector
 
 if TYPE_CHECKING:
     from cosmiq_astro.models.model import Model
-    from cosmiq_astro.training._frames import Frames
+    from cosmiq_astro.training.datasets import PairedDataset
+    from cosmiq_astro.training.injection import InjectionDataset
 
 __all__ = ["ModelComparison", "check_labels", "compare_models", "find_causes"]
 
@@ -68,7 +69,11 @@ class ModelComparison:
 
 
 def compare_models(
-    models: dict[str, Model], dataset: Frames, *, patch_size: int = 128, seed: int = 0
+    models: dict[str, Model],
+    dataset: PairedDataset | InjectionDataset,
+    *,
+    patch_size: int = 128,
+    seed: int = 0,
 ) -> ModelComparison:
     """
     Score models, and L.A.Cosmic with its defaults, on the same patches.

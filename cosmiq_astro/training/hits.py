@@ -62,7 +62,7 @@ class HitLibrary:
 
 
 def cut_hits(
-    darks: Sequence[np.ndarray | CCDData],
+    darks: Sequence,
     *,
     readnoise: float | u.Quantity,
     gain: float | u.Quantity | None = None,
@@ -218,7 +218,7 @@ def find_hits(
     return masks
 
 
-def read_hits(paths, gain):
+def read_hits(paths, gain) -> Footprints:
     """
     Read the hits of one or several files.
 

@@ -100,7 +100,7 @@ class InjectionDataset(ObservedFrames):
         images: Sequence[np.ndarray | CCDData],
         cosmic_rays: Footprints | Sequence[np.ndarray],
         *,
-        masks: Sequence[np.ndarray] | None = None,
+        masks: Sequence | None = None,
         readnoise: float | u.Quantity,
         gain: float | u.Quantity | None = None,
         satlevel: float | u.Quantity | None = None,

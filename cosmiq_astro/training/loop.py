@@ -190,12 +190,12 @@ def train(
         accelerator="gpu" if run.device == "cuda" else run.device,
         devices=run.devices,
         num_nodes=run.nodes,
-        precision=settings.precision,
+        precision=settings.precision,  # pyright: ignore[reportArgumentType]
         loggers=run.logger,
     )
     if n_devices > 1:
         fabric.launch()
-    seed = int(np.random.SeedSequence().entropy % 2**31) if seed is None else int(seed)
+    seed = int(np.random.default_rng().integers(2**31)) if seed is None else int(seed)
     seed = fabric.broadcast(seed)
     if validation is None:
         dataset, validation = dataset.split(validation_fraction, seed=seed)
@@ -208,7 +208,7 @@ def train(
     rate = settings.learning_rate
     if rate is None:
         rate = _RATE_FROM_SCRATCH if init is None else _RATE_FROM_A_MODEL
-    data = dataset.summary() if hasattr(dataset, "summary") else {}
+    data = getattr(dataset, "summary", dict)()
     schedule = Schedule(
         epochs=epochs,
         patch_size=patch_size,

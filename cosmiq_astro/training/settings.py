@@ -30,7 +30,7 @@ HIDDEN, EPOCHS, KL_BETA, VALIDATION_FRACTION = 16, 50, 1.0, 0.2
 RATE_FROM_SCRATCH, RATE_FROM_A_MODEL = 1e-3, 3e-4
 
 
-def _option(default, text, *, kind=str, metavar=None, repeated=False):
+def _option(default, text, *, kind: type = str, metavar=None, repeated=False):
     """Make a field that the command line offers under its name."""
     about = {"help": text, "kind": kind, "metavar": metavar, "repeated": repeated}
     return field(default=default, metadata=about)
