@@ -65,14 +65,14 @@ def check_electrons(name, value):
         raise ValueError(f"{name} must be a finite number of electrons, 0 or more, got {value!r}")
 
 
-def check_seed(seed):
+def check_seed(seed) -> int:
     """Return a seed as an integer; refuse what is none."""
     if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or not 0 <= seed < 2**63:
         raise ValueError(f"seed must be an integer in [0, 2**63), got {seed!r}")
     return int(seed)
 
 
-def check_image(image, mask):
+def check_image(image, mask) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the image as a real 2-D array, which pixels may be used, and which are finite."""
     if isinstance(image, u.Quantity):
         if image.unit != u.electron:

@@ -1,13 +1,18 @@
 """Thousands of files: one a task, here or on a cluster, and none twice."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import secrets
 import tempfile
 import traceback
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from astropy.utils.exceptions import AstropyUserWarning
 
@@ -20,6 +25,12 @@ from cosmiq_astro.hst.detect import run_detection
 from cosmiq_astro.hst.names import file_names, output_name
 from cosmiq_astro.hst.provenance import digest_file, find_detected, is_complete, run_of
 from cosmiq_astro.hst.settings import DetectSettings
+
+if TYPE_CHECKING:
+    import distributed
+    from astropy.table import QTable
+
+    from cosmiq_astro.hst.results import FileResult
 
 __all__ = ["Outcome", "check_pairs", "detect_files", "find_outcome"]
 
@@ -57,8 +68,8 @@ class Outcome:
     status: str
     error: str = ""
     traceback: str = field(default="", repr=False)
-    notes: tuple = ()
-    result: object = None
+    notes: tuple[str, ...] = ()
+    result: FileResult | None = None
     n_pixels_flagged: int = 0
     n_hits: int = 0
     hit_rate: float = float("nan")
@@ -88,7 +99,7 @@ class _Work:
     run: str
     folder: str = field(default_factory=os.getcwd)
 
-    def __call__(self, names):
+    def __call__(self, names: tuple[str, str]) -> Outcome:
         """Work on one file; whatever goes wrong is an outcome, and so is what is warned of."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
@@ -138,18 +149,18 @@ class _Work:
 
 
 def detect_files(
-    files,
-    outputs=None,
+    files: Sequence[str | PathLike],
+    outputs: str | PathLike | Sequence[str | PathLike] | None = None,
     *,
-    settings=None,
-    jobs=1,
-    resume=False,
-    table=None,
-    report=None,
-    scheduler=None,
-    security=None,
-    insecure_scheduler=False,
-):
+    settings: dict | None = None,
+    jobs: int = 1,
+    resume: bool = False,
+    table: str | PathLike | None = None,
+    report: Callable[[Outcome], object] | None = None,
+    scheduler: str | None = None,
+    security: distributed.Security | None = None,
+    insecure_scheduler: bool = False,
+) -> QTable:
     """
     Find the cosmic rays in many files; one bad file does not stop the rest.
 
@@ -220,19 +231,19 @@ def detect_files(
     >>> print(first["status"][0], again["status"][0], again["n_hits"][0] == first["n_hits"][0])
     ok skipped True
     """
-    settings = _checked(settings or {})
-    in_place = settings.in_place
+    checked = _checked(settings or {})
+    in_place = checked.in_place
     check_count("jobs", jobs)
     if scheduler is not None and jobs > 1:
         raise ValueError("give jobs or scheduler, not both")
     pairs = _pair(files, outputs, in_place)
     earlier = read_earlier(table) if resume and table is not None else None
-    overwrite = settings.overwrite or earlier is not None
+    overwrite = checked.overwrite or earlier is not None
     others = [] if table is None else [table]
     check_pairs(pairs, others, overwrite=overwrite, in_place=in_place)
     remove_leftovers([tempfile.gettempdir(), *(file_out.parent for _, file_out in pairs)])
-    work = _Work(settings, resume, run=secrets.token_hex(8))
-    tasks = [tuple(map(str, pair)) for pair in pairs]
+    work = _Work(checked, resume, run=secrets.token_hex(8))
+    tasks = [(str(file_in), str(file_out)) for file_in, file_out in pairs]
     if scheduler is not None:
         run = _workers.on_cluster(work, tasks, scheduler, security, insecure=insecure_scheduler)
     elif jobs > 1:
@@ -246,7 +257,7 @@ def detect_files(
         with contextlib.closing(run):
             for task, outcome in run:
                 if isinstance(outcome, str):
-                    outcome = Outcome(*task, "failed", outcome)
+                    outcome = Outcome(*task, status="failed", error=outcome)
                 outcomes.append(outcome)
                 if report is not None:
                     report(outcome)

@@ -1,6 +1,9 @@
 """A table of cosmic-ray hits, their rate, and the sources of a catalogue that they touch."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import astropy.units as u
 import numpy as np
@@ -10,6 +13,14 @@ from scipy import ndimage
 
 from cosmiq_astro._hits import electrons, make_table, measure
 from cosmiq_astro.units import stated_time
+
+if TYPE_CHECKING:
+    from astropy.nddata import CCDData
+    from astropy.table import Table
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+
+    from cosmiq_astro.nddata import CosmicRayCCDData
 
 __all__ = ["cosmicray_catalog", "hit_rate", "plot_catalog", "sources_touching"]
 
@@ -24,8 +35,14 @@ _POSITION_NAMES = (
 
 
 def cosmicray_catalog(
-    ccd, cr_mask=None, *, gain=None, exposure_time=None, satlevel=None, pixel_size=_PIXEL_SIZE
-):
+    ccd: CCDData | ArrayLike,
+    cr_mask: ArrayLike | None = None,
+    *,
+    gain: float | u.Quantity | None = None,
+    exposure_time: float | u.Quantity | None = None,
+    satlevel: float | u.Quantity | None = None,
+    pixel_size: u.Quantity = _PIXEL_SIZE,
+) -> QTable:
     """
     Measure the cosmic-ray hits of an image.
 
@@ -138,7 +155,13 @@ def cosmicray_catalog(
     return catalog
 
 
-def hit_rate(hits, shape, *, exposure_time, pixel_size=_PIXEL_SIZE):
+def hit_rate(
+    hits: int | Table,
+    shape: tuple[int, int],
+    *,
+    exposure_time: float | u.Quantity,
+    pixel_size: u.Quantity = _PIXEL_SIZE,
+) -> u.Quantity:
     """
     Rate of cosmic-ray hits per area and time.
 
@@ -171,7 +194,7 @@ def hit_rate(hits, shape, *, exposure_time, pixel_size=_PIXEL_SIZE):
     >>> print(hit_rate(10_000, (2048, 4096), exposure_time=500).round(2))
     1.06 1 / (s cm2)
     """
-    n_hits = hits if np.isscalar(hits) else len(hits)
+    n_hits = hits if isinstance(hits, (int, float, np.number)) else len(hits)
     exposure_time = u.Quantity(exposure_time, u.s)
     if not exposure_time > 0 * u.s:
         raise ValueError(f"exposure_time={exposure_time} is not positive: a rate needs one")
@@ -181,7 +204,9 @@ def hit_rate(hits, shape, *, exposure_time, pixel_size=_PIXEL_SIZE):
     return (n_hits / (area * exposure_time)).to(1 / (u.cm**2 * u.s))
 
 
-def sources_touching(sources, ccd, *, radius, uncertain=0.325):
+def sources_touching(
+    sources: Table, ccd: CosmicRayCCDData, *, radius: float, uncertain: float = 0.325
+) -> QTable:
     """
     Count the flagged and the uncertain pixels within a radius of each source.
 
@@ -258,7 +283,7 @@ def sources_touching(sources, ccd, *, radius, uncertain=0.325):
     return result
 
 
-def plot_catalog(catalog, ax=None):
+def plot_catalog(catalog: QTable, ax: Axes | None = None) -> Axes:
     """
     Draw each hit as a line of its length and direction, coloured by its charge.
 
@@ -286,7 +311,7 @@ def plot_catalog(catalog, ax=None):
     half = 0.5 * catalog["length"].value * np.array([np.cos(angle), np.sin(angle)])
     centre = np.array([catalog["x"], catalog["y"]])
     lines = LineCollection(
-        np.stack([centre - half, centre + half]).transpose(2, 0, 1),
+        list(np.stack([centre - half, centre + half]).transpose(2, 0, 1)),
         array=np.fmax(catalog["charge"].value, 1),
         norm=LogNorm(),
         capstyle="round",

@@ -6,8 +6,11 @@ The names of the methods are those of astroscrappy and
 so that a large image takes little memory beyond its copy.
 """
 
+from __future__ import annotations
+
 import math
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy
@@ -21,13 +24,25 @@ from cosmiq_astro._windows import (
     windows,
 )
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from cosmiq_astro._types import Cleaning
+
 __all__ = ["CLEAN_METHODS", "clean_pixels", "cleaned_variance", "grow_mask"]
 
 CLEAN_METHODS = ("median", "medmask", "meanmask", "idw", "maskfill")
 """Ways to replace a pixel, see `clean_pixels`."""
 
 
-def clean_pixels(data, cr_mask, *, method="medmask", mask=None, size=5):
+def clean_pixels(
+    data: ArrayLike,
+    cr_mask: ArrayLike,
+    *,
+    method: Cleaning = "medmask",
+    mask: ArrayLike | None = None,
+    size: int = 5,
+) -> np.ndarray:
     """
     Replace the pixels flagged as cosmic rays by what their neighbours suggest.
 
@@ -129,7 +144,15 @@ def clean_pixels(data, cr_mask, *, method="medmask", mask=None, size=5):
     return cleaned
 
 
-def cleaned_variance(variance, cr_mask, *, data, method="medmask", mask=None, size=5):
+def cleaned_variance(
+    variance: ArrayLike,
+    cr_mask: ArrayLike,
+    *,
+    data: ArrayLike,
+    method: Cleaning = "medmask",
+    mask: ArrayLike | None = None,
+    size: int = 5,
+) -> np.ndarray:
     r"""
     Give the pixels that `clean_pixels` replaces a variance that covers the guess.
 
@@ -212,7 +235,7 @@ def cleaned_variance(variance, cr_mask, *, data, method="medmask", mask=None, si
     return result
 
 
-def grow_mask(cr_mask, radius, *, mask=None):
+def grow_mask(cr_mask: ArrayLike, radius: float, *, mask: ArrayLike | None = None) -> np.ndarray:
     """
     Grow flagged regions by a disk, never into masked pixels.
 
@@ -263,7 +286,7 @@ def grow_mask(cr_mask, radius, *, mask=None):
     return grown
 
 
-def _checked(data, cr_mask, mask, method, size):
+def _checked(data, cr_mask, mask, method, size) -> tuple[np.ndarray, np.ndarray, tuple]:
     """Return the image, its good pixels, and rows and columns to replace; check all parameters."""
     if method not in CLEAN_METHODS:
         raise ValueError(f"method={method!r} is unknown: choose one of {CLEAN_METHODS}")
@@ -309,7 +332,7 @@ def _weights(method, distance, valid):
 def _maskfill(data, good, targets, size):
     """Fill with the package maskfill; yields what `_fill` does, all at once."""
     try:
-        from maskfill import maskfill
+        from maskfill import maskfill  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(
             "method='maskfill' needs the package maskfill: pip install maskfill, or choose "

@@ -1,6 +1,10 @@
 """`cosmicray_vi` and `cosmicray_unet`: cosmic rays found, in the manner of ccdproc."""
 
+from __future__ import annotations
+
 import warnings
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal
 
 from astropy.utils.exceptions import AstropyUserWarning
 
@@ -9,35 +13,45 @@ from cosmiq_astro._exposure import check_uncertainty, coerce
 from cosmiq_astro.cleaning import clean_pixels
 from cosmiq_astro.own_sky import OwnSky
 
+if TYPE_CHECKING:
+    from astropy import units as u
+    from astropy.nddata import CCDData, NDUncertainty
+    from numpy.typing import ArrayLike
+    from photutils.background import Background2D
+
+    from cosmiq_astro._types import Cleaning, Precision, Sampling, Threshold
+    from cosmiq_astro.models.model import Model
+    from cosmiq_astro.nddata import CosmicRayCCDData
+
 __all__ = ["cosmicray_unet", "cosmicray_vi"]
 
 
 def cosmicray_vi(
-    ccd,
-    T=16,
+    ccd: CCDData | ArrayLike,
+    T: int = 16,
     *,
-    model="auto",
-    threshold=None,
-    gain=None,
-    readnoise=None,
-    satlevel=None,
-    exposure_time=None,
-    mask_growth=0,
-    clean=None,
-    sampling="antithetic",
-    views=None,
-    seed=None,
-    device="auto",
-    tile_size=None,
-    precision="float32",
-    progress_bar=False,
-    add_keyword=True,
-    protect=None,
-    background=None,
-    uncertainty=None,
-    spectrum=None,
-    negative=False,
-):
+    model: str | PathLike | Model = "auto",
+    threshold: Threshold | None = None,
+    gain: float | u.Quantity | None = None,
+    readnoise: float | u.Quantity | None = None,
+    satlevel: float | u.Quantity | None = None,
+    exposure_time: float | u.Quantity | None = None,
+    mask_growth: int = 0,
+    clean: Cleaning | None = None,
+    sampling: Sampling = "antithetic",
+    views: Literal[1, 2, 4] | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    tile_size: int | None = None,
+    precision: Precision = "float32",
+    progress_bar: bool = False,
+    add_keyword: bool = True,
+    protect: ArrayLike | str | PathLike | None = None,
+    background: ArrayLike | Background2D | None = None,
+    uncertainty: ArrayLike | NDUncertainty | None = None,
+    spectrum: Literal["x", "y"] | None = None,
+    negative: bool = False,
+) -> CosmicRayCCDData | Any:
     r"""
     Find the cosmic rays of one exposure with a variational U-Net, and say how sure that is.
 
@@ -191,28 +205,28 @@ def cosmicray_vi(
 
 
 def cosmicray_unet(
-    ccd,
+    ccd: CCDData | ArrayLike,
     *,
-    model="auto",
-    threshold=None,
-    gain=None,
-    readnoise=None,
-    satlevel=None,
-    exposure_time=None,
-    mask_growth=0,
-    clean=None,
-    views=None,
-    device="auto",
-    tile_size=None,
-    precision="float32",
-    progress_bar=False,
-    add_keyword=True,
-    protect=None,
-    background=None,
-    uncertainty=None,
-    spectrum=None,
-    negative=False,
-):
+    model: str | PathLike | Model = "auto",
+    threshold: Threshold | None = None,
+    gain: float | u.Quantity | None = None,
+    readnoise: float | u.Quantity | None = None,
+    satlevel: float | u.Quantity | None = None,
+    exposure_time: float | u.Quantity | None = None,
+    mask_growth: int = 0,
+    clean: Cleaning | None = None,
+    views: Literal[1, 2, 4] | None = None,
+    device: str = "auto",
+    tile_size: int | None = None,
+    precision: Precision = "float32",
+    progress_bar: bool = False,
+    add_keyword: bool = True,
+    protect: ArrayLike | str | PathLike | None = None,
+    background: ArrayLike | Background2D | None = None,
+    uncertainty: ArrayLike | NDUncertainty | None = None,
+    spectrum: Literal["x", "y"] | None = None,
+    negative: bool = False,
+) -> CosmicRayCCDData | Any:
     """
     Find the cosmic rays of one exposure with a deterministic U-Net, the baseline.
 

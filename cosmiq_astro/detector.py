@@ -1,7 +1,12 @@
 """`CosmicRayDetector`: configure once, then call on as many images as there are."""
 
+from __future__ import annotations
+
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -25,6 +30,12 @@ from cosmiq_astro.inference.tiling import plan_tiles
 from cosmiq_astro.inference.uncertainty import binary_entropy
 from cosmiq_astro.models.model import Model, load_model
 from cosmiq_astro.preprocess import ImageStatistics, estimate_statistics
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from torch import Tensor
+
+    from cosmiq_astro._types import Precision, Sampling
 
 __all__ = ["CosmicRayDetector", "CosmicRayMaps"]
 
@@ -135,7 +146,14 @@ class CosmicRayDetector:
     True
     """
 
-    def __init__(self, model="acs-wfc-vi", *, device="auto", tile_size=None, precision="float32"):
+    def __init__(
+        self,
+        model: str | PathLike | Model = "acs-wfc-vi",
+        *,
+        device: str = "auto",
+        tile_size: int | None = None,
+        precision: Precision = "float32",
+    ):
         self.model = model if isinstance(model, Model) else load_model(model)
         self.device = choose_device(device)
         if tile_size is None:
@@ -151,19 +169,19 @@ class CosmicRayDetector:
 
     def __call__(
         self,
-        image,
-        mask=None,
+        image: ArrayLike,
+        mask: ArrayLike | None = None,
         *,
-        T=16,
-        seed=None,
-        sampling="antithetic",
-        views=None,
-        readnoise=None,
-        satlevel=None,
-        statistics=None,
-        planes=PLANES,
-        progress_bar=False,
-    ):
+        T: int = 16,
+        seed: int | None = None,
+        sampling: Sampling = "antithetic",
+        views: Literal[1, 2, 4] | None = None,
+        readnoise: float | None = None,
+        satlevel: float | None = None,
+        statistics: ImageStatistics | None = None,
+        planes: Sequence[str] = PLANES,
+        progress_bar: bool = False,
+    ) -> CosmicRayMaps:
         """
         Look for cosmic rays in an image.
 
@@ -217,8 +235,8 @@ class CosmicRayDetector:
         """
         image, usable, finite = check_image(image, mask)
         config = self.model.network.config
-        views = config.views if views is None else views
-        check_call(T, sampling, views, planes)
+        n_views = config.views if views is None else views
+        check_call(T, sampling, n_views, planes)
         check_electrons("readnoise", readnoise)
         check_electrons("satlevel", satlevel)
         seed = int(np.random.default_rng().integers(2**31)) if seed is None else check_seed(seed)
@@ -229,7 +247,7 @@ class CosmicRayDetector:
             self._network,
             draws,
             sampling=sampling,
-            views=views,
+            views=n_views,
             temperature=self.model.temperature,
             precision=self.precision,
         )
@@ -249,10 +267,10 @@ class CosmicRayDetector:
             progress=lambda tiles: tqdm(tiles, disable=not progress_bar, unit="tile"),
         )
         # What holes were filled with is no star.
-        image = frame.image
+        pixels = frame.image
         if not usable.all():
-            image = image.masked_fill(torch.from_numpy(~usable).to(self.device), 0)
-        stars = measure_stars(image, prediction.planes["probability"], statistics.noise)
+            pixels = pixels.masked_fill(torch.from_numpy(~usable).to(self.device), 0)
+        stars = measure_stars(pixels, prediction.planes["probability"], statistics.noise)
         known_hits, known_stars = self.model.known_hits, self.model.known_stars
         found = self._planes(prediction.planes, planes, finite)
         novelty = float("nan")
@@ -262,7 +280,7 @@ class CosmicRayDetector:
             **found,
             usable=usable,
             T=len(draws),
-            views=views,
+            views=n_views,
             sampling=sampling,
             precision=self.precision,
             seed=seed,
@@ -272,7 +290,7 @@ class CosmicRayDetector:
             star_novelty=float("nan") if known_stars is None else known_stars.novelty(stars),
         )
 
-    def draw(self, T, *, sampling, seed):
+    def draw(self, T: int, *, sampling: Sampling, seed: int) -> list[dict[str, Tensor]]:
         """
         Draw the weights with which every tile is looked at.
 
@@ -288,7 +306,7 @@ class CosmicRayDetector:
         """
         return draw_weights(self._network, T, sampling=sampling, seed=seed)
 
-    def _planes(self, predicted, asked, finite):
+    def _planes(self, predicted, asked, finite) -> dict[str, Any]:
         """Return the planes that a user sees, by name; None for those not asked for."""
         found = to_host(predicted)
         if self.model.recalibration is not None:
@@ -302,7 +320,7 @@ class CosmicRayDetector:
                 found[name][~finite] = np.nan
         return {name: found[name] if name in asked else None for name in PLANES}
 
-    def clean(self, image, threshold=0.5, *, binary=True):
+    def clean(self, image: ArrayLike, threshold: float = 0.5, *, binary: bool = True) -> np.ndarray:
         """
         Find cosmic rays with deepCR's call.
 
@@ -324,7 +342,14 @@ class CosmicRayDetector:
         maps = self(image)
         return (maps.probability > threshold) & maps.usable if binary else maps.probability
 
-    def clean_vi(self, image, T=16, *, return_entropy=False, seed=None):
+    def clean_vi(
+        self,
+        image: ArrayLike,
+        T: int = 16,
+        *,
+        return_entropy: bool = False,
+        seed: int | None = None,
+    ) -> np.ndarray | Any:
         """
         Find cosmic rays with the CosmiQ research code's call.
 

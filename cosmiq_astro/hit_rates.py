@@ -1,6 +1,11 @@
 """The cosmic-ray rate over time, from what detections have written to their files."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -10,10 +15,13 @@ from astropy.time import Time
 
 from cosmiq_astro._outcome_table import RATE
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 __all__ = ["hit_rates", "plot_hit_rates"]
 
 
-def hit_rates(files):
+def hit_rates(files: Sequence[str | PathLike]) -> QTable:
     """
     Put the cosmic-ray rates of many exposures into a table, by time.
 
@@ -60,7 +68,7 @@ def hit_rates(files):
     return table[np.argsort(table["time"].mjd, kind="stable")]
 
 
-def plot_hit_rates(rates, ax=None):
+def plot_hit_rates(rates: QTable, ax: Axes | None = None) -> Axes:
     """
     Draw the rates over time, with their errors.
 

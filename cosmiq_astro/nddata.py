@@ -1,14 +1,25 @@
 """`CosmicRayCCDData`: a CCDData that carries the cosmic-ray planes with it."""
 
+from __future__ import annotations
+
 import copy
 import io
 import warnings
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits, registry
 from astropy.nddata import CCDData, fits_ccddata_reader
 from astropy.utils.exceptions import AstropyUserWarning
+
+if TYPE_CHECKING:
+    from astropy import units as u
+    from numpy.typing import ArrayLike
+
+    from cosmiq_astro.review.page import ReviewPage
 
 __all__ = ["PLANES", "CosmicRayCCDData"]
 
@@ -69,15 +80,21 @@ class CosmicRayCCDData(CCDData):
     2
     """
 
+    cr_mask: np.ndarray | Any
+    cr_probability: np.ndarray | Any
+    cr_uncertainty: np.ndarray | Any
+    cr_entropy: np.ndarray | Any
+    cr_mutual_information: np.ndarray | Any
+
     def __init__(
         self,
-        *args,
-        cr_mask=None,
-        cr_probability=None,
-        cr_uncertainty=None,
-        cr_entropy=None,
-        cr_mutual_information=None,
-        **kwargs,
+        *args: Any,
+        cr_mask: np.ndarray | None = None,
+        cr_probability: np.ndarray | None = None,
+        cr_uncertainty: np.ndarray | None = None,
+        cr_entropy: np.ndarray | None = None,
+        cr_mutual_information: np.ndarray | None = None,
+        **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
         source = args[0] if args else kwargs.get("data")
@@ -108,7 +125,9 @@ class CosmicRayCCDData(CCDData):
             init |= {name: plane.copy() for name, plane in self._planes().items()}
         return result, init
 
-    def convert_unit_to(self, unit, equivalencies=()):
+    def convert_unit_to(
+        self, unit: str | u.UnitBase, equivalencies: Sequence = ()
+    ) -> CosmicRayCCDData:
         """
         Return a copy in another unit; the planes, which have none, stay.
 
@@ -128,12 +147,12 @@ class CosmicRayCCDData(CCDData):
         return result
 
     @property
-    def data(self):
+    def data(self) -> np.ndarray:
         """Pixel values; other ones that no longer lie where the planes do drop these."""
         return self._data
 
     @data.setter
-    def data(self, value):
+    def data(self, value: np.ndarray) -> None:
         before, self._data = self._data, value
         moved = np.shape(value) != np.shape(before) or (
             value is not before
@@ -145,12 +164,12 @@ class CosmicRayCCDData(CCDData):
             self._drop_planes()
 
     @property
-    def mask(self):
+    def mask(self) -> np.ndarray | Any:
         """Mask; one that was moved with the data, away from the hits, drops the planes."""
         return self._mask
 
     @mask.setter
-    def mask(self, value):
+    def mask(self, value: ArrayLike | None) -> None:
         before, self._mask = getattr(self, "_mask", None), value
         # ccdproc.transform_image assigns data of the same shape, then the mask.
         was_assigned, self._was_assigned = getattr(self, "_was_assigned", False), False
@@ -173,7 +192,15 @@ class CosmicRayCCDData(CCDData):
             stacklevel=3,
         )
 
-    def review(self, path, *, name=None, model=None, protect=None, overwrite=False):
+    def review(
+        self,
+        path: str | PathLike,
+        *,
+        name: str | None = None,
+        model: object = None,
+        protect: ArrayLike | str | PathLike | None = None,
+        overwrite: bool = False,
+    ) -> None:
         """
         Write a page on which a person looks at the detection and corrects it.
 
@@ -190,7 +217,13 @@ class CosmicRayCCDData(CCDData):
         page = self.show(name=name, model=model, protect=protect)
         page.write(path, overwrite=overwrite)
 
-    def show(self, *, name="exposure", model=None, protect=None):
+    def show(
+        self,
+        *,
+        name: str = "exposure",
+        model: object = None,
+        protect: ArrayLike | str | PathLike | None = None,
+    ) -> ReviewPage:
         """
         Show the page of `review` in a notebook.
 
@@ -208,7 +241,7 @@ class CosmicRayCCDData(CCDData):
 
         return make_page(self, name=name, model=model, protect=protect)
 
-    def to_hdu(self, *args, **kwargs):
+    def to_hdu(self, *args: Any, **kwargs: Any) -> fits.HDUList:
         """
         Return an HDU list with the planes appended.
 

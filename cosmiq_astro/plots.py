@@ -1,6 +1,10 @@
 """Pictures of detections; they need matplotlib."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
@@ -8,13 +12,18 @@ from scipy import ndimage
 from cosmiq_astro.calibration._input import plane
 from cosmiq_astro.calibration._sums import entropy
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from cosmiq_astro.nddata import CosmicRayCCDData
+
 __all__ = ["plot_detection", "plot_maps"]
 
 _RED = (0.9, 0.1, 0.1, 1)
 _DRAWN_SIZE = 200
 
 
-def plot_detection(out, *, axes=None):
+def plot_detection(out: CosmicRayCCDData, *, axes: np.ndarray | None = None) -> np.ndarray:
     """
     Draw an exposure, its cosmic-ray mask, their probability and its entropy.
 
@@ -57,7 +66,8 @@ def plot_detection(out, *, axes=None):
         from matplotlib import pyplot as plt
 
         size = (11, 2 * min(max(5 * out.shape[0] / out.shape[1], 2), 12))
-        axes = plt.subplots(2, 2, figsize=size, sharex=True, sharey=True, layout="compressed")[1]
+        made = plt.subplots(2, 2, figsize=size, sharex=True, sharey=True, layout="compressed")
+        axes = np.asarray(made[1])
     axes = np.ravel(axes)
     if axes.size != 4:
         raise ValueError(f"axes must be four, got {axes.size}")
@@ -79,7 +89,15 @@ def plot_detection(out, *, axes=None):
     return axes
 
 
-def plot_maps(data, results, *, truth=None, names=None, threshold=0.5, axes=None):
+def plot_maps(
+    data: ArrayLike,
+    results: Sequence,
+    *,
+    truth: ArrayLike | None = None,
+    names: Sequence[str] | None = None,
+    threshold: float = 0.5,
+    axes: np.ndarray | None = None,
+) -> np.ndarray:
     """
     Draw data, mask, probability and entropy, a row for each result.
 

@@ -5,14 +5,21 @@ Training and detection call the same functions, so that what a network sees
 in use is what it saw in training.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.stats import sigma_clip
 from scipy.ndimage import binary_dilation
 
 from cosmiq_astro._scatter import LARGEST, MAX_SAMPLES, block_scatter, is_blank
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "CHANNELS",
@@ -65,7 +72,9 @@ class ImageStatistics:
     softness: float = 0.0
 
 
-def estimate_statistics(image, valid, *, readnoise=None, softness=False):
+def estimate_statistics(
+    image: np.ndarray, valid: np.ndarray, *, readnoise: float | None = None, softness: bool = False
+) -> ImageStatistics:
     """
     Estimate the sky level and the noise of a sky pixel, unmoved by stars and cosmic rays.
 
@@ -139,7 +148,7 @@ def estimate_statistics(image, valid, *, readnoise=None, softness=False):
     return statistics
 
 
-def measure_softness(image, valid, statistics):
+def measure_softness(image: np.ndarray, valid: np.ndarray, statistics: ImageStatistics) -> float:
     """
     Measure how softly the peaks of stars fall off: the width of the PSF, before any hit is known.
 
@@ -190,7 +199,9 @@ def measure_softness(image, valid, statistics):
     return float(np.quantile(np.clip(ratio, 0, 1), SOFTNESS_QUANTILE))
 
 
-def subtract_sky(image, valid, sky, *, satlevel=None):
+def subtract_sky(
+    image: np.ndarray, valid: np.ndarray, sky: float, *, satlevel: float | None = None
+) -> np.ndarray:
     """
     Take the sky off and blank the pixels that may not be used.
 
@@ -219,7 +230,7 @@ def subtract_sky(image, valid, sky, *, satlevel=None):
     return pixels
 
 
-def fill_holes(pixels, valid, noise):
+def fill_holes(pixels: np.ndarray, valid: np.ndarray, noise: float) -> None:
     """
     Fill the pixels that may not be used from those around them.
 
@@ -264,7 +275,9 @@ def fill_holes(pixels, valid, noise):
         y, x = np.unravel_index(np.unique(inner), pixels.shape)
 
 
-def normalize(image, statistics, channels):
+def normalize(
+    image: np.ndarray, statistics: ImageStatistics, channels: Sequence[str]
+) -> np.ndarray:
     """
     Turn sky-subtracted pixels into the channels a network sees.
 
@@ -289,7 +302,7 @@ def normalize(image, statistics, channels):
     return normalize_tensor(pixels, statistics, channels).numpy()
 
 
-def normalize_tensor(image, statistics, channels):
+def normalize_tensor(image: Tensor, statistics: ImageStatistics, channels: Sequence[str]) -> Tensor:
     """
     Do as `normalize` does, on the device where the pixels are.
 

@@ -1,10 +1,18 @@
 """Protected pixels: they inform their neighbours, but are never flagged."""
 
+from __future__ import annotations
+
 import hashlib
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+    from numpy.typing import ArrayLike
 
 __all__ = ["Protection", "read_protection", "withhold"]
 
@@ -34,7 +42,7 @@ class Protection:
     def __str__(self):
         return self.key
 
-    def on(self, shape, wcs=None):
+    def on(self, shape: tuple[int, int], wcs: WCS | None = None) -> np.ndarray:
         """
         Return the protected pixels of an image.
 
@@ -66,13 +74,13 @@ class Protection:
             for x, y, radius in self.circles:
                 _add_disk(protected, x, y, radius)
             return protected
-        for region in self.regions:
+        for region in self.regions or ():
             is_added = region.meta.get("include", True) not in (False, "-")
             protected[_region_pixels(region, shape, wcs)] = is_added
         return protected
 
 
-def read_protection(protect):
+def read_protection(protect: ArrayLike | str | PathLike | Protection | None) -> Protection | None:
     """
     Understand what a user gives as ``protect``, before any work.
 
@@ -107,12 +115,12 @@ def read_protection(protect):
     """
     if protect is None or isinstance(protect, Protection):
         return protect
-    if isinstance(protect, (str, Path)):
+    if isinstance(protect, (str, PathLike)):
         return _read_file(Path(protect))
     try:
         array = np.asarray(protect)
     except ValueError:
-        array = np.empty(0)
+        array = np.asarray(0.0)
     if array.dtype == bool and array.ndim == 2:
         return Protection(pixels=array, key=_digest(str(array.shape), np.packbits(array)))
     circles = array.dtype.kind in "fiu" and array.ndim == 2 and array.shape[1] == 3
@@ -125,7 +133,7 @@ def read_protection(protect):
     return Protection(circles=array, key=_digest("circles", array))
 
 
-def withhold(cr_mask, protected):
+def withhold(cr_mask: np.ndarray, protected: np.ndarray | None) -> tuple[np.ndarray, int]:
     """
     Take protected pixels out of a mask.
 

@@ -1,5 +1,9 @@
 """Two-dimensional spectra: what is smooth along or across the dispersion is no cosmic ray."""
 
+from __future__ import annotations
+
+from typing import Literal
+
 import numpy as np
 from scipy import ndimage
 
@@ -12,7 +16,9 @@ AXES = {"x": 1, "y": 0}
 _ALONG, _ACROSS = 101, 51
 
 
-def spectrum_model(image, usable, dispersion="x"):
+def spectrum_model(
+    image: np.ndarray, usable: np.ndarray, dispersion: Literal["x", "y"] = "x"
+) -> np.ndarray:
     """
     Model a spectrum by running medians: sky lines across, continuum along the dispersion.
 
@@ -57,7 +63,7 @@ def spectrum_model(image, usable, dispersion="x"):
         raise ValueError(f"dispersion must be 'x' or 'y', got {dispersion!r}")
     axis = AXES[dispersion]
     pixels = _filled(np.asarray(image, dtype=np.float32), usable)
-    trace = np.float32(0)
+    trace = np.zeros((), np.float32)
     for _ in range(2):
         sky = _running_median(pixels - trace, _ACROSS, 1 - axis)
         trace = _running_median(pixels - sky, _ALONG, axis)

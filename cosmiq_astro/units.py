@@ -1,6 +1,10 @@
 """From the units of pixels and levels to electrons: the one place where units are decided."""
 
+from __future__ import annotations
+
 import numbers
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -26,7 +30,7 @@ _CONVERSIONS = ("PHOTMJSR", "FLUXCONV")
 _TIMES = ("EXPTIME", "XPOSURE")
 
 
-def needs_gain(unit):
+def needs_gain(unit: u.UnitBase) -> bool:
     """
     Tell whether a unit needs the gain to become electron.
 
@@ -43,7 +47,13 @@ def needs_gain(unit):
     return _UNITS.get(unit, (False,))[0] or unit.is_equivalent(_SURFACE_BRIGHTNESS)
 
 
-def electrons_per_unit(unit, *, gain=None, exposure_time=None, header=None):
+def electrons_per_unit(
+    unit: u.UnitBase,
+    *,
+    gain: float | u.Quantity | None = None,
+    exposure_time: float | u.Quantity | None = None,
+    header: Mapping | None = None,
+) -> float:
     """
     Return the number that turns pixel values into electrons.
 
@@ -106,7 +116,7 @@ def electrons_per_unit(unit, *, gain=None, exposure_time=None, header=None):
     return factor
 
 
-def stated_time(header):
+def stated_time(header: Mapping) -> object:
     """
     Return what a header says of the exposure time.
 
@@ -135,7 +145,9 @@ def _conversion(unit, header):
     )
 
 
-def to_electrons(name, level, *, gain=None):
+def to_electrons(
+    name: str, level: float | u.Quantity | None, *, gain: float | u.Quantity | None = None
+) -> float | Any:
     """
     Return a level, such as a read noise, in electrons.
 
@@ -160,10 +172,12 @@ def to_electrons(name, level, *, gain=None):
     """
     if level is None:
         return None
-    if isinstance(level, u.Quantity) and level.unit in (u.adu, u.count, u.DN):
+    unit = getattr(level, "unit", None)
+    if isinstance(level, u.Quantity) and unit in (u.adu, u.count, u.DN):
         if gain is None:
-            raise ValueError(f"{name} is in {level.unit}: give gain too, or {name} in electron")
-        return _scalar(name, level.value, u.electron) * _scalar("gain", gain, u.electron / u.adu)
+            raise ValueError(f"{name} is in {unit}: give gain too, or {name} in electron")
+        level = u.Quantity(level).value
+        return _scalar(name, level, u.electron) * _scalar("gain", gain, u.electron / u.adu)
     return _scalar(name, level, u.electron)
 
 

@@ -48,6 +48,8 @@ else:
 
 numpydoc_xref_ignore |= {"path-like", "array-like", "array_like"}
 numpydoc_class_members_toctree = False
+# Signatures stay short: the tables of parameters have the types.
+autodoc_typehints = "none"
 automodapi_toctreedirnm = "api"
 # Each class and function once, with its docstring: no diagrams of two boxes.
 automodapi_inheritance_diagram = False

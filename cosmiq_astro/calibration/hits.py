@@ -144,7 +144,8 @@ def match_hits(
     index = hits["id"]
     if charge is not None:
         total = scipy.ndimage.sum_labels(getattr(charge, "value", charge), true_id, index)
-        hits["charge"] = total << charge.unit if isinstance(charge, u.Quantity) else total
+        has_unit = isinstance(charge, u.Quantity)
+        hits["charge"] = total << u.Quantity(charge).unit if has_unit else total
     hits["n_flagged"] = scipy.ndimage.sum_labels(flagged, true_id, index).astype(int)
     hits["n_detections"] = np.bincount(truth_of, minlength=true_id.max() + 1)[index]
     hits["found"] = hits["n_flagged"] > 0
@@ -223,12 +224,12 @@ def completeness_table(
         if not values.size:
             raise ValueError("hits has no rows to make bins of; pass edges")
         edges = np.unique(np.quantile(values, np.linspace(0, 1, n_bins + 1)))
-        edges = edges if edges.size > 1 else u.Quantity([edges[0], edges[0] + 1 * edges.unit])
-    edges = u.Quantity(edges, values.unit, dtype=float)
-    n_hits = np.histogram(values, edges)[0]
-    n_found = np.histogram(values[np.asarray(hits["found"])], edges)[0]
+        edges = edges if edges.size > 1 else u.Quantity([edges[0], edges[0] + 1 * values.unit])
+    limits = u.Quantity(edges, values.unit, dtype=float)
+    n_hits = np.histogram(values, limits)[0]
+    n_found = np.histogram(values[np.asarray(hits["found"])], limits)[0]
     low, high = wilson_interval(n_found, n_hits)
-    columns = [edges[:-1], edges[1:], n_hits, n_found, ratio(n_found, n_hits), low, high]
+    columns = [limits[:-1], limits[1:], n_hits, n_found, ratio(n_found, n_hits), low, high]
     texts = {
         "low": f"lower edge of {column}",
         "high": f"upper edge of {column}",

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-def _prepared(data, label, column, make, ax):
+def _prepared(data, label, column, make, ax) -> tuple[Table, Axes]:
     """Return ``data`` if it is a finished table, otherwise one made of it; and axes."""
     if not (isinstance(data, Table) and column in data.colnames):
         data = make(data, label)
@@ -71,13 +71,13 @@ def plot_reliability(
     ax : `~matplotlib.axes.Axes`
         The axes.
     """
-    table, ax = _prepared(table, label, "observed_fraction", reliability_table, ax)
-    full = table[np.isfinite(table["mean_probability"])]
+    rows, ax = _prepared(table, label, "observed_fraction", reliability_table, ax)
+    full = rows[np.isfinite(rows["mean_probability"])]
     ends = full["fraction_low"], full["fraction_high"]
     points = _error_bars(ax, full["mean_probability"], full["observed_fraction"], *ends, name)
     counts_ax = _counts_axes(ax)
-    edges = np.append(table["p_low"], table["p_high"][-1])
-    counts = np.asarray(table["n_pixels"], dtype=float)
+    edges = np.append(rows["p_low"], rows["p_high"][-1])
+    counts = np.asarray(rows["n_pixels"], dtype=float)
     counts_ax.stairs(
         np.where(counts > 0, counts, np.nan), edges, color=points[0].get_color(), alpha=0.5
     )
@@ -132,9 +132,9 @@ def plot_risk_coverage(
     ax : `~matplotlib.axes.Axes`
         The axes.
     """
-    table, ax = _prepared(table, label, "coverage", risk_coverage_table, ax)
-    risk = np.asarray(table["risk"])
-    ax.plot(table["coverage"], np.where(risk > 0, risk, np.nan), lw=1.5, label=name)
+    rows, ax = _prepared(table, label, "coverage", risk_coverage_table, ax)
+    risk = np.asarray(rows["risk"])
+    ax.plot(rows["coverage"], np.where(risk > 0, risk, np.nan), lw=1.5, label=name)
     if np.any(risk > 0):  # matplotlib has no logarithmic axis without anything positive
         ax.set_yscale("log")
     ax.set(xlim=(0, 1), xlabel="coverage", ylabel="error rate of the pixels kept")
@@ -163,8 +163,8 @@ def plot_roc(
     ax : `~matplotlib.axes.Axes`
         The axes.
     """
-    table, ax = _prepared(table, label, "fpr", roc_table, ax)
-    some = table[table["fpr"] > 0]
+    rows, ax = _prepared(table, label, "fpr", roc_table, ax)
+    some = rows[rows["fpr"] > 0]
     ax.plot(some["fpr"], some["tpr"], lw=1.5, label=name)
     if len(some):
         ax.set_xscale("log")
@@ -198,9 +198,9 @@ def plot_entropy_error(
     ax : `~matplotlib.axes.Axes`
         The axes.
     """
-    table, ax = _prepared(table, label, "error_rate", _entropy_error_table, ax)
+    rows, ax = _prepared(table, label, "error_rate", _entropy_error_table, ax)
     names = ("entropy", "error_rate", "error_rate_low", "error_rate_high")
-    _error_bars(ax, *(table[column] for column in names), name)
+    _error_bars(ax, *(rows[column] for column in names), name=name)
     grid = np.linspace(0, 0.5, 200)
     ax.plot(entropy(grid), grid, color="0.6", lw=1, ls="--", zorder=0)
     ax.set(xlim=(0, 0.7), xlabel="entropy of p (nats)", ylabel="error rate")

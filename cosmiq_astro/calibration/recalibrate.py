@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import abc
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 import scipy  # its optimize is loaded when a map is fitted, not with every model
@@ -37,7 +37,7 @@ class Recalibration(abc.ABC):
     """A map of probabilities, as returned by the fits; call it to apply it."""
 
     @abc.abstractmethod
-    def __call__(self, probability):
+    def __call__(self, probability: np.ndarray) -> np.ndarray:
         """Return the recalibrated probability; NaN stays NaN."""
 
     def to_dict(self) -> dict:
@@ -49,7 +49,7 @@ class Recalibration(abc.ABC):
         state : dict
             The name of the method and its numbers.
         """
-        state = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        state = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
         return {"method": _NAMES[type(self)]} | state
 
     @staticmethod
@@ -104,7 +104,7 @@ class TemperatureScaling(Recalibration):
     def __float__(self):
         return float(self.temperature)
 
-    def __call__(self, probability):
+    def __call__(self, probability: np.ndarray) -> np.ndarray:
         """Return ``expit(logit(p) / temperature)``."""
         return expit(logit(np.asarray(probability)) / self.temperature)
 
@@ -133,7 +133,7 @@ class BetaCalibration(Recalibration):
                 f"c={self.c}"
             )
 
-    def __call__(self, probability):
+    def __call__(self, probability: np.ndarray) -> np.ndarray:
         """Return the recalibrated probability; NaN stays NaN."""
         log_p, log_q = _clipped_logs(probability)
         return expit(self.a * log_p - self.b * log_q + self.c)
@@ -150,8 +150,8 @@ class IsotonicCalibration(Recalibration):
         The points, in ascending order of probability.
     """
 
-    probability: tuple
-    value: tuple
+    probability: tuple[float, ...]
+    value: tuple[float, ...]
 
     def __post_init__(self):
         for name in ("probability", "value"):
@@ -165,7 +165,7 @@ class IsotonicCalibration(Recalibration):
                 f"probability has {len(self.probability)} points, value has {len(self.value)}"
             )
 
-    def __call__(self, probability):
+    def __call__(self, probability: np.ndarray) -> np.ndarray:
         """Return the recalibrated probability; constant outside the points, NaN stays NaN."""
         return np.interp(probability, self.probability, self.value)
 
@@ -265,12 +265,12 @@ def fit_beta(
     log_p, log_q = _clipped_logs(sample.probability.astype(float))
     features = np.stack([log_p, -log_q, np.ones_like(log_p)])  # (3, n_pixels)
     sign = np.where(sample.label, 1.0, -1.0)
-    weight = np.ones(sample.size) if sample.weight is None else sample.weight
-    weight = weight / weight.sum()
+    share = np.ones(sample.size) if sample.weight is None else sample.weight
+    share = share / share.sum()
 
     def loss_and_slope(numbers):
         margin = sign * (numbers @ features)
-        return weight @ np.logaddexp(0, -margin), -(features @ (weight * sign * expit(-margin)))
+        return share @ np.logaddexp(0, -margin), -(features @ (share * sign * expit(-margin)))
 
     bounds = [(0, None), (0, None), (None, None)]
     options = {"ftol": 1e-12, "gtol": 1e-9}

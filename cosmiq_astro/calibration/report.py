@@ -45,7 +45,7 @@ class CalibrationReport:
         first model.
     """
 
-    tables: dict
+    tables: dict[str, QTable]
     meta: dict
 
     @property

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _ranks
 from ._input import Column, Labels, Pixels, as_sample
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["ThresholdChoice", "choose_threshold", "operating_curve"]
 
@@ -189,7 +193,13 @@ def _conformal(sample, alpha):
     return value[np.flatnonzero(allowed)[-1]], n
 
 
-def operating_curve(probability, label=None, *, weight=None, thresholds=_THRESHOLDS):
+def operating_curve(
+    probability: Pixels,
+    label: Labels = None,
+    *,
+    weight: Column = None,
+    thresholds: ArrayLike = _THRESHOLDS,
+) -> dict:
     """
     Return precision and recall at thresholds, in what JSON can hold.
 

@@ -1,6 +1,7 @@
 """How a command is made, and the options that several of them have: each in one place."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def _flag(text):
     return {"action": "store_true", "help": text}
 
 
-def _number(metavar, text, kind=float):
+def _number(metavar, text, kind: Callable = float):
     return {"type": kind, "metavar": metavar, "help": text}
 
 

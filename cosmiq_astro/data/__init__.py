@@ -1,11 +1,17 @@
 """One small real exposure to try things on."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from astropy.nddata import CCDData
 
 __all__ = ["load_sample", "sample_path"]
 
 
-def sample_path():
+def sample_path() -> Path:
     """
     Tell where the bundled sample lies.
 
@@ -28,7 +34,7 @@ def sample_path():
     return Path(__file__).parent / "j8bt06nyq_sample.fits"
 
 
-def load_sample():
+def load_sample() -> CCDData:
     """
     Read the bundled sample.
 

@@ -136,7 +136,7 @@ class KnownHits:
         if not np.min(self.scatter) > 0 or not self.limit > 0:
             raise ValueError("scatter and limit must be positive")
 
-    def novelty(self, hits, n_alike=_PIXELS_PER_HIT):
+    def novelty(self, hits, n_alike: float = _PIXELS_PER_HIT):
         """
         Return how far the hits of an image lie from those known.
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def read_background(background):
     """
     if background is None or isinstance(background, Background):
         return background
-    if isinstance(background, (str, Path)):
+    if isinstance(background, (str, PathLike)):
         planes = _read_file(Path(background))
     else:
         planes = {None: np.asarray(background)}

@@ -1,10 +1,14 @@
 """One chip of an HST file, or a simple image, as CCDData: the right DQ, unit, mask and header."""
 
+from __future__ import annotations
+
 import math
 import re
 import warnings
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits
@@ -18,6 +22,9 @@ from cosmiq_astro.hst.instruments import identify, overscan
 from cosmiq_astro.hst.names import quality_beside
 from cosmiq_astro.hst.waivered import as_extensions
 from cosmiq_astro.nddata import PLANES, CosmicRayCCDData
+
+if TYPE_CHECKING:
+    from astropy import units as u
 
 __all__ = ["Chip", "find_chips", "left_out", "plane_shape", "read_chip"]
 
@@ -68,7 +75,7 @@ class Chip:
     is_hst: bool = True
 
 
-def find_chips(file, hdus):
+def find_chips(file: str | PathLike, hdus: fits.HDUList) -> tuple[Chip, ...]:
     """
     List the chips of an open file.
 
@@ -169,7 +176,13 @@ def left_out(hdus, chips):
     return (f"not searched, nor used as a mask: {', '.join(others)}",) if others else ()
 
 
-def read_chip(file, extver=1, *, dq_ignore=None, unit=None):
+def read_chip(
+    file: str | PathLike,
+    extver: int = 1,
+    *,
+    dq_ignore: int | None = None,
+    unit: str | u.UnitBase | None = None,
+) -> CCDData:
     """
     Read one chip of an HST file.
 

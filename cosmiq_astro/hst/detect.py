@@ -1,7 +1,12 @@
 """From file to file: plan, detect, write."""
 
+from __future__ import annotations
+
 import time
 import warnings
+from collections.abc import Collection
+from os import PathLike
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
@@ -15,42 +20,49 @@ from cosmiq_astro.hst.results import FileResult
 from cosmiq_astro.hst.settings import PLANE_NAMES, DetectSettings
 from cosmiq_astro.hst.waivered import as_extensions
 
+if TYPE_CHECKING:
+    from astropy import units as u
+    from numpy.typing import ArrayLike
+
+    from cosmiq_astro._types import Cleaning, Precision, Sampling, Threshold
+    from cosmiq_astro.models.model import Model
+
 __all__ = ["detect_file", "run_detection"]
 
 
 def detect_file(
-    file_in,
-    file_out=None,
+    file_in: str | PathLike,
+    file_out: str | PathLike | None = None,
     *,
-    model="auto",
-    T=16,
-    threshold=None,
-    sampling="antithetic",
-    views=None,
-    seed=None,
-    mask_growth=0,
-    clean=None,
-    in_place=False,
-    extver=None,
-    dq_bit="default",
-    dq_ignore=None,
-    planes=tuple(PLANE_NAMES),
-    gain=None,
-    readnoise=None,
-    satlevel=None,
-    exposure_time=None,
-    unit=None,
-    device="auto",
-    tile_size=None,
-    precision="float32",
-    overwrite=False,
-    progress_bar=False,
-    protect=None,
-    background=None,
-    uncertainty=None,
-    spectrum=None,
-    negative=False,
-):
+    model: str | PathLike | Model = "auto",
+    T: int = 16,
+    threshold: Threshold | None = None,
+    sampling: Sampling = "antithetic",
+    views: Literal[1, 2, 4] | None = None,
+    seed: int | None = None,
+    mask_growth: int = 0,
+    clean: Cleaning | None = None,
+    in_place: bool = False,
+    extver: Collection[int] | None = None,
+    dq_bit: int | Literal["default"] | None = "default",
+    dq_ignore: int | None = None,
+    planes: Collection[str] = tuple(PLANE_NAMES),
+    gain: float | None = None,
+    readnoise: float | None = None,
+    satlevel: float | None = None,
+    exposure_time: float | None = None,
+    unit: str | u.UnitBase | None = None,
+    device: str = "auto",
+    tile_size: int | None = None,
+    precision: Precision = "float32",
+    overwrite: bool = False,
+    progress_bar: bool = False,
+    protect: ArrayLike | str | PathLike | None = None,
+    background: float | ArrayLike | str | PathLike | None = None,
+    uncertainty: bool | None = None,
+    spectrum: Literal["x", "y"] | None = None,
+    negative: bool = False,
+) -> FileResult:
     """
     Find the cosmic rays in a file, and write a copy that holds them.
 

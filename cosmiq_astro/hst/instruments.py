@@ -1,12 +1,18 @@
 """What the HST cameras' headers and data-quality bits mean: one table."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
 
 from cosmiq_astro.hst.headers import number
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 __all__ = ["INSTRUMENTS", "Instrument", "Readout", "identify", "readout"]
 
@@ -51,13 +57,13 @@ class Instrument:
     name: str
     unusable_bits: int
     cosmic_ray_bits: int = _CR_BITS
-    settable_bits: tuple = (4096, 8192, 16384)
+    settable_bits: tuple[int, ...] = (4096, 8192, 16384)
     default_bit: int | None = 16384
     hot_bits: int = 16 | 64
     pixel_size: u.Quantity | None = None
     full_well: float = math.inf
     largest_count: float = 65535
-    exposed: tuple | None = None
+    exposed: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,7 @@ _WFPC2_READOUT = {
 }
 
 
-def identify(header):
+def identify(header: fits.Header) -> Instrument:
     """
     Tell which camera made an exposure.
 
@@ -174,7 +180,7 @@ def identify(header):
     return INSTRUMENTS.get(name, _UNKNOWN)
 
 
-def readout(header):
+def readout(header: fits.Header) -> Readout:
     """
     Find gain, read noise and saturation level of a chip in its header.
 

@@ -1,9 +1,14 @@
 """What a detection on a file would do, found out from the headers alone."""
 
+from __future__ import annotations
+
 import math
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
+from typing import Literal
 
 from astropy import units as u
 from astropy.io import fits
@@ -67,7 +72,7 @@ class ChipPlan:
     """
 
     chip: Chip
-    shape: tuple
+    shape: tuple[int, int]
     unit: u.UnitBase
     readout: Readout
     exposure_time: float | None
@@ -102,24 +107,24 @@ class FilePlan:
     dq_out: Path | None
     instrument: Instrument
     telescope: str
-    chips: tuple
-    notes: tuple
+    chips: tuple[ChipPlan, ...]
+    notes: tuple[str, ...]
 
 
 def plan_file(
-    file_in,
-    file_out=None,
+    file_in: str | PathLike,
+    file_out: str | PathLike | None = None,
     *,
-    in_place=False,
-    extver=None,
-    dq_bit="default",
-    gain=None,
-    readnoise=None,
-    satlevel=None,
-    exposure_time=None,
-    unit=None,
-    overwrite=False,
-):
+    in_place: bool = False,
+    extver: Collection[int] | None = None,
+    dq_bit: int | Literal["default"] | None = "default",
+    gain: float | None = None,
+    readnoise: float | None = None,
+    satlevel: float | None = None,
+    exposure_time: float | None = None,
+    unit: str | u.UnitBase | None = None,
+    overwrite: bool = False,
+) -> FilePlan:
     """
     Find out what `detect_file` would do, from the headers alone.
 

@@ -1,5 +1,7 @@
 """What a detection on a file found, in numbers."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,7 +42,7 @@ class ChipResult:
     n_pixels_flagged: int
     n_hits: int
     hit_rate: u.Quantity | None
-    doubts: tuple
+    doubts: tuple[str, ...]
     seconds: float
 
 
@@ -78,17 +80,17 @@ class FileResult:
     T: int
     seed: int
     threshold: float
-    chips: tuple = field(repr=False)
-    notes: tuple
+    chips: tuple[ChipResult, ...] = field(repr=False)
+    notes: tuple[str, ...]
     seconds: float
 
     @property
-    def doubts(self):
+    def doubts(self) -> tuple[str, ...]:
         """Why the probabilities need not be right, of all chips, each once."""
         return tuple(dict.fromkeys(doubt for chip in self.chips for doubt in chip.doubts))
 
     @property
-    def verdict(self):
+    def verdict(self) -> str:
         """One line on whether to trust the masks, of the chips that differ."""
         lines = {}
         for chip in self.chips:
@@ -98,20 +100,21 @@ class FileResult:
         return "; ".join(f"chip {', '.join(chips)}: {line}" for line, chips in lines.items())
 
     @property
-    def n_pixels_flagged(self):
+    def n_pixels_flagged(self) -> int:
         """Pixels flagged on all chips."""
         return sum(chip.n_pixels_flagged for chip in self.chips)
 
     @property
-    def n_hits(self):
+    def n_hits(self) -> int:
         """Groups of flagged pixels on all chips."""
         return sum(chip.n_hits for chip in self.chips)
 
     @property
-    def hit_rate(self):
+    def hit_rate(self) -> u.Quantity | None:
         """Mean over the chips, weighted by the pixels searched; None if one is unknown."""
-        rates = [chip.hit_rate for chip in self.chips]
+        rates: list = [chip.hit_rate for chip in self.chips]
         n_pixels = sum(chip.n_pixels for chip in self.chips)
         if n_pixels == 0 or any(rate is None for rate in rates):
             return None
-        return sum(chip.hit_rate * (chip.n_pixels / n_pixels) for chip in self.chips)
+        weights = [chip.n_pixels / n_pixels for chip in self.chips]
+        return sum(rate * weight for rate, weight in zip(rates, weights, strict=True))

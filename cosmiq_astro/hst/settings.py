@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import cosmiq_astro
@@ -51,7 +52,7 @@ class DetectSettings:
     extver: object = None
     dq_bit: object = "default"
     dq_ignore: int | None = None
-    planes: tuple = tuple(PLANE_NAMES)
+    planes: Collection[str] = tuple(PLANE_NAMES)
     gain: float | None = None
     readnoise: float | None = None
     satlevel: float | None = None

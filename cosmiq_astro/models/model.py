@@ -1,10 +1,13 @@
 """Model folders: weights in safetensors, a configuration in JSON, a card in Markdown."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -78,8 +81,8 @@ class Model:
     threshold: float = 0.5
     temperature: float = 1.0
     sha256: str = ""
-    recalibration: "Recalibration | None" = None
-    ranges: dict = field(default_factory=dict)
+    recalibration: Recalibration | None = None
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     operating_curve: dict | None = field(default=None, repr=False)
     known_hits: KnownHits | None = field(default=None, repr=False)
     known_stars: KnownStars | None = field(default=None, repr=False)
@@ -91,12 +94,12 @@ class Model:
             check_operating_curve(self.operating_curve)
 
     @property
-    def method(self):
+    def method(self) -> Literal["vi", "unet"]:
         """``'vi'`` for a variational network, ``'unet'`` for a deterministic one."""
         return "vi" if self.network.config.variational else "unet"
 
 
-def load_model(model):
+def load_model(model: str | PathLike) -> Model:
     """
     Load a bundled model by name, or a model folder by its path.
 
@@ -144,7 +147,7 @@ def load_model(model):
     try:
         state = load(content)
         check_weights(weights, state)
-        known = {name: _pop_parts(state, f"{name}.") for name in _KNOWN}
+        known: dict[str, Any] = {name: _pop_parts(state, f"{name}.") for name in _KNOWN}
         network.load_state_dict(state, assign=True)
     except (RuntimeError, SafetensorError, LookupError, TypeError, OverflowError) as error:
         raise ValueError(
@@ -156,7 +159,7 @@ def load_model(model):
         except (ValueError, TypeError) as error:
             raise ValueError(f"{name} in {weights} cannot be used: {error}") from error
     _check_features(weights, known["known_hits"], network)
-    network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     config["network"] = network
     names = [part.name for part in fields(Model) if part.name in config]
     try:
@@ -165,7 +168,7 @@ def load_model(model):
         raise ValueError(f"{folder / 'config.json'}: {error}") from error
 
 
-def load_deepcr(path, *, scale=1.0):
+def load_deepcr(path: str | PathLike, *, scale: float = 1.0) -> Model:
     """
     Load a checkpoint of deepCR (Zhang & Bloom 2020, arXiv:1907.09500) as a deterministic model.
 
@@ -286,7 +289,7 @@ def _check_recalibration(recalibration):
         )
 
 
-def save_model(model, folder, *, card, overwrite=False):
+def save_model(model: Model, folder: str | PathLike, *, card: str, overwrite: bool = False) -> Path:
     """
     Write a model folder that `load_model` reads.
 

@@ -1,7 +1,14 @@
 """The bundled models: where they lie and what they are. Needs no torch."""
 
+from __future__ import annotations
+
 import json
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 __all__ = ["AUTO", "MODEL_FILES", "choose_model", "find_model", "list_models"]
 
@@ -15,7 +22,7 @@ _WEIGHTS = Path(__file__).parent / "weights"
 _COLUMNS = ("name", "version", "instrument", "method", "parameters", "threshold", "temperature")
 
 
-def list_models():
+def list_models() -> Table:
     """
     List the bundled models.
 
@@ -42,7 +49,7 @@ def list_models():
     return Table(rows=rows, names=(*_COLUMNS, "sha256"))
 
 
-def choose_model(telescope, method="vi"):
+def choose_model(telescope: str | None, method: Literal["vi", "unet"] = "vi") -> str:
     """
     Name the bundled model for the exposures of a telescope.
 
@@ -68,7 +75,7 @@ def choose_model(telescope, method="vi"):
     return f"{'acs-wfc' if is_hst else 'ccd'}-{method}"
 
 
-def find_model(model):
+def find_model(model: str | PathLike) -> Path:
     """
     Find the folder of a model.
 

@@ -1,6 +1,10 @@
 """Edits written into the file that they were made for."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +29,14 @@ _COUNTS = {
 }
 
 
-def apply_edits(edits_files, file_in, file_out=None, *, in_place=False, overwrite=False):
+def apply_edits(
+    edits_files: str | PathLike | Sequence[str | PathLike],
+    file_in: str | PathLike,
+    file_out: str | PathLike | None = None,
+    *,
+    in_place: bool = False,
+    overwrite: bool = False,
+) -> dict:
     """
     Write the edits of a review into a copy of the file that was reviewed.
 
@@ -67,7 +78,7 @@ def apply_edits(edits_files, file_in, file_out=None, *, in_place=False, overwrit
         raise ValueError(f"set in_place or give file_out={str(file_out)!r}, not both")
     if file_out is None:
         file_out = file_in if in_place else file_in.with_name(f"{stem_of(file_in)}_edited.fits")
-    if isinstance(edits_files, (str, Path)):
+    if isinstance(edits_files, (str, PathLike)):
         edits_files = [edits_files]
     if not edits_files:
         raise ValueError("edits_files is empty: give what the review page saved")

@@ -1,11 +1,18 @@
 """What a reviewer changed: the edits file, bound to its exposure, and what becomes of the mask."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from astropy.nddata import CCDData
 
 __all__ = ["FORMAT", "Edits", "bad_pixels", "edited_mask", "exposure_digest", "read_edits"]
 
@@ -47,7 +54,7 @@ class Edits:
 
     digest: str
     mask_digest: str
-    shape: tuple
+    shape: tuple[int, int]
     extver: int
     added: np.ndarray = field(repr=False)
     removed: np.ndarray = field(repr=False)
@@ -59,7 +66,7 @@ class Edits:
     name: str = ""
 
 
-def exposure_digest(array):
+def exposure_digest(array: np.ndarray) -> str:
     """
     Return what an exposure, or a mask, is known by.
 
@@ -91,7 +98,7 @@ def exposure_digest(array):
     return hashlib.sha256(head + values.tobytes()).hexdigest()[:32]
 
 
-def read_edits(path):
+def read_edits(path: str | PathLike) -> Edits:
     """
     Read an edits file that the review page saved.
 
@@ -160,7 +167,9 @@ def _plane(name, runs, shape):
     return np.cumsum(steps, axis=1)[:, :-1] > 0
 
 
-def edited_mask(edits, image, cr_mask, *, name="the exposure"):
+def edited_mask(
+    edits: Edits, image: np.ndarray, cr_mask: np.ndarray, *, name: str = "the exposure"
+) -> np.ndarray:
     """
     Return the mask with the edits made.
 
@@ -204,7 +213,7 @@ def edited_mask(edits, image, cr_mask, *, name="the exposure"):
     return (cr_mask | edits.added) & ~edits.removed
 
 
-def bad_pixels(ccd):
+def bad_pixels(ccd: CCDData) -> np.ndarray:
     """
     Return the pixels of a detection that cannot be flagged.
 

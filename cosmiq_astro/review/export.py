@@ -1,14 +1,22 @@
 """Hits for other programs: regions for DS9, a VOTable for TOPCAT and Aladin."""
 
+from __future__ import annotations
+
+from os import PathLike
+from typing import TYPE_CHECKING
+
 from astropy import units as u
 from astropy.table import Table
 
 from cosmiq_astro._io import atomic_write
 
+if TYPE_CHECKING:
+    from astropy.table import QTable
+
 __all__ = ["write_regions", "write_votable"]
 
 
-def write_regions(catalog, path, *, overwrite=False):
+def write_regions(catalog: QTable, path: str | PathLike, *, overwrite: bool = False) -> None:
     """
     Write the hits of a catalogue as regions for DS9.
 
@@ -44,7 +52,7 @@ def write_regions(catalog, path, *, overwrite=False):
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def write_votable(catalog, path, *, overwrite=False):
+def write_votable(catalog: QTable, path: str | PathLike, *, overwrite: bool = False) -> None:
     """
     Write a catalogue of hits as a VOTable, as TOPCAT and Aladin read it.
 

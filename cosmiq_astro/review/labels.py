@@ -1,12 +1,19 @@
 """Corrections of a review as labels to train on."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.nddata import CCDData
 
 from cosmiq_astro.hst import read_chip
 from cosmiq_astro.review.edits import bad_pixels, edited_mask, read_edits
+
+if TYPE_CHECKING:
+    from cosmiq_astro.nddata import CosmicRayCCDData
+    from cosmiq_astro.review.edits import Edits
 
 __all__ = ["read_corrected", "training_frame"]
 
@@ -60,7 +67,9 @@ def read_corrected(path):
     return CCDData(image, unit=ccd.unit, meta=ccd.meta), mask, ignore, file
 
 
-def training_frame(edits, ccd, *, name="the exposure"):
+def training_frame(
+    edits: Edits, ccd: CosmicRayCCDData, *, name: str = "the exposure"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     Turn corrections into labels.
 

@@ -1,5 +1,7 @@
 """The review page: one HTML file that shows a detection and lets a person correct it."""
 
+from __future__ import annotations
+
 import base64
 import html
 import json
@@ -8,6 +10,8 @@ import re
 import zlib
 from dataclasses import dataclass, field
 from importlib.resources import files
+from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +27,10 @@ from cosmiq_astro.review._planes import (
     quantise_root,
 )
 from cosmiq_astro.review.edits import bad_pixels
+
+if TYPE_CHECKING:
+    from astropy.nddata import CCDData
+    from numpy.typing import ArrayLike
 
 __all__ = ["ReviewPage", "make_page"]
 
@@ -42,7 +50,7 @@ class ReviewPage:
 
     html: str = field(repr=False)
 
-    def write(self, path, *, overwrite=False):
+    def write(self, path: str | PathLike, *, overwrite: bool = False) -> None:
         """
         Write the page.
 
@@ -69,7 +77,14 @@ class ReviewPage:
         )
 
 
-def make_page(out, *, name="exposure", extver=1, model=None, protect=None):
+def make_page(
+    out: CCDData,
+    *,
+    name: str = "exposure",
+    extver: int = 1,
+    model: object = None,
+    protect: ArrayLike | str | PathLike | None = None,
+) -> ReviewPage:
     """
     Make the page on which a person reviews a detection.
 

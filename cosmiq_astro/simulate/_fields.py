@@ -1,11 +1,17 @@
 """Light of each kind of field on a fine canvas, and its stars; rates in electron / s."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from math import gamma
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import fft
 from scipy.ndimage import gaussian_filter
+
+if TYPE_CHECKING:
+    from cosmiq_astro.simulate.psf import PSF
 
 _ZERO_POINT = 25.9  # AB magnitude of 1 electron / s through F814W on ACS/WFC
 
@@ -25,21 +31,21 @@ class Canvas:
         Margin around the image, in pixels.
     """
 
-    shape: tuple
+    shape: tuple[int, ...]
     oversampling: int = 4
     margin: int = 24
 
     @property
-    def size(self):
+    def size(self) -> tuple[int, ...]:
         """Shape of the canvas in points."""
         return tuple((n + 2 * self.margin) * self.oversampling for n in self.shape)
 
-    def coordinates(self):
+    def coordinates(self) -> tuple[np.ndarray, np.ndarray]:
         """Return positions of the points in pixels of the image: arrays (ny, 1) and (1, nx)."""
         y, x = (np.arange(n) / self.oversampling - self.margin for n in self.size)
         return y[:, None].astype(np.float32), x[None, :].astype(np.float32)
 
-    def observe(self, light, psf):
+    def observe(self, light: np.ndarray, psf: PSF) -> np.ndarray:
         """Convolve ``light`` (rate per pixel at each point) with the PSF and sample the pixels."""
         k = self.oversampling
         kernel = psf.kernel(k, radius=self.margin)

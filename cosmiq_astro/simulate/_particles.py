@@ -37,7 +37,7 @@ def _energies(n, rng):
     return energy, charge2
 
 
-def primary_tracks(n, rng, thickness):
+def primary_tracks(n, rng, thickness) -> tuple:
     """
     Straight tracks of nuclei through the slab.
 
@@ -105,7 +105,7 @@ def _knock_on(path, beta2, charge2, direction, entry, rng):
     return hit, x, y, z + entry[hit], energy, turned
 
 
-def electron_walks(knock_on, n, first_hit, rng, thickness):
+def electron_walks(knock_on, n, first_hit, rng, thickness) -> tuple[np.ndarray, ...]:
     """
     Follow electrons with multiple scattering until they stop or leave the slab.
 

@@ -1,5 +1,7 @@
 """Cosmic rays in a silicon detector: energy loss along tracks, secondaries, charge diffusion."""
 
+from __future__ import annotations
+
 import numpy as np
 from scipy.special import erf
 
@@ -17,16 +19,16 @@ _HALO, _HALO_SHARE = 2.3, 0.045
 
 
 def simulate_cosmic_rays(
-    shape,
-    exposure_time,
+    shape: tuple[int, int],
+    exposure_time: float,
     *,
-    seed=None,
-    rate=1.5,
-    pixel_size=15.0,
-    thickness=14.0,
-    diffusion=6.0,
-    electron_fraction=0.19,
-):
+    seed: int | np.random.Generator | None = None,
+    rate: float = 1.5,
+    pixel_size: float = 15.0,
+    thickness: float = 14.0,
+    diffusion: float = 6.0,
+    electron_fraction: float = 0.19,
+) -> np.ndarray:
     """
     Charge that cosmic rays leave in one exposure.
 
@@ -85,14 +87,14 @@ def simulate_cosmic_rays(
 
 
 def cosmic_ray_footprints(
-    n,
+    n: int,
     *,
-    seed=None,
-    pixel_size=15.0,
-    thickness=14.0,
-    diffusion=6.0,
-    electron_fraction=0.19,
-):
+    seed: int | np.random.Generator | None = None,
+    pixel_size: float = 15.0,
+    thickness: float = 14.0,
+    diffusion: float = 6.0,
+    electron_fraction: float = 0.19,
+) -> Footprints:
     """
     Simulate a library of hits.
 

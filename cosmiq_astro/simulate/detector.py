@@ -1,8 +1,15 @@
 """What the detector does to an image in electrons: saturation, trails, defects and noise."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.signal import lfilter
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = [
     "add_noise",
@@ -18,7 +25,7 @@ __all__ = [
 _SLOPE = 1.5  # of the integral distribution of the dark current of hot pixels, a power law
 
 
-def apply_saturation(image, *, full_well=84_700.0):
+def apply_saturation(image: ArrayLike, *, full_well: float = 84_700.0) -> np.ndarray:
     """
     Clip at the full well and let the excess bleed along the columns (axis 0).
 
@@ -74,7 +81,9 @@ def _bleed(held, excess, full_well):
             break
 
 
-def add_noise(image, readnoise, rng):
+def add_noise(
+    image: ArrayLike, readnoise: float | ArrayLike, rng: np.random.Generator
+) -> np.ndarray:
     """
     Add photon noise and read noise.
 
@@ -99,10 +108,12 @@ def add_noise(image, readnoise, rng):
     faint = bright < 1000
     noisy[faint] = rng.poisson(bright[faint])
     noisy += np.minimum(image, 0)
-    return noisy + np.float32(readnoise) * rng.standard_normal(image.shape, np.float32)
+    return noisy + np.asarray(readnoise, np.float32) * rng.standard_normal(image.shape, np.float32)
 
 
-def hot_pixels(shape, rng, *, fraction=0.005, rate=0.14):
+def hot_pixels(
+    shape: tuple[int, int], rng: np.random.Generator, *, fraction: float = 0.005, rate: float = 0.14
+) -> np.ndarray:
     """
     Dark current of hot pixels.
 
@@ -127,7 +138,9 @@ def hot_pixels(shape, rng, *, fraction=0.005, rate=0.14):
     return _scattered(rate * np.minimum((1 - rng.random(n)) ** (-1 / _SLOPE), 300), shape, rng)
 
 
-def warm_pixels(shape, rng, *, fraction=0.01):
+def warm_pixels(
+    shape: tuple[int, int], rng: np.random.Generator, *, fraction: float = 0.01
+) -> np.ndarray:
     """
     Dark current of warm pixels.
 
@@ -157,7 +170,14 @@ def _scattered(values, shape, rng):
     return image
 
 
-def bias_steps(shape, rng, *, amplitude=1.0, stripe=0.3, n_amplifiers=2):
+def bias_steps(
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+    *,
+    amplitude: float = 1.0,
+    stripe: float = 0.3,
+    n_amplifiers: int = 2,
+) -> np.ndarray:
     """
     Offsets left by the bias subtraction.
 
@@ -186,7 +206,7 @@ def bias_steps(shape, rng, *, amplitude=1.0, stripe=0.3, n_amplifiers=2):
     return (step + rng.normal(0, stripe, (ny, 1))).astype(np.float32)
 
 
-def bad_columns(shape, rng, *, n=1):
+def bad_columns(shape: tuple[int, int], rng: np.random.Generator, *, n: int = 1) -> np.ndarray:
     """
     Columns with a bias of their own, from a random row to the edge.
 
@@ -219,7 +239,9 @@ _WEIGHTS = np.array([0.17, 0.45, 0.38])
 _POWER = 0.48
 
 
-def cte_trails(image, strength, *, first_row=0, full_well=84_700.0):
+def cte_trails(
+    image: ArrayLike, strength: float, *, first_row: int = 0, full_well: float = 84_700.0
+) -> np.ndarray:
     """
     Charge-transfer trails away from the readout register at row 0.
 
@@ -268,7 +290,9 @@ def cte_trails(image, strength, *, first_row=0, full_well=84_700.0):
     return image - captured + released
 
 
-def flat_residual(shape, rng, *, pixel=0.005, smooth=0.003):
+def flat_residual(
+    shape: tuple[int, int], rng: np.random.Generator, *, pixel: float = 0.005, smooth: float = 0.003
+) -> np.ndarray:
     """
     Relative error of the flat field.
 

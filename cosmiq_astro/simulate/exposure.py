@@ -1,6 +1,9 @@
 """One exposure with its truth."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
@@ -11,6 +14,12 @@ from cosmiq_astro.simulate import detector
 from cosmiq_astro.simulate.cosmic_rays import simulate_cosmic_rays
 from cosmiq_astro.simulate.labels import label_from_charge
 from cosmiq_astro.simulate.scenes import simulate_scene
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from cosmiq_astro._types import Field
+    from cosmiq_astro.simulate.psf import PSF
 
 __all__ = ["ExposureTruth", "expose", "simulate_exposure"]
 
@@ -46,7 +55,9 @@ class ExposureTruth:
     stars: Table
 
     @classmethod
-    def of(cls, charge, expected, readnoise, stars):
+    def of(
+        cls, charge: np.ndarray, expected: np.ndarray, readnoise: float | np.ndarray, stars: Table
+    ) -> ExposureTruth:
         """
         Return the truth of an exposure, its labels by the one definition.
 
@@ -67,7 +78,7 @@ class ExposureTruth:
         noise = np.sqrt(np.maximum(expected, 0) + np.float32(readnoise) ** 2)
         return cls(charge, expected, noise, *label_from_charge(charge, noise), stars)
 
-    def without(self, hot):
+    def without(self, hot: np.ndarray) -> ExposureTruth:
         """
         Ignore hot and warm pixels, which are neither hits nor sky, unless they were hit.
 
@@ -90,18 +101,18 @@ class ExposureTruth:
 
 
 def expose(
-    rate,
-    exposure_time,
-    charge,
+    rate: ArrayLike,
+    exposure_time: float,
+    charge: ArrayLike,
     *,
-    seed=None,
-    sky_rate=0.06,
-    readnoise=4.5,
-    gain=2.0,
-    full_well=_FULL_WELL,
-    cte=0.0,
-    defects=True,
-):
+    seed: int | np.random.Generator | None = None,
+    sky_rate: float = 0.06,
+    readnoise: float = 4.5,
+    gain: float = 2.0,
+    full_well: float = _FULL_WELL,
+    cte: float = 0.0,
+    defects: bool = True,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     Expose a detector to a scene and to cosmic rays.
 
@@ -145,7 +156,7 @@ def expose(
     return _read_out(source, charge, bias, rng, **settings)
 
 
-def _defective(rate, rng):
+def _defective(rate, rng) -> tuple[np.ndarray, Any, Any]:
     """Return the rate that pixels see, the dark current of hot and warm ones, and the bias left."""
     flat = detector.flat_residual(rate.shape, rng)
     dark = detector.hot_pixels(rate.shape, rng) + detector.warm_pixels(rate.shape, rng)
@@ -167,20 +178,20 @@ def _read_out(source, charge, bias, rng, *, readnoise, gain, full_well, cte):
 
 
 def simulate_exposure(
-    shape=(512, 512),
-    exposure_time=500.0,
+    shape: tuple[int, int] = (512, 512),
+    exposure_time: float = 500.0,
     *,
-    field="extragalactic",
-    seed=None,
-    psf=None,
-    sky_rate=0.06,
-    readnoise=4.5,
-    gain=2.0,
-    cosmic_ray_rate=1.0,
-    cte=0.0,
-    density=None,
-    brightness=None,
-):
+    field: Field = "extragalactic",
+    seed: int | np.random.Generator | None = None,
+    psf: PSF | None = None,
+    sky_rate: float = 0.06,
+    readnoise: float = 4.5,
+    gain: float = 2.0,
+    cosmic_ray_rate: float = 1.0,
+    cte: float = 0.0,
+    density: float | None = None,
+    brightness: float | None = None,
+) -> tuple[CCDData, ExposureTruth]:
     """
     Simulate one exposure of a CCD like those of HST ACS/WFC, and its truth.
 

@@ -1,9 +1,16 @@
 """Real cosmic-ray hits, cut out of frames."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import ndimage
 
 from cosmiq_astro.simulate.footprints import Footprints
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["extract_footprints"]
 
@@ -12,15 +19,15 @@ _BORDER, _WING = 2, 1.5
 
 
 def extract_footprints(
-    frame,
-    noise,
+    frame: ArrayLike,
+    noise: float | ArrayLike,
     *,
-    mask=None,
-    threshold=5.0,
-    max_pixels=400,
-    min_charge=250.0,
-    rim=False,
-):
+    mask: ArrayLike | None = None,
+    threshold: float = 5.0,
+    max_pixels: int = 400,
+    min_charge: float = 250.0,
+    rim: bool = False,
+) -> Footprints:
     """
     Cut the hits out of a frame that holds cosmic rays and noise only.
 

@@ -1,9 +1,17 @@
 """Libraries of cosmic-ray hits: joined, turned, and pasted fast."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["Footprints"]
 
@@ -49,7 +57,7 @@ class Footprints:
     dx: np.ndarray
     charge: np.ndarray
     offsets: np.ndarray
-    unknown: np.ndarray | None = None
+    unknown: np.ndarray | Any = None
 
     def __post_init__(self):
         if self.unknown is None:
@@ -66,16 +74,16 @@ class Footprints:
     def __repr__(self):
         return f"<Footprints: {len(self):,} hits of {self.dy.size:,} pixels>"
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.offsets.size - 1
 
     @property
-    def n_pixels(self):
+    def n_pixels(self) -> np.ndarray:
         """Number of pixels of each hit: ndarray of int64, shape (n_hits,)."""
         return np.diff(self.offsets)
 
     @property
-    def total_charge(self):
+    def total_charge(self) -> np.ndarray:
         """Charge of each hit in electrons: ndarray of float64, shape (n_hits,)."""
         return np.bincount(self._hit_of_pixel(), self.charge, minlength=len(self))
 
@@ -83,7 +91,14 @@ class Footprints:
         return np.repeat(np.arange(len(self)), self.n_pixels)
 
     @classmethod
-    def from_pixels(cls, hit, y, x, charge, unknown=None):
+    def from_pixels(
+        cls,
+        hit: ArrayLike,
+        y: ArrayLike,
+        x: ArrayLike,
+        charge: ArrayLike,
+        unknown: ArrayLike | None = None,
+    ) -> Footprints:
         """
         Group pixels into hits.
 
@@ -133,7 +148,7 @@ class Footprints:
         return cls(offsets=np.concatenate([[0], np.cumsum(n_pixels)]).astype(np.int64), **pixels)
 
     @classmethod
-    def concatenate(cls, libraries):
+    def concatenate(cls, libraries: Sequence[Footprints]) -> Footprints:
         """
         Join several libraries.
 
@@ -156,7 +171,7 @@ class Footprints:
         }
         return cls._of(**joined)
 
-    def take(self, hits):
+    def take(self, hits: np.ndarray | list) -> Footprints:
         """
         Choose hits.
 
@@ -180,7 +195,7 @@ class Footprints:
         """Return the library of these pixels, so many of each hit."""
         return self._of(n_pixels, **{name: getattr(self, name)[pixels] for name in _PIXELS})
 
-    def brighter_than(self, charge):
+    def brighter_than(self, charge: float) -> Footprints:
         """
         Drop faint pixels.
 
@@ -198,7 +213,13 @@ class Footprints:
         kept = np.bincount(self._hit_of_pixel()[bright], minlength=len(self))
         return self._choose(bright, kept)
 
-    def transform(self, rng, *, turn=True, charge_scale=(1.0, 1.0)):
+    def transform(
+        self,
+        rng: np.random.Generator,
+        *,
+        turn: bool = True,
+        charge_scale: tuple[float, float] = (1.0, 1.0),
+    ) -> Footprints:
         """
         Return a library of varied hits.
 
@@ -231,7 +252,16 @@ class Footprints:
             charge = charge * np.repeat(factor.astype(np.float32), length)
         return Footprints(dy, dx, charge, self.offsets, self.unknown)
 
-    def paste(self, shape, n, rng, *, turn=True, charge_scale=(1.0, 1.0), return_unknown=False):
+    def paste(
+        self,
+        shape: tuple[int, int],
+        n: int,
+        rng: np.random.Generator,
+        *,
+        turn: bool = True,
+        charge_scale: tuple[float, float] = (1.0, 1.0),
+        return_unknown: bool = False,
+    ) -> np.ndarray | Any:
         """
         Scatter hits over an image.
 
@@ -260,7 +290,9 @@ class Footprints:
         hits = hits.transform(rng, turn=turn, charge_scale=charge_scale)
         return hits.scatter(shape, rng, return_unknown=return_unknown)
 
-    def scatter(self, shape, rng, *, return_unknown=False):
+    def scatter(
+        self, shape: tuple[int, int], rng: np.random.Generator, *, return_unknown: bool = False
+    ) -> np.ndarray | Any:
         """
         Put every hit once on an image, at a random place.
 
@@ -293,7 +325,7 @@ class Footprints:
         unknown[pixel[self.unknown[inside]]] = True
         return charge.reshape(ny, nx), unknown.reshape(ny, nx)
 
-    def save(self, path):
+    def save(self, path: str | PathLike) -> None:
         """
         Write the library to a compressed NumPy archive.
 
@@ -306,7 +338,7 @@ class Footprints:
         np.savez_compressed(path, offsets=self.offsets, **pixels)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | PathLike) -> Footprints:
         """
         Read a library written by `save`.
 

@@ -1,7 +1,11 @@
 """Files laid out as calibrated exposures of the HST cameras."""
 
+from __future__ import annotations
+
 from contextlib import ExitStack
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from astropy.io import fits
@@ -15,26 +19,29 @@ from cosmiq_astro.simulate.exposure import ExposureTruth, expose
 from cosmiq_astro.simulate.optics import hst_psf
 from cosmiq_astro.simulate.scenes import Scene, simulate_scene
 
+if TYPE_CHECKING:
+    from cosmiq_astro._types import Field
+
 __all__ = ["simulate_hst_file"]
 
 _BLOCK = 1024  # a scene's canvas takes 16 times the memory of its image
 
 
 def simulate_hst_file(
-    path,
+    path: str | PathLike,
     *,
-    camera="ACS/WFC",
-    exposure_time=500.0,
-    field="extragalactic",
-    chip_shape=None,
-    subarray=False,
-    filter_name=None,
-    sky_rate=0.06,
-    cosmic_ray_rate=1.0,
-    cte=0.05,
-    seed=None,
-    overwrite=False,
-):
+    camera: Literal["ACS/WFC", "ACS/HRC", "WFC3/UVIS", "WFPC2", "STIS/CCD"] = "ACS/WFC",
+    exposure_time: float = 500.0,
+    field: Field = "extragalactic",
+    chip_shape: tuple[int, int] | None = None,
+    subarray: bool = False,
+    filter_name: str | None = None,
+    sky_rate: float = 0.06,
+    cosmic_ray_rate: float = 1.0,
+    cte: float = 0.05,
+    seed: int | np.random.Generator | None = None,
+    overwrite: bool = False,
+) -> dict[int, ExposureTruth]:
     """
     Write a simulated exposure in the layout of a calibrated HST file.
 
@@ -111,7 +118,8 @@ def simulate_hst_file(
     known, filter_name = _check(path, camera, filter_name, exposure_time)
     rng = np.random.default_rng(seed)
     chips = known.chips[-1:] if subarray else known.chips
-    shape = known.shape if chip_shape is None else chip_shape
+    rows, columns = known.shape if chip_shape is None else chip_shape
+    shape = rows, columns
     primary = primary_header(path.name, known, chips, exposure_time, filter_name)
     hdus = [fits.PrimaryHDU(header=primary)]
     defocus = rng.normal(0.02, 0.015)

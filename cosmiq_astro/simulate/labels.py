@@ -1,11 +1,20 @@
 """What counts as a cosmic-ray pixel: the one definition used for training and for every score."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["label_from_charge"]
 
 
-def label_from_charge(charge, noise, *, threshold=3.0, floor=0.1):
+def label_from_charge(
+    charge: ArrayLike, noise: ArrayLike | float, *, threshold: float = 3.0, floor: float = 0.1
+) -> tuple[np.ndarray, np.ndarray]:
     """
     Split pixels into cosmic ray, undecided and clean, by charge over local noise.
 

@@ -1,9 +1,16 @@
 """Point-spread functions of Hubble, of other telescopes, and from images."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import fft, ndimage
 
 from cosmiq_astro.simulate.psf import PSF
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["hst_psf", "moffat_psf", "psf_from_image"]
 
@@ -31,16 +38,16 @@ def _pupil(n, diameter, *, obscuration, strut):
 
 
 def hst_psf(
-    wavelength,
+    wavelength: float,
     *,
-    pixel_scale=0.05,
-    defocus=0.02,
-    astigmatism=0.02,
-    coma=0.01,
-    jitter=0.006,
-    charge_diffusion=0.38,
-    radius=80,
-):
+    pixel_scale: float = 0.05,
+    defocus: float = 0.02,
+    astigmatism: float = 0.02,
+    coma: float = 0.01,
+    jitter: float = 0.006,
+    charge_diffusion: float = 0.38,
+    radius: int = 80,
+) -> PSF:
     """
     Point-spread function of a 2.4 m telescope with Hubble's obscuration and struts.
 
@@ -115,7 +122,14 @@ def hst_psf(
     return _normalised(centred[middle, middle], s)
 
 
-def moffat_psf(fwhm, *, beta=3.0, ellipticity=0.0, angle=0.0, radius=None):
+def moffat_psf(
+    fwhm: float,
+    *,
+    beta: float = 3.0,
+    ellipticity: float = 0.0,
+    angle: float = 0.0,
+    radius: int | None = None,
+) -> PSF:
     """
     Moffat profile, for ground-based images and other sampling.
 
@@ -177,7 +191,13 @@ def _box(profile, width):
     return profile
 
 
-def psf_from_image(image, pixel_scale_in, *, pixel_scale=0.05, charge_diffusion=0.0):
+def psf_from_image(
+    image: ArrayLike,
+    pixel_scale_in: float,
+    *,
+    pixel_scale: float = 0.05,
+    charge_diffusion: float = 0.0,
+) -> PSF:
     """
     Turn an image of a point source into a PSF.
 

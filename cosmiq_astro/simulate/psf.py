@@ -1,9 +1,15 @@
 """Point-spread functions, integrated over pixels, at any sub-pixel phase."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import fft, ndimage
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["PSF"]
 
@@ -57,12 +63,12 @@ class PSF:
         return f"<PSF: FWHM {self.fwhm:.2f} pixels, out to {self.radius} pixels>"
 
     @property
-    def fwhm(self):
+    def fwhm(self) -> float:
         """Full width at half maximum of the pixel-integrated PSF, in pixels (area-equivalent)."""
         area = np.count_nonzero(self.grid > self.grid.max() / 2)
         return float(2 * np.sqrt(area / np.pi) / self.oversampling)
 
-    def kernel(self, oversampling=1, *, radius=None):
+    def kernel(self, oversampling: int = 1, *, radius: int | None = None) -> np.ndarray:
         """
         Return the centred PSF on a coarser grid, for convolution of extended light.
 
@@ -92,7 +98,15 @@ class PSF:
         kernel = self.grid[np.ix_(index, index)]
         return kernel / kernel.sum()
 
-    def render(self, shape, y, x, flux, *, cutoff=2e-5):
+    def render(
+        self,
+        shape: tuple[int, int],
+        y: ArrayLike,
+        x: ArrayLike,
+        flux: ArrayLike,
+        *,
+        cutoff: float = 2e-5,
+    ) -> np.ndarray:
         """
         Draw stars.
 
@@ -151,7 +165,7 @@ class PSF:
         inner = slice(2 * radius, 2 * radius + ny), slice(2 * radius, 2 * radius + nx)
         image += total.reshape(tall, wide)[inner]
 
-    def trailed(self, length, angle):
+    def trailed(self, length: float, angle: float) -> PSF:
         """
         Return this PSF smeared along a straight line, as by a guiding error.
 

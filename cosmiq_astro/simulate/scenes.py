@@ -1,6 +1,10 @@
 """Scenes before the detector: stars, galaxies, clusters, nebulae and trails."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
@@ -8,6 +12,10 @@ from astropy.table import Table
 from cosmiq_astro.simulate import _fields
 from cosmiq_astro.simulate._fields import Canvas
 from cosmiq_astro.simulate.optics import hst_psf
+
+if TYPE_CHECKING:
+    from cosmiq_astro._types import Field
+    from cosmiq_astro.simulate.psf import PSF
 
 __all__ = ["FIELDS", "Scene", "Sources", "draw_sources", "simulate_scene"]
 
@@ -39,16 +47,16 @@ class Scene:
 
 
 def simulate_scene(
-    shape,
-    field="extragalactic",
-    psf=None,
+    shape: tuple[int, int],
+    field: Field = "extragalactic",
+    psf: PSF | None = None,
     *,
-    seed=None,
-    density=None,
-    brightness=None,
-    galaxies=None,
-    n_trails=0,
-):
+    seed: int | np.random.Generator | None = None,
+    density: float | None = None,
+    brightness: float | None = None,
+    galaxies: Table | Mapping | None = None,
+    n_trails: int = 0,
+) -> Scene:
     """
     Draw a random scene.
 
@@ -139,9 +147,9 @@ class Sources:
     y: np.ndarray
     x: np.ndarray
     flux: np.ndarray
-    trails: tuple
+    trails: tuple[np.ndarray, ...]
 
-    def plane(self):
+    def plane(self) -> np.ndarray:
         """
         Return all of it on the canvas, ready to be convolved with a PSF.
 
@@ -160,16 +168,16 @@ class Sources:
 
 
 def draw_sources(
-    shape,
-    field="extragalactic",
+    shape: tuple[int, int],
+    field: Field = "extragalactic",
     *,
-    seed=None,
-    density=None,
-    brightness=None,
-    galaxies=None,
-    n_trails=0,
-    margin=24,
-):
+    seed: int | np.random.Generator | None = None,
+    density: float | None = None,
+    brightness: float | None = None,
+    galaxies: Table | Mapping | None = None,
+    n_trails: int = 0,
+    margin: int = 24,
+) -> Sources:
     """
     Draw what a random scene is made of, before any optics.
 

@@ -1,6 +1,9 @@
 """After training: temperature, threshold, known hits and stars, and the card that says so."""
 
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,10 +26,25 @@ from cosmiq_astro.preprocess import normalize, subtract_sky
 from cosmiq_astro.training.datasets import make_batch
 from cosmiq_astro.training.network import Teacher
 
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+    from cosmiq_astro.models.model import Model
+    from cosmiq_astro.training._frames import Frames
+
 _BATCH = 8
 
 
-def calibrate(model, validation, *, start=None, T=16, n_patches=64, patch_size=256, seed=0):
+def calibrate(
+    model: Model,
+    validation: Frames,
+    *,
+    start: Model | None = None,
+    T: int = 16,
+    n_patches: int = 64,
+    patch_size: int = 256,
+    seed: int = 0,
+) -> tuple[Model, QTable]:
     """
     Fit a model's temperature and threshold on half of the validation frames, score on the rest.
 
@@ -279,7 +297,9 @@ _LIMITS = (
 )
 
 
-def model_card(model, history, scores, *, data, limits=_LIMITS):
+def model_card(
+    model: Model, history: Table, scores: QTable, *, data: str, limits: str = _LIMITS
+) -> str:
     """
     Write the card of a trained and calibrated model.
 

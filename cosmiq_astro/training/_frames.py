@@ -1,6 +1,9 @@
 """What all datasets share: frames of their own shapes, counted, cut and split by visits."""
 
+from __future__ import annotations
+
 import copy
+from typing import Self
 
 import numpy as np
 
@@ -38,26 +41,26 @@ class Frames:
                 )
 
     @property
-    def n_frames(self):
+    def n_frames(self) -> int:
         """Number of frames."""
         return len(self._shapes)
 
     @property
-    def n_visits(self):
+    def n_visits(self) -> int:
         """Number of visits: what a split cannot part."""
         return len(set(self._visits))
 
     @property
-    def n_pixels(self):
+    def n_pixels(self) -> int:
         """Number of pixels of all frames."""
         return sum(ny * nx for ny, nx in self._shapes)
 
     @property
-    def n_valid_pixels(self):
+    def n_valid_pixels(self) -> int:
         """Number of distinct pixels that count: the N of the evidence lower bound."""
         return sum(self._n_valid)
 
-    def summary(self):
+    def summary(self) -> dict:
         """
         Say what must not change between the parts of a training run.
 
@@ -77,7 +80,7 @@ class Frames:
         y, x = rng.integers(ny - size + 1), rng.integers(nx - size + 1)
         return slice(y, y + size), slice(x, x + size)
 
-    def split(self, fraction, *, seed):
+    def split(self, fraction: float, *, seed: int) -> tuple[Self, Self]:
         """
         Split off some frames for validation: whole visits, so that no sky is on both sides.
 
@@ -110,7 +113,7 @@ class Frames:
             sides[visit in chosen].append(frame)
         return self._subset(sides[0]), self._subset(sides[1])
 
-    def cut_patch_size(self, size, grid):
+    def cut_patch_size(self, size: int, grid: int) -> int:
         """
         Return the largest patch size that all frames have room for.
 

@@ -1,7 +1,11 @@
 """Frames that a telescope took: measured, parted, and observed anew."""
 
+from __future__ import annotations
+
 import copy
 import math
+from pathlib import Path
+from typing import Literal, Self
 
 import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
@@ -58,11 +62,13 @@ class ObservedFrames(Frames):
         super().__init__(shapes, n_valid=count_valid(self._images, self._left_out), visits=visits)
 
     @property
-    def readnoise(self):
+    def readnoise(self) -> float | None:
         """Electron; None if it is not known."""
         return self._readnoise
 
-    def group(self, files, *, by="field"):
+    def group(
+        self, files: list[Path], *, by: Literal["field", "frame", "directory"] = "field"
+    ) -> None:
         """
         Say which frames are one visit, so that no star is on both sides of a split.
 
@@ -98,7 +104,7 @@ class ObservedFrames(Frames):
             ]
             self._visits = _joined(fields, tied)
 
-    def split_within(self, fraction, *, axis=0):
+    def split_within(self, fraction: float, *, axis: Literal[0, 1] = 0) -> tuple[Self, Self]:
         """
         Split every frame in two parts: for too few visits to put whole ones aside.
 

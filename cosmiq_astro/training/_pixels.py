@@ -1,5 +1,7 @@
 """Images of any kind as electrons, read block by block, and their masks."""
 
+from typing import Any
+
 import numpy as np
 from astropy import units as u
 from astropy.nddata import NDData
@@ -117,7 +119,7 @@ def check_alike(name, images):
             raise ValueError(f"{name}[{i}] has shape {image.shape}, {name}[0] has {shape}")
 
 
-def check_frames(name, arrays, shapes):
+def check_frames(name, arrays, shapes) -> list | Any:
     """
     Check planes against the images they belong to.
 

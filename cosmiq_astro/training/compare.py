@@ -1,12 +1,20 @@
 """Is the new model better than the one it began from? Both on frames that neither has seen."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
 from scipy import ndimage
 
 from cosmiq_astro.detector import CosmicRayDetector
+
+if TYPE_CHECKING:
+    from cosmiq_astro.models.model import Model
+    from cosmiq_astro.training.datasets import PairedDataset
+    from cosmiq_astro.training.injection import InjectionDataset
 
 __all__ = ["ModelComparison", "check_labels", "compare_models", "find_causes"]
 
@@ -43,7 +51,7 @@ class ModelComparison:
     table: Table
     n_patches: int
     n_hit_pixels: int
-    worse: list
+    worse: list[str]
 
     def __str__(self):
         names = {"recall": "recall", "precision": "precision", "tpr": "TPR at FPR 0.05 %"}
@@ -60,7 +68,13 @@ class ModelComparison:
         return "\n".join(shown.pformat(max_lines=-1, max_width=-1, align="<"))
 
 
-def compare_models(models, dataset, *, patch_size=128, seed=0):
+def compare_models(
+    models: dict[str, Model],
+    dataset: PairedDataset | InjectionDataset,
+    *,
+    patch_size: int = 128,
+    seed: int = 0,
+) -> ModelComparison:
     """
     Score models, and L.A.Cosmic with its defaults, on the same patches.
 

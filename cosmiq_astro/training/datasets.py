@@ -1,6 +1,10 @@
 """Labelled pairs to train on, and batches of patches from any dataset."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -10,6 +14,12 @@ from cosmiq_astro.training._files import find_exposures
 from cosmiq_astro.training._observed import ObservedFrames
 from cosmiq_astro.training._pixels import check_frames, row_blocks
 from cosmiq_astro.units import to_electrons
+
+if TYPE_CHECKING:
+    from astropy import units as u
+    from astropy.nddata import CCDData
+
+    from cosmiq_astro._types import Dataset
 
 __all__ = ["PairedDataset", "Patch", "make_batch"]
 
@@ -40,7 +50,15 @@ class Patch(NamedTuple):
     statistics: ImageStatistics
 
 
-def make_batch(dataset, n, size, channels, rng, *, margin=0):
+def make_batch(
+    dataset: Dataset,
+    n: int,
+    size: int,
+    channels: Sequence[str],
+    rng: np.random.Generator,
+    *,
+    margin: int = 0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """
     Draw patches, turn and flip them, and normalise them as detection would.
 
@@ -155,15 +173,15 @@ class PairedDataset(ObservedFrames):
 
     def __init__(
         self,
-        images,
-        masks,
-        ignore=None,
+        images: Sequence[np.ndarray | CCDData],
+        masks: Sequence[np.ndarray],
+        ignore: Sequence[np.ndarray] | None = None,
         *,
-        readnoise=None,
-        gain=None,
-        exposure_scale=(1.0, 1.0),
-        extra_sky=(0.0, 0.0),
-        visits=None,
+        readnoise: float | u.Quantity | None = None,
+        gain: float | u.Quantity | None = None,
+        exposure_scale: tuple[float, float] = (1.0, 1.0),
+        extra_sky: tuple[float, float] = (0.0, 0.0),
+        visits: Sequence | None = None,
     ):
         super().__init__(
             images,
@@ -184,14 +202,14 @@ class PairedDataset(ObservedFrames):
     @classmethod
     def from_directory(
         cls,
-        path,
+        path: str | PathLike | Sequence[str | PathLike],
         *,
-        readnoise=None,
-        gain=None,
-        exposure_scale=(1.0, 1.0),
-        extra_sky=(0.0, 0.0),
-        visits="field",
-    ):
+        readnoise: float | u.Quantity | None = None,
+        gain: float | u.Quantity | None = None,
+        exposure_scale: tuple[float, float] = (1.0, 1.0),
+        extra_sky: tuple[float, float] = (0.0, 0.0),
+        visits: Literal["field", "frame", "directory"] = "field",
+    ) -> PairedDataset:
         """
         Read pairs of files; pixels are fetched when they are needed.
 
@@ -241,7 +259,7 @@ class PairedDataset(ObservedFrames):
         dataset.group(files, by=visits)
         return dataset
 
-    def patch(self, frame, size, rng):
+    def patch(self, frame: int, size: int, rng: np.random.Generator) -> Patch:
         """
         Cut a random square out of a frame.
 

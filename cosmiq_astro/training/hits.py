@@ -1,8 +1,13 @@
 """Hits for injection: cut out of dark frames; and what science frames hold already."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.stats import mad_std
@@ -15,6 +20,13 @@ from cosmiq_astro.simulate import Footprints, extract_footprints
 from cosmiq_astro.training._files import find_images
 from cosmiq_astro.training._pixels import check_alike, read_pixels, row_blocks
 from cosmiq_astro.units import to_electrons
+
+if TYPE_CHECKING:
+    from astropy import units as u
+    from astropy.nddata import CCDData
+    from numpy.typing import ArrayLike
+
+    from cosmiq_astro.models.model import Model
 
 __all__ = ["HitLibrary", "cut_hits", "find_hits"]
 
@@ -49,7 +61,14 @@ class HitLibrary:
     report: Table
 
 
-def cut_hits(darks, *, readnoise, gain=None, mask=None, min_charge=250.0):
+def cut_hits(
+    darks: Sequence,
+    *,
+    readnoise: float | u.Quantity,
+    gain: float | u.Quantity | None = None,
+    mask: ArrayLike | None = None,
+    min_charge: float = 250.0,
+) -> HitLibrary:
     """
     Cut the hits out of dark frames as they come from the camera.
 
@@ -154,7 +173,15 @@ def _smooth(image):
     return np.nan_to_num(np.repeat(np.repeat(level, np.diff(y), axis=0), np.diff(x), axis=1))
 
 
-def find_hits(images, *, readnoise, gain=None, satlevel=None, model="ccd-unet", device="auto"):
+def find_hits(
+    images: Sequence[np.ndarray | CCDData],
+    *,
+    readnoise: float | u.Quantity,
+    gain: float | u.Quantity | None = None,
+    satlevel: float | u.Quantity | None = None,
+    model: str | PathLike | Model = "ccd-unet",
+    device: str = "auto",
+) -> list[np.ndarray]:
     """
     Mark what frames hold already, so that training with injected hits can leave it out.
 
@@ -191,7 +218,7 @@ def find_hits(images, *, readnoise, gain=None, satlevel=None, model="ccd-unet", 
     return masks
 
 
-def read_hits(paths, gain):
+def read_hits(paths, gain) -> Footprints:
     """
     Read the hits of one or several files.
 

@@ -1,5 +1,11 @@
 """Science frames with cosmic rays added on the fly."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Literal, Self
+
 import numpy as np
 
 from cosmiq_astro.simulate import Footprints, label_from_charge
@@ -10,6 +16,12 @@ from cosmiq_astro.training._ranges import check_interval, log_uniform
 from cosmiq_astro.training.datasets import Patch
 from cosmiq_astro.training.hits import as_library, find_hits, read_hits
 from cosmiq_astro.units import to_electrons
+
+if TYPE_CHECKING:
+    from astropy import units as u
+    from astropy.nddata import CCDData
+
+    from cosmiq_astro.models.model import Model
 
 __all__ = ["InjectionDataset"]
 
@@ -85,18 +97,18 @@ class InjectionDataset(ObservedFrames):
 
     def __init__(
         self,
-        images,
-        cosmic_rays,
+        images: Sequence[np.ndarray | CCDData],
+        cosmic_rays: Footprints | Sequence[np.ndarray],
         *,
-        masks=None,
-        readnoise,
-        gain=None,
-        satlevel=None,
-        density=(2e-4, 4e-3),
-        charge_scale=(0.5, 2.0),
-        exposure_scale=(1.0, 1.0),
-        extra_sky=(0.0, 0.0),
-        visits=None,
+        masks: Sequence | None = None,
+        readnoise: float | u.Quantity,
+        gain: float | u.Quantity | None = None,
+        satlevel: float | u.Quantity | None = None,
+        density: tuple[float, float] = (2e-4, 4e-3),
+        charge_scale: tuple[float, float] = (0.5, 2.0),
+        exposure_scale: tuple[float, float] = (1.0, 1.0),
+        extra_sky: tuple[float, float] = (0.0, 0.0),
+        visits: Sequence | None = None,
     ):
         super().__init__(
             images,
@@ -115,18 +127,18 @@ class InjectionDataset(ObservedFrames):
     @classmethod
     def from_directory(
         cls,
-        path,
-        cosmic_rays,
+        path: str | PathLike | Sequence[str | PathLike],
+        cosmic_rays: Footprints | str | PathLike | Sequence[str | PathLike],
         *,
-        readnoise,
-        gain=None,
-        satlevel=None,
-        density=(2e-4, 4e-3),
-        exposure_scale=(1.0, 1.0),
-        extra_sky=(0.0, 0.0),
-        finder=None,
-        visits="field",
-    ):
+        readnoise: float | u.Quantity,
+        gain: float | u.Quantity | None = None,
+        satlevel: float | u.Quantity | None = None,
+        density: tuple[float, float] = (2e-4, 4e-3),
+        exposure_scale: tuple[float, float] = (1.0, 1.0),
+        extra_sky: tuple[float, float] = (0.0, 0.0),
+        finder: str | PathLike | Model | None = None,
+        visits: Literal["field", "frame", "directory"] = "field",
+    ) -> InjectionDataset:
         """
         Read science frames; pixels are fetched when they are needed.
 
@@ -188,7 +200,7 @@ class InjectionDataset(ObservedFrames):
         dataset.group(files, by=visits)
         return dataset
 
-    def split(self, fraction, *, seed):
+    def split(self, fraction: float, *, seed: int) -> tuple[Self, Self]:
         """
         Split off some frames for validation, and some hits: neither side sees the other's.
 
@@ -213,7 +225,7 @@ class InjectionDataset(ObservedFrames):
         training.part_hits(validation, fraction, seed=seed)
         return training, validation
 
-    def split_within(self, fraction, *, axis=0):
+    def split_within(self, fraction: float, *, axis: Literal[0, 1] = 0) -> tuple[Self, Self]:
         """
         Split every frame in two, and the hits: for too few visits to put whole ones aside.
 
@@ -233,7 +245,7 @@ class InjectionDataset(ObservedFrames):
         training.part_hits(validation, fraction, seed=0)
         return training, validation
 
-    def part_hits(self, validation, fraction, *, seed):
+    def part_hits(self, validation: InjectionDataset, fraction: float, *, seed: int) -> None:
         """
         Leave a part of the hits to validation frames of their own: no hit is on both sides.
 
@@ -259,7 +271,7 @@ class InjectionDataset(ObservedFrames):
         validation._library = self._library.take(order[:n_validation])
         self._library = self._library.take(order[n_validation:])
 
-    def patch(self, frame, size, rng):
+    def patch(self, frame: int, size: int, rng: np.random.Generator) -> Patch:
         """
         Cut a random square out of a frame and let cosmic rays hit it.
 

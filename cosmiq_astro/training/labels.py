@@ -1,7 +1,11 @@
 """Labels from repeated exposures: what only one of them shows is a cosmic ray."""
 
+from __future__ import annotations
+
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from astropy.table import Table
@@ -18,6 +22,11 @@ from cosmiq_astro.training._siblings import (
     why_unlike_stars,
 )
 from cosmiq_astro.units import to_electrons
+
+if TYPE_CHECKING:
+    from astropy import units as u
+    from astropy.nddata import CCDData
+    from numpy.typing import ArrayLike
 
 __all__ = ["ExposureLabels", "label_exposures"]
 
@@ -65,36 +74,36 @@ class ExposureLabels:
         out, or is unlike the others.
     """
 
-    images: list = field(repr=False)
-    masks: list = field(repr=False)
-    ignore: list = field(repr=False)
+    images: list[np.ndarray] = field(repr=False)
+    masks: list[np.ndarray] = field(repr=False)
+    ignore: list[np.ndarray] = field(repr=False)
     used: np.ndarray = field(repr=False)
     report: Table
 
     @property
-    def labelled_fraction(self):
+    def labelled_fraction(self) -> float:
         """Share of the pixels of the exposures used that got a label."""
         n = sum(plane.size for plane in self.ignore)
         return 1 - sum(int(plane.sum()) for plane in self.ignore) / n
 
     @property
-    def left_out(self):
+    def left_out(self) -> list[int]:
         """Numbers of the exposures that are not used: list of int."""
         return sorted(set(range(len(self.report))) - set(self.used.tolist()))
 
 
 def label_exposures(
-    exposures,
+    exposures: Sequence[np.ndarray | CCDData],
     *,
-    readnoise,
-    gain=None,
-    offsets=None,
-    satlevel=None,
-    mask=None,
-    significance=6.0,
-    keep_unlike=False,
-    names=None,
-):
+    readnoise: float | u.Quantity,
+    gain: float | u.Quantity | None = None,
+    offsets: ArrayLike | Literal["measure", "wcs"] | None = None,
+    satlevel: float | u.Quantity | None = None,
+    mask: ArrayLike | None = None,
+    significance: float = 6.0,
+    keep_unlike: bool = False,
+    names: Sequence[str] | None = None,
+) -> ExposureLabels:
     """
     Label the cosmic rays in two or more exposures of one field.
 

@@ -1,7 +1,11 @@
 """The training loop: one flag, ``bayesian``, chooses the network."""
 
+from __future__ import annotations
+
 import logging
 from dataclasses import asdict, dataclass
+from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,6 +29,9 @@ from cosmiq_astro.training.settings import (
     TrainingRun,
     TrainingSettings,
 )
+
+if TYPE_CHECKING:
+    from cosmiq_astro._types import Dataset
 
 __all__ = ["TrainingResult", "train"]
 
@@ -57,7 +64,7 @@ class TrainingResult:
     seed: int
 
     @classmethod
-    def from_checkpoint(cls, path):
+    def from_checkpoint(cls, path: str | PathLike) -> TrainingResult:
         """
         Take the best model so far out of the checkpoint of a run that was interrupted.
 
@@ -93,19 +100,19 @@ class TrainingResult:
 
 
 def train(
-    dataset,
-    bayesian=False,
+    dataset: Dataset,
+    bayesian: bool = False,
     *,
-    validation=None,
-    validation_fraction=VALIDATION_FRACTION,
-    init=None,
-    hidden=HIDDEN,
-    kl_beta=KL_BETA,
-    epochs=EPOCHS,
-    seed=None,
-    settings=None,
-    run=None,
-):
+    validation: Dataset | None = None,
+    validation_fraction: float = VALIDATION_FRACTION,
+    init: str | PathLike | Model | None = None,
+    hidden: int = HIDDEN,
+    kl_beta: float = KL_BETA,
+    epochs: int = EPOCHS,
+    seed: int | None = None,
+    settings: TrainingSettings | None = None,
+    run: TrainingRun | None = None,
+) -> TrainingResult:
     r"""
     Train a network that finds cosmic rays.
 
@@ -183,12 +190,12 @@ def train(
         accelerator="gpu" if run.device == "cuda" else run.device,
         devices=run.devices,
         num_nodes=run.nodes,
-        precision=settings.precision,
+        precision=settings.precision,  # pyright: ignore[reportArgumentType]
         loggers=run.logger,
     )
     if n_devices > 1:
         fabric.launch()
-    seed = int(np.random.SeedSequence().entropy % 2**31) if seed is None else int(seed)
+    seed = int(np.random.default_rng().integers(2**31)) if seed is None else int(seed)
     seed = fabric.broadcast(seed)
     if validation is None:
         dataset, validation = dataset.split(validation_fraction, seed=seed)
@@ -201,7 +208,7 @@ def train(
     rate = settings.learning_rate
     if rate is None:
         rate = _RATE_FROM_SCRATCH if init is None else _RATE_FROM_A_MODEL
-    data = dataset.summary() if hasattr(dataset, "summary") else {}
+    data = getattr(dataset, "summary", dict)()
     schedule = Schedule(
         epochs=epochs,
         patch_size=patch_size,

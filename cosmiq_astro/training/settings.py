@@ -1,9 +1,17 @@
 """What a training run is set to: groups of settings that the command line is built from, too."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from os import PathLike
+from typing import TYPE_CHECKING
 
 from cosmiq_astro._counts import check_count
+
+if TYPE_CHECKING:
+    from lightning_fabric.loggers.logger import Logger
 
 __all__ = [
     "EPOCHS",
@@ -22,7 +30,7 @@ HIDDEN, EPOCHS, KL_BETA, VALIDATION_FRACTION = 16, 50, 1.0, 0.2
 RATE_FROM_SCRATCH, RATE_FROM_A_MODEL = 1e-3, 3e-4
 
 
-def _option(default, text, *, kind=str, metavar=None, repeated=False):
+def _option(default, text, *, kind: type = str, metavar=None, repeated=False):
     """Make a field that the command line offers under its name."""
     about = {"help": text, "kind": kind, "metavar": metavar, "repeated": repeated}
     return field(default=default, metadata=about)
@@ -143,11 +151,11 @@ class TrainingRun:
     devices: int = _option(1, "in each host", kind=int)
     nodes: int = _option(1, "hosts; start the command on each", kind=int)
     workers: int = _option(0, "processes that prepare patches", kind=int)
-    checkpoint: object = None
-    logger: object = None
-    examples: object = None
+    checkpoint: str | PathLike | None = None
+    logger: Logger | None = None
+    examples: str | PathLike | None = None
     progress_bar: bool = False
-    on_epoch: object = None
+    on_epoch: Callable[[dict], object] | None = None
     name: str = "untitled"
     instrument: str = ""
 

@@ -1,5 +1,8 @@
 """Exposures made on the fly from noise-free scenes and libraries of hits."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,13 +83,19 @@ class SimulatedDataset(Frames):
 
     _planes = ("_scenes",)
 
-    def __init__(self, scenes, libraries, *, conditions=None):
+    def __init__(
+        self,
+        scenes: Sequence[np.ndarray],
+        libraries: Sequence[tuple],
+        *,
+        conditions: ObservingConditions | None = None,
+    ):
         self._scenes = list(scenes)
         self._libraries = list(libraries)
         self._conditions = ObservingConditions() if conditions is None else conditions
         super().__init__([np.shape(scene) for scene in self._scenes])
 
-    def patch(self, frame, size, rng):
+    def patch(self, frame: int, size: int, rng: np.random.Generator) -> Patch:
         """
         Expose a random square of a scene.
 

@@ -1,6 +1,7 @@
 """Edits files: bound to their exposure, applied to the pixel, labels for training."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from astropy.io import fits
 import cosmiq_astro as ca
 from cosmiq_astro.cli.main import main
 from cosmiq_astro.hst import detect_file, read_chip
+from cosmiq_astro.hst.background import read_background
+from cosmiq_astro.protect import read_protection
 from cosmiq_astro.review import (
     apply_edits,
     edited_mask,
@@ -109,6 +112,20 @@ def test_an_output_replaces_no_input(tmp_path):
     with pytest.raises(ValueError, match="edits_files is empty"):
         apply_edits([], file)
     assert {path.read_text() for path in tmp_path.iterdir()} == {"mine"}
+
+
+def test_what_os_lists_is_a_path(tmp_path, frame, tiny_unet):
+    out = ca.cosmicray_unet(ca.CosmicRayCCDData(frame, unit="electron"), model=tiny_unet)
+    out.write(tmp_path / "a.fits")
+    save(tmp_path / "e.json", out)
+    fits.writeto(tmp_path / "sky.fits", frame)
+    (tmp_path / "a.reg").write_text("image\ncircle(500,1,2)\n")
+    with os.scandir(tmp_path) as entries:
+        found = {entry.name: entry for entry in entries}
+    apply_edits(found["e.json"], tmp_path / "a.fits", tmp_path / "b.fits")
+    assert (read_background(found["sky.fits"]).on(1, frame.shape) == frame).all()
+    pytest.importorskip("regions")
+    assert not read_protection(found["a.reg"]).on(frame.shape).any()
 
 
 def test_edits_of_a_written_ccddata(tmp_path, frame, tiny_unet):
