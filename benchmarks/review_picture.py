@@ -1,6 +1,8 @@
 """
 Draw the review page of the bundled sample as a browser shows it, for the guide.
 
+Its size is printed, and that of a page of 2048 x 4096 pixels as crowded: the sample, repeated.
+
     python benchmarks/review_picture.py --out docs/_static
 
 Needs chromium, chromedriver and selenium.
@@ -12,6 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+from astropy.nddata import CCDData
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
@@ -43,8 +47,11 @@ def main():
     for flag in ("headless=new", "no-sandbox", "hide-scrollbars"):
         options.add_argument(f"--{flag}")
     with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder) / "sample.html"
-        ca.cosmicray_vi(ca.load_sample(), readnoise=4.71, seed=1).review(page)
+        sample, page = ca.load_sample(), Path(folder) / "sample.html"
+        chip = CCDData(np.tile(sample.data, (4, 8)), unit=sample.unit)
+        for ccd, path in ((chip, Path(folder) / "chip.html"), (sample, page)):
+            ca.cosmicray_vi(ccd, readnoise=4.71, seed=1).review(path)
+            print(f"{ccd.shape}: {path.stat().st_size / 1e6:.1f} MB", flush=True)
         driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
         driver.get(page.as_uri())
         shoot(driver, args.out / "review.png")

@@ -18,7 +18,7 @@ except ImportError:  # a source tree that was never built
 _LAZY = {
     "CosmicRayCCDData": "cosmiq_astro.nddata",
     "CosmicRayDetector": "cosmiq_astro.detector",
-    "CosmicRayMaps": "cosmiq_astro.detector",
+    "CosmicRayMaps": "cosmiq_astro.inference.maps",
     "cosmicray_unet": "cosmiq_astro.cosmicray",
     "cosmicray_vi": "cosmiq_astro.cosmicray",
     "list_models": "cosmiq_astro.models.registry",

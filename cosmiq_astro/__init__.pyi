@@ -15,7 +15,7 @@ from cosmiq_astro.cosmicray import cosmicray_unet as cosmicray_unet
 from cosmiq_astro.cosmicray import cosmicray_vi as cosmicray_vi
 from cosmiq_astro.data import load_sample as load_sample
 from cosmiq_astro.detector import CosmicRayDetector as CosmicRayDetector
-from cosmiq_astro.detector import CosmicRayMaps as CosmicRayMaps
+from cosmiq_astro.inference.maps import CosmicRayMaps as CosmicRayMaps
 from cosmiq_astro.models.model import load_model as load_model
 from cosmiq_astro.models.registry import list_models as list_models
 from cosmiq_astro.nddata import CosmicRayCCDData as CosmicRayCCDData

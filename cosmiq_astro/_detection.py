@@ -10,8 +10,9 @@ from cosmiq_astro._counts import check_count
 from cosmiq_astro._exposure import own_mask, seconds_of
 from cosmiq_astro._operating_curve import check_threshold, find_threshold
 from cosmiq_astro.cleaning import CLEAN_METHODS, grow_mask
-from cosmiq_astro.detector import CosmicRayDetector, CosmicRayMaps
+from cosmiq_astro.detector import CosmicRayDetector
 from cosmiq_astro.familiarity.verdict import doubts
+from cosmiq_astro.inference.maps import CosmicRayMaps
 from cosmiq_astro.models.model import Model
 from cosmiq_astro.models.registry import AUTO, choose_model
 from cosmiq_astro.own_sky import OwnSky

@@ -79,20 +79,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Work:
-    """
-    What is done to every file of a run, wherever that is done.
-
-    Attributes
-    ----------
-    settings : `~cosmiq_astro.hst.settings.DetectSettings`
-        Loaded.
-    resume : bool
-        Whether to skip what is there.
-    run : str
-        Name of the run.
-    folder : str
-        Where names begin that are not absolute.
-    """
+    """What is done to every file of a run, anywhere; relative names begin in ``folder``."""
 
     settings: DetectSettings
     resume: bool
@@ -309,7 +296,7 @@ def find_outcome(file_in, file_out, settings):
     headers = find_detected(file_out, settings)
     # What has replaced its input cannot be compared with it.
     sources = set() if settings.in_place else {header.get("CRVISRC") for header in headers}
-    if not headers or sources - {digest_file(file_in)}:
+    if not headers or (sources and sources != {digest_file(file_in)}):
         return None
     outputs = file_names(Path(file_in), Path(file_out))[1] if headers[0]["CRVIDQ"] else [file_out]
     if not all(map(is_complete, outputs)):

@@ -1,9 +1,4 @@
-"""
-Sky level, noise scale and the network's input channels: the one place where pixels are normalised.
-
-Training and detection call the same functions, so that what a network sees
-in use is what it saw in training.
-"""
+"""Sky, noise and channels: the one place where pixels are normalised, in training and in use."""
 
 from __future__ import annotations
 

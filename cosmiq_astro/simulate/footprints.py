@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 __all__ = ["Footprints"]
 
@@ -162,7 +160,6 @@ class Footprints:
         Footprints
             All their hits, in order.
         """
-        libraries = list(libraries)
         if not libraries:
             raise ValueError("libraries must hold at least one Footprints")
         joined = {
@@ -210,8 +207,7 @@ class Footprints:
             The same hits; one that loses all its pixels stays as an empty one.
         """
         bright = self.charge >= charge
-        kept = np.bincount(self._hit_of_pixel()[bright], minlength=len(self))
-        return self._choose(bright, kept)
+        return self._choose(bright, np.bincount(self._hit_of_pixel()[bright], minlength=len(self)))
 
     def transform(
         self,
@@ -274,10 +270,8 @@ class Footprints:
             over the image, and what lies beyond its edge is lost.
         rng : numpy.random.Generator
             Source of the random numbers.
-        turn, charge_scale : optional
-            As in `transform`.
-        return_unknown : bool, optional
-            As in `scatter`.
+        turn, charge_scale, return_unknown : optional
+            As in `transform` and `scatter`.
 
         Returns
         -------

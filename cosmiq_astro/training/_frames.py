@@ -84,6 +84,8 @@ class Frames:
         """
         Split off some frames for validation: whole visits, so that no sky is on both sides.
 
+        Where hits are injected they are split, too: neither side sees those of the other.
+
         Parameters
         ----------
         fraction : float
@@ -99,7 +101,7 @@ class Frames:
         Raises
         ------
         ValueError
-            If there are fewer than two visits.
+            If there are fewer than two visits, or two hits to inject.
         """
         visits = list(dict.fromkeys(self._visits))
         if len(visits) < 2:
@@ -111,7 +113,12 @@ class Frames:
         sides = ([], [])
         for frame, visit in enumerate(self._visits):
             sides[visit in chosen].append(frame)
-        return self._subset(sides[0]), self._subset(sides[1])
+        training, validation = self._subset(sides[0]), self._subset(sides[1])
+        training._part_others(validation, fraction, seed)
+        return training, validation
+
+    def _part_others(self, validation, fraction, seed):
+        """Leave to validation frames what is not to be on both sides beside the frames."""
 
     def cut_patch_size(self, size: int, grid: int) -> int:
         """

@@ -109,7 +109,8 @@ class ObservedFrames(Frames):
         Split every frame in two parts: for too few visits to put whole ones aside.
 
         The border, 16 pixels that belong to neither, moves with the sky, so that
-        no star is on both sides where the frames' offsets are known.
+        no star is on both sides where the frames' offsets are known. Hits are split
+        as by ``split``.
 
         Parameters
         ----------
@@ -130,7 +131,9 @@ class ObservedFrames(Frames):
             border = min(max(border, least + _GAP), shape[axis] - least)
             first.append(_box(shape, axis, 0, border - _GAP))
             second.append(_box(shape, axis, border, shape[axis]))
-        return self._parts(first), self._parts(second)
+        training, validation = self._parts(first), self._parts(second)
+        training._part_others(validation, fraction, 0)
+        return training, validation
 
     def _parts(self, boxes):
         part = copy.copy(self)

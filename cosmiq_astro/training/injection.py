@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -200,50 +200,8 @@ class InjectionDataset(ObservedFrames):
         dataset.group(files, by=visits)
         return dataset
 
-    def split(self, fraction: float, *, seed: int) -> tuple[Self, Self]:
-        """
-        Split off some frames for validation, and some hits: neither side sees the other's.
-
-        Parameters
-        ----------
-        fraction : float
-            Share of the visits, and of the hits, for validation, in (0, 1).
-        seed : int
-            Seed of the choice.
-
-        Returns
-        -------
-        training, validation : dataset
-            Views of this dataset.
-
-        Raises
-        ------
-        ValueError
-            If there are fewer than two visits, or two hits.
-        """
-        training, validation = super().split(fraction, seed=seed)
-        training.part_hits(validation, fraction, seed=seed)
-        return training, validation
-
-    def split_within(self, fraction: float, *, axis: Literal[0, 1] = 0) -> tuple[Self, Self]:
-        """
-        Split every frame in two, and the hits: for too few visits to put whole ones aside.
-
-        Parameters
-        ----------
-        fraction : float
-            Share of the rows, or columns, and of the hits, for validation.
-        axis : {0, 1}, optional
-            0 to part rows, 1 to part columns.
-
-        Returns
-        -------
-        training, validation : dataset
-            Views of this dataset.
-        """
-        training, validation = super().split_within(fraction, axis=axis)
-        training.part_hits(validation, fraction, seed=0)
-        return training, validation
+    def _part_others(self, validation, fraction, seed):
+        self.part_hits(validation, fraction, seed=seed)
 
     def part_hits(self, validation: InjectionDataset, fraction: float, *, seed: int) -> None:
         """

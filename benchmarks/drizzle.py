@@ -2,7 +2,7 @@
 Whether AstroDrizzle leaves out the pixels that were flagged: the program itself, on an output.
 
     pip install drizzlepac
-    python benchmarks/astrodrizzle.py
+    python benchmarks/drizzle.py
 
 The bundled frame is searched, the hits go to a bit of DQ, and the output is drizzled alone. Printed
 is how many flagged pixels the mask of the last step lets through, for each bit and ``resetbits``.
