@@ -132,7 +132,10 @@ def main():
             out = ["-o", f"way{number}", "--epochs", arguments.epochs, "--overwrite"]
             run(work, "train", *given, *out, *known, *level)
     if "score" in steps:
-        rows = [{"model": n} | score(camera, n) for n in ("acs-wfc-unet", "ccd-unet", "ccd-vi")]
+        rows = [
+            {"model": n} | score(camera, n)
+            for n in ("acs-wfc-unet", "acs-wfc-vi", "ccd-unet", "ccd-vi")
+        ]
         for number, name in enumerate(WAYS):
             folders = [work / f"way{number}", work / f"way{number}-refused"]
             folders = [folder for folder in folders if (folder / "config.json").exists()]

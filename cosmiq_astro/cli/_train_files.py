@@ -26,7 +26,9 @@ from cosmiq_astro.training.compare import check_labels, find_causes
 from cosmiq_astro.training.settings import VALIDATION_FRACTION
 
 _N_SIMULATED = 20_000
-_DEFAULT = {False: "ccd-unet", True: "ccd-vi"}
+# What a training may begin from, and what finds the hits that science frames hold already.
+_STARTS = {False: ("ccd-unet", "acs-wfc-unet"), True: ("ccd-vi", "acs-wfc-vi")}
+_FINDER = "ccd-unet"
 # With fewer, a fifth of them is no visit to fit on and another to score on.
 _ENOUGH_VISITS = 8
 
@@ -45,10 +47,7 @@ def train_files(args):
     code : int
         1 if the model is worse than the one it began from, else 0.
     """
-    default = _DEFAULT[args.bayesian]
-    init = {None: default, "none": None}.get(args.init, args.init)
-    start = cosmiq_astro.load_model(init or default)
-    begun_from = start if init else None
+    given = None if args.init in (None, "none") else cosmiq_astro.load_model(args.init)
     training, validation, how = _datasets(args)
     if not args.quiet:
         for name, side in (("training", training), ("validation", validation)):
@@ -56,6 +55,8 @@ def train_files(args):
     doubts = check_labels(training)
     for doubt in doubts:
         print_warning(doubt)
+    start = given or _choose_start(args, training)
+    begun_from = None if args.init == "none" else start
     checkpoint = args.output / "training.ckpt"
     if checkpoint.exists() and not args.quiet:
         done = read_checkpoint(checkpoint)["epoch"]
@@ -99,7 +100,9 @@ def train_files(args):
     comparison = compare_models(compared, unseen, patch_size=args.patch_size, seed=args.seed)
     causes = find_causes(training, validation, result.history, args.kl_beta * args.bayesian)
     is_refused = bool(comparison.worse) and not args.force
-    card = model_card(model, result.history, scores, data=_describe(args, training, validation))
+    card = model_card(
+        model, result.history, scores, data=_describe(args, training, validation, start)
+    )
     folder = args.output.with_name(f"{args.output.name}-refused") if is_refused else args.output
     save_model(model, folder, card=card, overwrite=args.overwrite or is_refused)
     result.history.write(folder / "history.ecsv", overwrite=True)
@@ -153,14 +156,25 @@ def _sum_up(dataset):
     return f"{dataset.n_frames} frames of {dataset.n_visits} fields or visits, {n_pixels}"
 
 
-def _describe(args, training, validation):
+def _choose_start(args, training):
+    """Return the bundled model that knows the labels best, before anything is trained on them."""
+    models = {name: cosmiq_astro.load_model(name) for name in _STARTS[args.bayesian]}
+    compared = compare_models(models, training, patch_size=args.patch_size, seed=args.seed).table
+    nll = {name: compared["nll"][compared["model"] == name][0] for name in models}
+    if not args.quiet:
+        shown = ", ".join(f"{name} {value:.5f}" for name, value in nll.items())
+        print(f"NLL of the bundled models on the training frames: {shown}", flush=True)
+    return models[min(nll, key=nll.get)]
+
+
+def _describe(args, training, validation, start):
     where = " and ".join(f"`{path}`" for path in _sources(args))
     kind = f"exposures with hits of {', '.join(args.hits)}" if args.hits else "labelled exposures"
     return (
         f"{training.n_frames} {kind} ({training.n_valid_pixels:,} pixels) in {where}, validated on "
         f"{validation.n_valid_pixels:,} pixels of {validation.n_frames} others, or of other parts "
         f"of them{f', in `{args.validation}`' if args.validation else ''}; begun from "
-        f"{args.init or _DEFAULT[args.bayesian]}. Trained with `cosmiq-astro train`."
+        f"{args.init or start.name}. Trained with `cosmiq-astro train`."
     )
 
 
@@ -208,7 +222,7 @@ def _open(args, directories):
     if hits == ["simulated"]:
         hits = cosmic_ray_footprints(_N_SIMULATED, seed=args.seed)
     return InjectionDataset.from_directory(
-        directories, hits, satlevel=args.satlevel, finder=_DEFAULT[False], **camera
+        directories, hits, satlevel=args.satlevel, finder=_FINDER, **camera
     )
 
 

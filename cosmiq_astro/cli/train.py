@@ -76,7 +76,10 @@ def add_arguments(parser):
     group = parser.add_argument_group("the network and its training")
     add = group.add_argument
     add("--bayesian", action="store_true", help="the variational network (default: the baseline)")
-    text = "begin from a bundled model, a folder, or 'none' (ccd-unet; ccd-vi with --bayesian)"
+    text = (
+        "begin from a bundled model, a folder, or 'none' (default: the bundled one that knows the "
+        "labels best)"
+    )
     add("--init", metavar="MODEL", help=text)
     add("--hidden", type=int, default=HIDDEN, metavar="N", help=f"feature maps, of none ({HIDDEN})")
     add("--epochs", type=int, default=EPOCHS, metavar="N", help=f"({EPOCHS})")

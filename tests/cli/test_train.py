@@ -36,10 +36,14 @@ def test_a_model_is_trained_and_used(pairs, tmp_path, capsys):
     assert lines[0] == "training: 6 frames of 6 fields or visits, 0.01 million pixels"
     assert lines[1] == "validation: 2 frames of 2 fields or visits, 0.00 million pixels"
     assert captured.err.startswith("epoch 1 of 2: training loss ")
+    # Held against the bundled model that knows the labels best.
+    title, _, shown = lines[2].partition(": ")
+    assert title == "NLL of the bundled models on the training frames"
+    nll = {text.split()[0]: float(text.split()[1]) for text in shown.split(", ")}
+    assert set(nll) == {"ccd-unet", "acs-wfc-unet"}
+    best = min(nll, key=nll.get)
     table = lines[[line.split()[:1] for line in lines].index(["model"]) :]
-    for line, name in zip(
-        table[2:], ["mine ", "ccd-unet, as it was ", "L.A.Cosmic "], strict=False
-    ):
+    for line, name in zip(table[2:], ["mine ", f"{best}, as it was ", "L.A.Cosmic "], strict=False):
         assert line.startswith(name)
     assert f"-> {out}" in lines[-1]
     names = ["card.md", "comparison.ecsv", "config.json", "history.ecsv", "weights.safetensors"]
@@ -72,7 +76,7 @@ def test_a_worse_model_is_refused(pairs, tmp_path, capsys):
     command = ["train", str(pairs), "-o", str(out), *SHORT, "--init", "none", "--visits", "frame"]
     assert main(command) == 1
     error = capsys.readouterr().err
-    assert "the model is worse than ccd-unet: its NLL differs by +" in error
+    assert "the model is worse than acs-wfc-unet: its NLL differs by +" in error
     assert f"it is kept as {out}-refused, --force would take it all the same" in error
     assert not out.exists()
     assert ca.load_model(f"{out}-refused").name == "mine"

@@ -164,8 +164,8 @@ CAMERA = simulated_camera.small(simulated_camera.SCORED_ON, 192)
 ALONE = (None, "satellite", "faint satellite", "dark row", "bleed")
 
 
-def label_visit(trap, n=4, **given):
-    exposures, truths = CAMERA.visit(CAMERA.field(3), 8, n, trap=trap, dither=2.0)
+def label_visit(trap, n=4, *, seed=8, **given):
+    exposures, truths = CAMERA.visit(CAMERA.field(3), seed, n, trap=trap, dither=2.0)
     given = {"offsets": "measure"} | given
     labels = label_exposures(
         exposures,
@@ -179,14 +179,20 @@ def label_visit(trap, n=4, **given):
 
 @pytest.mark.parametrize("trap", ALONE)
 def test_what_one_exposure_shows_and_is_no_hit_gets_no_label(trap):
-    labels, truths = label_visit(trap)
-    assert labels.left_out == []
-    for i, mask, ignore in zip(labels.used, labels.masks, labels.ignore, strict=True):
-        hit, undecided = truths[i]["label"], truths[i]["ignore"]
-        assert (mask & ~hit & ~undecided).sum() <= 4
-        assert mask[hit & ~ignore].mean() > 0.85
-    n_not_hits = labels.report["n_not_hits"][2]
-    assert n_not_hits > 0 if trap in ("satellite", "bleed") else n_not_hits < 3
+    n_wrong, found = 0, []
+    # Of one visit, a few pixels more or less depend on the processor's last digits.
+    for seed in (8, 9, 10):
+        labels, truths = label_visit(trap, seed=seed)
+        assert labels.left_out == []
+        for i, mask, ignore in zip(labels.used, labels.masks, labels.ignore, strict=True):
+            hit, undecided = truths[i]["label"], truths[i]["ignore"]
+            n_wrong += (mask & ~hit & ~undecided).sum()
+            found.append(mask[hit & ~ignore])
+        n_not_hits = labels.report["n_not_hits"][2]
+        assert n_not_hits > 0 if trap in ("satellite", "bleed") else n_not_hits < 3
+    # Of some 300 flagged.
+    assert n_wrong <= 15
+    assert np.concatenate(found).mean() > 0.9
 
 
 @pytest.mark.parametrize(
