@@ -3,8 +3,8 @@ Train for a camera that no model has seen, as the guide does, and score on other
 
 python benchmarks/own_camera.py --camera scored --work DIR [--steps make,label,hits,way0,score]
 
-The camera is simulated (tests/simulated_camera.py): four visits of three exposures, 20 darks and
-ten science frames without repeats; each command of the guide is run as a user would.
+The camera is simulated (tests/simulated_camera.py): visits of a few exposures, 20 darks and ten
+science frames without repeats; each command of the guide is run as a user would.
 """
 
 import argparse
@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import simulated_camera
 
 CAMERAS = {"tuned": simulated_camera.TUNED_ON, "scored": simulated_camera.SCORED_ON}
-N_VISITS, N_EXPOSURES, N_DARKS, N_SCIENCE, N_TEST = 4, 3, 20, 10, 6
+N_DARKS, N_SCIENCE, N_TEST = 20, 10, 24
 WAYS = {
     "own, labels as masks + hits": ["pairs", "--hits", "hits.npz"],
     "own, labels as pairs": ["pairs"],
@@ -34,12 +34,12 @@ WAYS = {
 STEPS = ("make", "label", "hits", *(f"way{n}" for n in range(len(WAYS))), "score")
 
 
-def make(camera, work):
+def make(camera, work, n_visits, n_exposures):
     """Write what the camera took."""
     for name in ("raw", "darks", "science"):
         (work / name).mkdir(parents=True)
-    for visit in range(N_VISITS):
-        exposures, _ = camera.visit(camera.field(100 + visit), 100 + visit, N_EXPOSURES)
+    for visit in range(n_visits):
+        exposures, _ = camera.visit(camera.field(100 + visit), 100 + visit, n_exposures)
         for i, image in enumerate(exposures):
             simulated_camera.write(work / "raw" / f"v{visit}_{i}.fits", image)
     for i in range(N_DARKS):
@@ -60,12 +60,11 @@ def run(work, *arguments):
     print(f"  exit {code}, {time.monotonic() - start:.0f} s, peak so far {peak:.2f} GB", flush=True)
 
 
-def score(camera, model):
+def score(camera, test, model):
     """Score a model on exposures of other fields; hot pixels are neither hits nor sky."""
     detector = ca.CosmicRayDetector(model, device="cpu")
     probability, label, hot = [], [], []
-    for i in range(N_TEST):
-        image, truth = camera.expose(camera.field(400 + i), 400_000 + i)
+    for image, truth in test:
         maps = detector(
             camera.gain * image, seed=1, readnoise=camera.readnoise, satlevel=camera.satlevel
         )
@@ -88,13 +87,12 @@ def score(camera, model):
     }
 
 
-def score_lacosmic(camera):
+def score_lacosmic(camera, test):
     """Score L.A.Cosmic with its defaults on the same exposures."""
     from ccdproc import cosmicray_lacosmic
 
     n, hot = np.zeros(3), []
-    for i in range(N_TEST):
-        image, truth = camera.expose(camera.field(400 + i), 400_000 + i)
+    for image, truth in test:
         image = (camera.gain * image).astype(np.float32)
         flagged = cosmicray_lacosmic(image, readnoise=camera.readnoise)[1]
         counts = ~(truth["ignore"] | truth["hot"])
@@ -111,6 +109,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--camera", choices=CAMERAS, required=True)
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--visits", type=int, default=4)
+    parser.add_argument("--exposures", type=int, default=3, help="of each visit")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--steps", default=",".join(STEPS), help=",".join(STEPS))
     arguments = parser.parse_args()
@@ -118,10 +118,10 @@ def main():
     steps = arguments.steps.split(",")
     known = ["--readnoise", camera.readnoise, "--gain", camera.gain]
     if "make" in steps:
-        make(camera, work)
+        make(camera, work, arguments.visits, arguments.exposures)
     if "label" in steps:
-        for visit in range(N_VISITS):
-            files = [f"raw/v{visit}_{i}.fits" for i in range(N_EXPOSURES)]
+        for visit in range(arguments.visits):
+            files = [f"raw/v{visit}_{i}.fits" for i in range(arguments.exposures)]
             level = ["--satlevel", camera.satlevel, "--offsets", "measure", "--plot"]
             run(work, "label", *files, "-o", f"pairs/v{visit}", *known, *level)
     if "hits" in steps:
@@ -132,15 +132,16 @@ def main():
             out = ["-o", f"way{number}", "--epochs", arguments.epochs, "--overwrite"]
             run(work, "train", *given, *out, *known, *level)
     if "score" in steps:
+        test = [camera.expose(camera.field(400 + i), 400_000 + i) for i in range(N_TEST)]
         rows = [
-            {"model": n} | score(camera, n)
+            {"model": n} | score(camera, test, n)
             for n in ("acs-wfc-unet", "acs-wfc-vi", "ccd-unet", "ccd-vi")
         ]
         for number, name in enumerate(WAYS):
             folders = [work / f"way{number}", work / f"way{number}-refused"]
             folders = [folder for folder in folders if (folder / "config.json").exists()]
-            rows += [{"model": name} | score(camera, folder) for folder in folders]
-        rows.append({"model": "L.A.Cosmic"} | score_lacosmic(camera))
+            rows += [{"model": name} | score(camera, test, folder) for folder in folders]
+        rows.append({"model": "L.A.Cosmic"} | score_lacosmic(camera, test))
         table = Table(rows=rows)
         for column in table.colnames[1:]:
             table[column].format = ".5f" if column == "nll" else ".3f"
