@@ -6,7 +6,6 @@ what does is imported where a CCDData is at hand.
 """
 
 import math
-import os
 import sys
 import warnings
 from dataclasses import dataclass, field
@@ -14,6 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from astropy import units as u
 from astropy.utils.exceptions import AstropyUserWarning
+
+from cosmiq_astro._pixels import refuse_files
 
 __all__ = ["check_uncertainty", "coerce", "own_mask", "seconds_of"]
 
@@ -46,7 +47,7 @@ def coerce(ccd, gain):
             unit = unit if ccd.unit is None else ccd.unit
             ccd = nddata.CCDData(ccd, unit=unit, meta=ccd.meta)
         return ccd, True
-    _refuse_files(ccd)
+    refuse_files("ccd", ccd)
     mask = None
     if isinstance(ccd, np.ma.MaskedArray) or hasattr(ccd, "unmasked"):  # astropy.utils.masked
         mask = np.broadcast_to(ccd.mask, np.shape(ccd)).copy()
@@ -56,19 +57,6 @@ def coerce(ccd, gain):
     if data.dtype.kind not in "fiu":
         raise TypeError(f"ccd must hold real numbers, got dtype {data.dtype}")
     return _Frame(data, mask, unit), False
-
-
-def _refuse_files(ccd):
-    """Say how to read what is not read yet."""
-    cure = "CCDData.read, or cosmiq_astro.hst.read_chip; hst.detect_file goes from file to file"
-    if isinstance(ccd, (str, bytes, os.PathLike)):
-        raise TypeError(f"ccd must hold real numbers, got a name, {ccd!r}: read it with {cure}")
-    fits = sys.modules.get("astropy.io.fits")
-    if fits is not None and isinstance(ccd, (fits.HDUList, fits.PrimaryHDU, fits.ImageHDU)):
-        raise TypeError(
-            f"ccd must hold real numbers, got {type(ccd).__name__}: give hdu.data, or read the "
-            f"file with {cure}"
-        )
 
 
 def own_mask(frame):
@@ -81,7 +69,7 @@ def own_mask(frame):
             "the hits of an earlier detection were replaced in these data (CRVICLN): few are left "
             "to be found; start from the original",
             AstropyUserWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
     if frame.mask is None:
         return None
@@ -90,7 +78,7 @@ def own_mask(frame):
             "the mask holds the hits of an earlier detection (CRVIMODL), which are not found "
             "again: read the file with CosmicRayCCDData.read, or give the mask from before",
             AstropyUserWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
         return frame.mask
     # Masked pixels are never flagged: taking the hits off restores the mask as it was.

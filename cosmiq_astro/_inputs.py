@@ -8,6 +8,7 @@ from astropy import units as u
 from astropy.utils.exceptions import AstropyUserWarning
 
 from cosmiq_astro._counts import check_count
+from cosmiq_astro._pixels import refuse_files
 from cosmiq_astro.inference.sampling import PLANES, PRECISION, SAMPLING
 from cosmiq_astro.models.unet import VIEWS
 from cosmiq_astro.preprocess import LARGEST
@@ -74,6 +75,7 @@ def check_seed(seed) -> int:
 
 def check_image(image, mask) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the image as a real 2-D array, which pixels may be used, and which are finite."""
+    refuse_files("image", image)
     if isinstance(image, u.Quantity):
         if image.unit != u.electron:
             raise ValueError(f"image must be in electron, got unit {str(image.unit)!r}")

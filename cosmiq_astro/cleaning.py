@@ -16,6 +16,7 @@ import numpy as np
 import scipy
 from astropy.utils.exceptions import AstropyUserWarning
 
+from cosmiq_astro._pixels import refuse_files
 from cosmiq_astro._windows import (
     MAX_REACH,
     masked_mean,
@@ -83,6 +84,8 @@ def clean_pixels(
 
     Raises
     ------
+    TypeError
+        If ``data`` is the name of a file.
     ValueError
         If a parameter is outside the values given above or the shapes differ.
     ImportError
@@ -292,6 +295,7 @@ def _checked(data, cr_mask, mask, method, size) -> tuple[np.ndarray, np.ndarray,
         raise ValueError(f"method={method!r} is unknown: choose one of {CLEAN_METHODS}")
     if not (isinstance(size, (int, np.integer)) and size >= 3 and size % 2 == 1):
         raise ValueError(f"size={size!r} is not an odd integer ≥ 3")
+    refuse_files("data", data)
     data = np.asarray(data)
     if data.ndim != 2 or data.dtype.kind not in "iuf":
         raise ValueError(

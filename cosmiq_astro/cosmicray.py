@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+import time
 import warnings
+from collections.abc import Callable
+from dataclasses import fields
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
+import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
 from cosmiq_astro._detection import Request, find_cosmic_rays
 from cosmiq_astro._exposure import check_uncertainty, coerce
+from cosmiq_astro._lacosmic import refuse_lacosmic
 from cosmiq_astro.cleaning import clean_pixels
 from cosmiq_astro.own_sky import OwnSky
 
@@ -25,7 +32,24 @@ if TYPE_CHECKING:
 
 __all__ = ["cosmicray_unet", "cosmicray_vi"]
 
+_LOGGER = logging.getLogger(__name__)
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
+
+# Here, since doctest passes over functions that another module made.
+def _knows_lacosmic(verb: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Let a verb say what serves instead of the parameters of L.A.Cosmic."""
+
+    @functools.wraps(verb)
+    def checked(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        refuse_lacosmic(verb.__name__, kwargs)
+        return verb(*args, **kwargs)
+
+    return checked
+
+
+@_knows_lacosmic
 def cosmicray_vi(
     ccd: CCDData | ArrayLike,
     T: int = 16,
@@ -163,6 +187,11 @@ def cosmicray_vi(
     ValueError
         If a unit, a shape or a setting cannot be used; the message names it.
 
+    Notes
+    -----
+    What was done goes to the logger ``cosmiq_astro`` of `logging`, a line at
+    INFO: ``logging.basicConfig(level="INFO")`` shows it.
+
     References
     ----------
     .. [1] Zhang, K. & Bloom, J. S. 2020, ApJ 889, 24 (arXiv:1907.09500)
@@ -176,34 +205,19 @@ def cosmicray_vi(
     >>> out.cr_probability.shape == ccd.shape
     True
     """
-    request = Request(
-        gain=gain,
-        readnoise=readnoise,
-        satlevel=satlevel,
-        exposure_time=exposure_time,
-        threshold=threshold,
-        mask_growth=mask_growth,
-        clean=clean,
-        protect=protect,
-        own=OwnSky(background, uncertainty, spectrum, negative),
-    )
+    request, draws = _request(locals()), {"T": T, "sampling": sampling, "seed": seed}
     return _detect(
         ccd,
         model,
         request,
         method="vi",
         hardware={"device": device, "tile_size": tile_size, "precision": precision},
-        call={
-            "T": T,
-            "sampling": sampling,
-            "views": views,
-            "seed": seed,
-            "progress_bar": progress_bar,
-        },
+        call=draws | {"views": views, "progress_bar": progress_bar},
         add_keyword=add_keyword,
     )
 
 
+@_knows_lacosmic
 def cosmicray_unet(
     ccd: CCDData | ArrayLike,
     *,
@@ -290,21 +304,10 @@ def cosmicray_unet(
     >>> out.meta["CRVIMODL"]
     'acs-wfc-unet'
     """
-    request = Request(
-        gain=gain,
-        readnoise=readnoise,
-        satlevel=satlevel,
-        exposure_time=exposure_time,
-        threshold=threshold,
-        mask_growth=mask_growth,
-        clean=clean,
-        protect=protect,
-        own=OwnSky(background, uncertainty, spectrum, negative),
-    )
     return _detect(
         ccd,
         model,
-        request,
+        _request(locals()),
         method="unet",
         hardware={"device": device, "tile_size": tile_size, "precision": precision},
         call={"views": views, "progress_bar": progress_bar},
@@ -312,16 +315,30 @@ def cosmicray_unet(
     )
 
 
-def _detect(ccd, model, request, *, add_keyword, **settings):
-    """Detect, say what is doubtful, and dress the result."""
+def _request(given):
+    """Return what the arguments of a verb, by name, say of the exposure and of what is wanted."""
+    own = OwnSky(**{part.name: given[part.name] for part in fields(OwnSky)})
+    known = {part.name: given[part.name] for part in fields(Request) if part.name != "own"}
+    return Request(**known, own=own)
+
+
+def _detect(ccd, model, request, *, method, hardware, call, add_keyword):
+    """Detect, say what was done and what is doubtful, and dress the result."""
     frame, is_ccd = coerce(ccd, request.gain)
     if request.clean is not None and is_ccd:
         check_uncertainty(frame)
     if not is_ccd:
-        settings["call"] |= {"planes": ("probability",)}
-    found = find_cosmic_rays(frame, model, request, **settings)
+        call |= {"planes": ("probability",)}
+    begin = time.perf_counter()
+    found = find_cosmic_rays(frame, model, request, method=method, hardware=hardware, call=call)
+    _LOGGER.info(
+        "%s version %s, T %d, %s, threshold %g: pixels flagged %d, hits %d, in %.2f s",
+        *(found.model.name, found.model.version, found.maps.T, found.maps.sampling),
+        *(found.threshold, np.count_nonzero(found.cr_mask), found.n_hits),
+        time.perf_counter() - begin,
+    )
     for doubt in found.doubts:
-        warnings.warn(doubt, AstropyUserWarning, stacklevel=3)
+        warnings.warn(doubt, AstropyUserWarning, stacklevel=4)
     if is_ccd:
         # As in `_exposure`: not for arrays.
         from cosmiq_astro._result import dress

@@ -33,7 +33,6 @@ from cosmiq_astro.preprocess import ImageStatistics, estimate_statistics
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-    from torch import Tensor
 
     from cosmiq_astro._types import Precision, Sampling
 
@@ -103,6 +102,14 @@ class CosmicRayDetector:
         on_cpu = self.device.type == "cpu"
         network = self.model.network
         self._network = network if on_cpu else copy.deepcopy(network).to(self.device)
+
+    def __repr__(self):
+        model = self.model
+        kind = "variational" if model.method == "vi" else "deterministic"
+        return (
+            f"<{type(self).__name__} {model.name} version {model.version} on {self.device}: "
+            f"{kind}, threshold {model.threshold:.3g}, {self.precision}>"
+        )
 
     def __call__(
         self,
@@ -179,7 +186,7 @@ class CosmicRayDetector:
         seed = int(np.random.default_rng().integers(2**31)) if seed is None else check_seed(seed)
         if self.model.method == "unet":
             sampling = "mean"
-        draws = self.draw(T, sampling=sampling, seed=seed)
+        draws = draw_weights(self._network, T, sampling=sampling, seed=seed)
         sampler = Sampler(
             self._network,
             draws,
@@ -216,6 +223,7 @@ class CosmicRayDetector:
         return CosmicRayMaps(
             **found,
             usable=usable,
+            model=self.model.name,
             T=len(draws),
             views=n_views,
             sampling=sampling,
@@ -226,22 +234,6 @@ class CosmicRayDetector:
             stars=stars,
             star_novelty=float("nan") if known_stars is None else known_stars.novelty(stars),
         )
-
-    def draw(self, T: int, *, sampling: Sampling, seed: int) -> list[dict[str, Tensor]]:
-        """
-        Draw the weights with which every tile is looked at.
-
-        Parameters
-        ----------
-        T, sampling, seed : int, str, int
-            As for a call.
-
-        Returns
-        -------
-        draws : list of dict of Tensor
-            See `~cosmiq_astro.inference.sampling.draw_weights`.
-        """
-        return draw_weights(self._network, T, sampling=sampling, seed=seed)
 
     def _planes(self, predicted, asked, finite) -> dict[str, Any]:
         """Return the planes that a user sees, by name; None for those not asked for."""

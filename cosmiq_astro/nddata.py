@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import html
 import io
 import warnings
 from collections.abc import Sequence
@@ -14,6 +16,9 @@ import numpy as np
 from astropy.io import fits, registry
 from astropy.nddata import CCDData, fits_ccddata_reader
 from astropy.utils.exceptions import AstropyUserWarning
+from scipy import ndimage
+
+from cosmiq_astro._picture import thumbnail
 
 if TYPE_CHECKING:
     from astropy import units as u
@@ -107,6 +112,43 @@ class CosmicRayCCDData(CCDData):
                 plane = np.array(plane, dtype=dtype, copy=kwargs.get("copy") or None)
                 _check_shape(name, plane, self.data)
             setattr(self, name, plane)
+
+    def __repr__(self):
+        return self._summary() or super().__repr__()
+
+    def _repr_html_(self):
+        summary = self._summary()
+        if summary is None:
+            return None
+        text = f"<code>{html.escape(summary)}</code>"
+        try:
+            png, (height, width) = thumbnail(self.data, self.cr_mask)
+        except ImportError:
+            return text
+        # Small images are shown larger.
+        scale = max(1, 256 // max(height, width))
+        return (
+            f'{text}<br><img width="{scale * width}" height="{scale * height}" '
+            f'style="image-rendering: pixelated" alt="The image, cosmic rays in red" '
+            f'src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+        )
+
+    def _summary(self):
+        """Say what was found in a line; None where there is no detection, or no image."""
+        hits = getattr(self, "cr_mask", None)
+        meta = self.meta
+        no_image = np.ndim(self.data) != 2 or np.size(self.data) == 0
+        if hits is None or "CRVIMODL" not in meta or no_image or np.shape(hits) != self.data.shape:
+            return None
+        known = {"T": meta.get("CRVIT"), "threshold": meta.get("CRVITHR")}
+        stated = "".join(f", {name} {value}" for name, value in known.items() if value is not None)
+        # Of a part of the frame the header does not tell.
+        n_hits = ndimage.label(hits, structure=np.ones((3, 3)))[1]
+        return (
+            f"<{type(self).__name__} of shape {self.data.shape} in "
+            f"{self.unit.to_string() or 'no unit'}: {meta['CRVIMODL']}{stated}, "
+            f"pixels flagged {np.count_nonzero(hits)}, hits {n_hits}>"
+        )
 
     def _planes(self):
         """Return the planes that are set, by attribute."""

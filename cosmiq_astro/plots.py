@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from cosmiq_astro._picture import RED, stretch
 from cosmiq_astro.calibration._input import plane
 from cosmiq_astro.calibration._sums import entropy
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_detection", "plot_maps"]
 
-_RED = (0.9, 0.1, 0.1, 1)
 _DRAWN_SIZE = 200
 
 
@@ -71,7 +71,7 @@ def plot_detection(out: CosmicRayCCDData, *, axes: np.ndarray | None = None) -> 
     axes = np.ravel(axes)
     if axes.size != 4:
         raise ValueError(f"axes must be four, got {axes.size}")
-    stretched, low, high = _stretch(out.data)
+    stretched, low, high = stretch(out.data)
     gray = {"cmap": "gray_r", "vmin": low, "vmax": high}
     n_pixels = int(out.cr_mask.sum())
     panels = (
@@ -84,7 +84,7 @@ def plot_detection(out: CosmicRayCCDData, *, axes: np.ndarray | None = None) -> 
     # A hit must not fall between the dots of the screen when a large image is drawn small.
     size = math.ceil(max(out.shape) / _DRAWN_SIZE)
     overlay = np.zeros((*out.shape, 4), dtype=np.float32)
-    overlay[ndimage.maximum_filter(out.cr_mask, size=size)] = _RED
+    overlay[ndimage.maximum_filter(out.cr_mask, size=size)] = RED
     axes[1].imshow(overlay, origin="lower", interpolation="nearest")
     return axes
 
@@ -128,7 +128,7 @@ def plot_maps(
     if axes is None:
         size = (11, 2.9 * len(results))
         axes = plt.subplots(len(results), 4, figsize=size, squeeze=False, layout="constrained")[1]
-    stretched, low, high = _stretch(np.asarray(data, dtype=float))
+    stretched, low, high = stretch(np.asarray(data, dtype=float))
     gray = {"cmap": "gray", "vmin": low, "vmax": high}
     names = names or [""] * len(results)
     for i, (row, result, name) in enumerate(zip(axes, results, names, strict=True)):
@@ -164,15 +164,3 @@ def _mask_colours(flagged, truth):
     colours[flagged & ~truth] = (0.1, 0.4, 0.9)
     colours[~flagged & truth] = (0.9, 0.1, 0.1)
     return colours
-
-
-def _stretch(data):
-    """Return arcsinh-scaled pixels and the limits to show them in."""
-    finite = data[np.isfinite(data)]
-    if finite.size == 0:
-        return data, 0, 1
-    low, sky, high = np.percentile(finite, [1, 50, 99.5])
-    scale = max(sky - low, 1e-3 * (high - low), 1e-9)
-    stretched = np.arcsinh((data - sky) / scale)
-    limits = np.arcsinh((np.array([low, high]) - sky) / scale)
-    return stretched, *limits

@@ -1,6 +1,8 @@
 import dataclasses
+import inspect
 from pathlib import Path
 
+import ccdproc
 import numpy as np
 import pytest
 from astropy import units as u
@@ -9,7 +11,9 @@ from astropy.nddata import CCDData, NDData, NDDataArray, StdDevUncertainty, Unkn
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.utils.masked import Masked
 
-from cosmiq_astro import cosmicray_unet, cosmicray_vi
+from cosmiq_astro import CosmicRayDetector, cosmicray_unet, cosmicray_vi
+from cosmiq_astro._lacosmic import refuse_lacosmic
+from cosmiq_astro.cleaning import clean_pixels
 from cosmiq_astro.nddata import PLANES, CosmicRayCCDData
 
 CARDS = ("MODL", "VERS", "SHA", "T", "SAMP", "SEED", "THR", "NPIX", "NHIT")
@@ -273,8 +277,74 @@ def test_ndarrays_with_units_and_masks_are_frames(frame, tiny_unet):
     ["a.fits", Path("a.fits"), fits.PrimaryHDU(np.ones((4, 4))), fits.HDUList()],
 )
 def test_files_are_told_how_to_be_read(tiny_unet, given):
-    with pytest.raises(TypeError, match=r"CCDData\.read, or cosmiq_astro\.hst\.read_chip"):
+    cures = r"CCDData\.read \(cosmiq_astro\.hst\.read_chip .*\), or run cosmiq-astro detect FILE"
+    with pytest.raises(TypeError, match=f"ccd must hold real numbers, got .*{cures}"):
         cosmicray_unet(given, model=tiny_unet)
+    with pytest.raises(TypeError, match=f"image must hold real numbers, got .*{cures}"):
+        CosmicRayDetector(tiny_unet)(given)
+    with pytest.raises(TypeError, match=f"data must hold real numbers, got .*{cures}"):
+        clean_pixels(given, np.zeros((4, 4), bool))
+
+
+@pytest.mark.parametrize("verb", [cosmicray_vi, cosmicray_unet])
+def test_parameters_of_lacosmic_are_told_what_serves_instead(verb):
+    image = np.ones((4, 4))
+    with pytest.raises(TypeError) as refused:
+        verb(image, sigclip=4.5, gain=1, cleantype="medmask")
+    assert str(refused.value) == (
+        f"{verb.__name__}() has no sigclip (give threshold, a probability), no cleantype (give "
+        "clean): see 'Coming from another tool' in the documentation, section 'From L.A.Cosmic'"
+    )
+    with pytest.raises(TypeError, match=rf"{verb.__name__}\(\) got an unexpected .* 'gian'"):
+        verb(image, gian=1)
+    # Nothing that it takes is refused.
+    parameters = inspect.signature(verb).parameters
+    assert all(kind.kind is not inspect.Parameter.VAR_KEYWORD for kind in parameters.values())
+    refuse_lacosmic(verb.__name__, parameters)
+
+
+@pytest.mark.parametrize("function", [ccdproc.cosmicray_lacosmic, "astroscrappy"])
+def test_every_parameter_of_lacosmic_is_known(function):
+    if function == "astroscrappy":
+        function = pytest.importorskip("astroscrappy").detect_cosmics
+    theirs = set(inspect.signature(function).parameters) - {"ccd", "indat", "old_interface"}
+    ours = set(inspect.signature(cosmicray_vi).parameters)
+    for name in theirs - ours:
+        with pytest.raises(TypeError, match=f"has no {name} "):
+            cosmicray_vi(np.ones((4, 4)), **{name: None})
+
+
+def test_the_section_that_is_pointed_to_is_there():
+    page = Path(__file__).parents[1] / "docs" / "coming_from.rst"
+    if not page.exists():
+        pytest.skip("the documentation is not here")
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert {"Coming from another tool", "From L.A.Cosmic"} <= set(lines)
+
+
+def test_what_was_done_is_logged(frame, ccd, tiny_vi, caplog, capsys):
+    with caplog.at_level("INFO", logger="cosmiq_astro"):
+        out = vi(ccd, tiny_vi)
+        _, mask = vi(frame, tiny_vi)
+    assert [(r.name, r.levelname) for r in caplog.records] == [
+        ("cosmiq_astro.cosmicray", "INFO")
+    ] * 2
+    found = f"pixels flagged {mask.sum()}, hits {out.meta['CRVINHIT']}, in "
+    for record in caplog.records:
+        line = record.getMessage()
+        assert line.startswith(f"tiny version 1, T 2, antithetic, threshold 0.4: {found}")
+        assert line.endswith(" s")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_warnings_point_to_the_call(ccd, tiny_unet):
+    mask = np.zeros(ccd.shape, bool)
+    marked = CCDData(ccd, mask=mask, meta={"CRVIMODL": "tiny"})
+    model = dataclasses.replace(tiny_unet, ranges={"readnoise": (4, 6)})
+    with pytest.warns(AstropyUserWarning) as caught:
+        cosmicray_unet(marked, model=model, readnoise=50.0)
+    assert {warning.filename for warning in caught} == {__file__}
+    assert {"the mask holds", "readnoise is 5"} <= {str(w.message)[:14] for w in caught}
 
 
 @pytest.mark.parametrize("time", [[600.0, 600.0], "600.0 s", -1, 0, np.inf, 1e308, {}])

@@ -229,3 +229,19 @@ def test_a_network_is_told_how_soft_the_stars_are(make_tiny):
     assert 0.3 < maps.statistics.softness < 0.8
     untold = make_tiny()
     assert CosmicRayDetector(untold, device="cpu")(image).statistics.softness == 0
+
+
+def test_a_detector_and_its_maps_say_what_they_are(tiny_vi, tiny_unet, frame):
+    detector = CosmicRayDetector(dataclasses.replace(tiny_vi, threshold=1 / 3), device="cpu")
+    assert repr(detector) == (
+        "<CosmicRayDetector tiny version 1 on cpu: variational, threshold 0.333, float32>"
+    )
+    assert "on cpu: deterministic, " in repr(CosmicRayDetector(tiny_unet, device="cpu"))
+    frame[:5] = np.nan
+    maps = detector(frame, T=2, seed=7, planes=())
+    n_likely = (maps.probability > 0.5).sum()
+    assert 0 < n_likely < frame.size
+    assert repr(maps) == (
+        "<CosmicRayMaps of shape (77, 101): tiny, T 2, antithetic, seed 7, "
+        f"pixels above 0.5: {n_likely}>"
+    )

@@ -1,8 +1,12 @@
+import base64
 import bz2
 import copy
 import gzip
+import html
 import io
 import pickle
+import re
+import sys
 
 import ccdproc
 import numpy as np
@@ -226,3 +230,90 @@ def test_a_plane_of_another_shape_is_not_written(ccd, tmp_path):
     with pytest.raises(ValueError, match=r"cr_entropy has shape \(2, 2\), the data has"):
         ccd.write(tmp_path / "out.fits")
     assert not (tmp_path / "out.fits").exists()
+
+
+@pytest.fixture
+def detected():
+    """Two hits of three and one pixels, in the corners."""
+    hits = np.zeros((40, 50), bool)
+    hits[0, :3] = hits[39, 49] = True
+    meta = fits.Header({"CRVIMODL": "acs-wfc-vi", "CRVIT": 16, "CRVITHR": 0.31, "CRVINHIT": 2})
+    image = np.random.default_rng(0).normal(50, 7, hits.shape)
+    return CosmicRayCCDData(image, unit="adu", meta=meta, cr_mask=hits)
+
+
+def line(shape, pixels, hits, unit="adu"):
+    return (
+        f"<CosmicRayCCDData of shape {shape} in {unit}: acs-wfc-vi, T 16, threshold 0.31, "
+        f"pixels flagged {pixels}, hits {hits}>"
+    )
+
+
+def test_a_detection_says_what_it_is(detected, tmp_path):
+    assert repr(detected) == repr(detected.copy()) == line((40, 50), 4, 2)
+    assert repr(detected[:20]) == line((20, 50), 3, 1)
+    assert repr(detected.convert_unit_to(u.adu)) == line((40, 50), 4, 2)
+    detected.write(tmp_path / "out.fits")
+    assert repr(CosmicRayCCDData.read(tmp_path / "out.fits")) == line((40, 50), 4, 2)
+    del detected.meta["CRVIT"]
+    detected.unit = ""
+    assert "in no unit: acs-wfc-vi, threshold 0.31, pixels" in repr(detected)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda out: out.multiply(2),  # which keeps the planes, not the header
+        lambda out: out[3],
+        lambda out: out[:0],
+        lambda out: CosmicRayCCDData(np.ones((2, 2)), unit="adu", meta=out.meta),
+        lambda out: CosmicRayCCDData(np.ones((2, 2)), unit="adu", cr_mask=np.ones((2, 2))),
+    ],
+)
+def test_what_is_no_detection_looks_as_a_ccddata_does(detected, change):
+    changed = change(detected)
+    assert repr(changed).startswith("CosmicRayCCDData([")
+    assert changed._repr_html_() is None
+
+
+def picture(out):
+    """Return what a notebook shows: the text, the pixels with the first row below, the size."""
+    imread = pytest.importorskip("matplotlib.image").imread
+    text, image = out._repr_html_().split("<br>")
+    content = base64.b64decode(re.search('base64,([^"]*)"', image)[1])
+    size = tuple(int(re.search(f'{side}="([0-9]*)"', image)[1]) for side in ("height", "width"))
+    return text, imread(io.BytesIO(content))[::-1, :, :3], size
+
+
+def test_a_notebook_shows_the_hits_in_red(detected):
+    detected.meta["CRVIMODL"] = "<b>"
+    text, pixels, size = picture(detected)
+    assert text == f"<code>{html.escape(repr(detected))}</code>"
+    assert "<b>" not in text
+    red = (pixels[..., 0] > 0.8) & (pixels[..., 1] < 0.2)
+    np.testing.assert_array_equal(red, detected.cr_mask)
+    assert pixels[~red].std() > 0.1
+    assert size == (200, 250)
+
+
+def test_large_images_are_shown_small_with_all_hits():
+    hits = np.zeros((300, 1030), bool)
+    hits[299, 1029] = hits[100, 500] = True
+    out = CosmicRayCCDData(np.ones(hits.shape, "u2"), unit="", meta={"CRVIMODL": 1}, cr_mask=hits)
+    _, pixels, size = picture(out)
+    assert pixels.shape[:2] == size == (60, 206)
+    assert np.argwhere(pixels[..., 1] < 0.2).tolist() == [[20, 100], [59, 205]]
+
+
+@pytest.mark.parametrize("fill", [np.nan, np.inf, 7.0, 1e308])
+def test_images_without_contrast_are_shown_white(detected, fill):
+    detected.data[:] = fill
+    detected.mask = np.ones(detected.shape, bool)
+    _, pixels, _ = picture(detected)
+    assert (pixels[~detected.cr_mask] == 1).all()
+    assert (pixels[detected.cr_mask] != 1).any()
+
+
+def test_without_matplotlib_a_notebook_shows_the_line(detected, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.image", None)
+    assert detected._repr_html_() == f"<code>{html.escape(repr(detected))}</code>"

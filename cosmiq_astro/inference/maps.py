@@ -1,6 +1,6 @@
 """`CosmicRayMaps`: what a detector says of each pixel of an image."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from cosmiq_astro.preprocess import ImageStatistics
 __all__ = ["CosmicRayMaps"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CosmicRayMaps:
     """
     What a detector says of an image; planes that were not asked for are None.
@@ -31,6 +31,8 @@ class CosmicRayMaps:
         entropy of the draws, each the mean over its views; nats, not negative.
     usable : ndarray of bool
         True for pixels that were finite and not masked.
+    model : str
+        Name of the model.
     T : int
         Number of weight draws; 1 where none are drawn.
     views : int
@@ -57,11 +59,12 @@ class CosmicRayMaps:
         NaN where there are fewer than 10 stars, or the model knows none.
     """
 
-    probability: np.ndarray = field(repr=False)
-    uncertainty: np.ndarray | None = field(repr=False)
-    entropy: np.ndarray | None = field(repr=False)
-    mutual_information: np.ndarray | None = field(repr=False)
-    usable: np.ndarray = field(repr=False)
+    probability: np.ndarray
+    uncertainty: np.ndarray | None
+    entropy: np.ndarray | None
+    mutual_information: np.ndarray | None
+    usable: np.ndarray
+    model: str
     T: int
     views: int
     sampling: str
@@ -71,3 +74,10 @@ class CosmicRayMaps:
     stars: StarShape
     novelty: float = float("nan")
     star_novelty: float = float("nan")
+
+    def __repr__(self):
+        n_likely = np.count_nonzero(self.probability > 0.5)
+        return (
+            f"<{type(self).__name__} of shape {self.probability.shape}: {self.model}, T {self.T}, "
+            f"{self.sampling}, seed {self.seed}, pixels above 0.5: {n_likely}>"
+        )
