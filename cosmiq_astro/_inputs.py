@@ -1,5 +1,6 @@
 """What a detector is given, checked before any work."""
 
+import sys
 import warnings
 
 import numpy as np
@@ -76,6 +77,12 @@ def check_seed(seed) -> int:
 def check_image(image, mask) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the image as a real 2-D array, which pixels may be used, and which are finite."""
     refuse_files("image", image)
+    nddata = sys.modules.get("astropy.nddata")
+    if nddata is not None and isinstance(image, nddata.NDData):
+        raise TypeError(
+            f"image must be an array in electron, got {type(image).__name__}: give it to "
+            "cosmicray_vi or cosmicray_unet, which know its unit and mask, or give its data"
+        )
     if isinstance(image, u.Quantity):
         if image.unit != u.electron:
             raise ValueError(f"image must be in electron, got unit {str(image.unit)!r}")

@@ -7,7 +7,6 @@ import logging
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import fields
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
@@ -205,7 +204,18 @@ def cosmicray_vi(
     >>> out.cr_probability.shape == ccd.shape
     True
     """
-    request, draws = _request(locals()), {"T": T, "sampling": sampling, "seed": seed}
+    request = Request(
+        gain=gain,
+        readnoise=readnoise,
+        satlevel=satlevel,
+        exposure_time=exposure_time,
+        threshold=threshold,
+        mask_growth=mask_growth,
+        clean=clean,
+        protect=protect,
+        own=OwnSky(background, uncertainty, spectrum, negative),
+    )
+    draws = {"T": T, "sampling": sampling, "seed": seed}
     return _detect(
         ccd,
         model,
@@ -304,22 +314,26 @@ def cosmicray_unet(
     >>> out.meta["CRVIMODL"]
     'acs-wfc-unet'
     """
+    request = Request(
+        gain=gain,
+        readnoise=readnoise,
+        satlevel=satlevel,
+        exposure_time=exposure_time,
+        threshold=threshold,
+        mask_growth=mask_growth,
+        clean=clean,
+        protect=protect,
+        own=OwnSky(background, uncertainty, spectrum, negative),
+    )
     return _detect(
         ccd,
         model,
-        _request(locals()),
+        request,
         method="unet",
         hardware={"device": device, "tile_size": tile_size, "precision": precision},
         call={"views": views, "progress_bar": progress_bar},
         add_keyword=add_keyword,
     )
-
-
-def _request(given):
-    """Return what the arguments of a verb, by name, say of the exposure and of what is wanted."""
-    own = OwnSky(**{part.name: given[part.name] for part in fields(OwnSky)})
-    known = {part.name: given[part.name] for part in fields(Request) if part.name != "own"}
-    return Request(**known, own=own)
 
 
 def _detect(ccd, model, request, *, method, hardware, call, add_keyword):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from astropy import units as u
+from astropy.nddata import CCDData
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -245,3 +246,9 @@ def test_a_detector_and_its_maps_say_what_they_are(tiny_vi, tiny_unet, frame):
         "<CosmicRayMaps of shape (77, 101): tiny, T 2, antithetic, seed 7, "
         f"pixels above 0.5: {n_likely}>"
     )
+
+
+def test_a_ccd_is_not_taken_for_electrons(frame, tiny_unet):
+    ccd = CCDData(frame, unit="adu", mask=np.ones(frame.shape, bool))
+    with pytest.raises(TypeError, match="got CCDData: give it to cosmicray_vi"):
+        CosmicRayDetector(tiny_unet, device="cpu")(ccd)
