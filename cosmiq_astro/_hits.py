@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from cosmiq_astro.cleaning import clean_pixels, grow_mask
 from cosmiq_astro.preprocess import estimate_statistics
-from cosmiq_astro.units import electrons_per_unit
+from cosmiq_astro.units import electrons_per_unit, pixel_unit
 
 __all__ = ["electrons", "make_table", "measure"]
 
@@ -33,11 +33,8 @@ def electrons(ccd, gain, exposure):
     """Pixel values in electron, a new floating-point array."""
     image = np.array(ccd.data if hasattr(ccd, "meta") else ccd)
     image = image.astype(np.result_type(image.dtype, np.float32), copy=False)
-    unit = getattr(ccd, "unit", None)
-    if unit is None:
-        unit = u.electron if gain is None else u.adu
     image *= electrons_per_unit(
-        unit, gain=gain, exposure_time=exposure, header=getattr(ccd, "meta", None)
+        pixel_unit(ccd, gain), gain=gain, exposure_time=exposure, header=getattr(ccd, "meta", None)
     )
     return image
 

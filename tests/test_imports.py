@@ -12,7 +12,8 @@ import pytest
 # Each layer may import from itself and from those above it. The longest matching name counts.
 LAYERS = [
     [
-        "_version", "_counts", "_fits_sizes", "_io", "_operating_curve", "_scatter", "_types",
+        "_version", "_counts", "_fits_sizes", "_io", "_operating_curve", "_rate", "_scatter",
+        "_types",
         "_windows",
         "units", "preprocess", "cleaning", "nddata", "protect", "flatten", "spectra", "own_sky",
         "simulate", "calibration", "familiarity", "plots", "models.registry", "review.page",

@@ -19,7 +19,7 @@ from cosmiq_astro._windows import block_medians
 from cosmiq_astro.simulate import Footprints, extract_footprints
 from cosmiq_astro.training._files import find_images
 from cosmiq_astro.training._pixels import check_alike, read_pixels, row_blocks
-from cosmiq_astro.units import to_electrons
+from cosmiq_astro.units import stated_time, to_electrons
 
 if TYPE_CHECKING:
     from astropy import units as u
@@ -116,7 +116,7 @@ def cut_hits(
     1
     """
     darks = list(darks)
-    times = {d.meta.get("EXPTIME") for d in darks if hasattr(d, "meta")}
+    times = {stated_time(d.meta) for d in darks if hasattr(d, "meta")}
     if len(times) > 1:
         raise ValueError(
             f"darks have exposure times that differ ({', '.join(map(str, sorted(times, key=str)))})"
