@@ -10,7 +10,7 @@ from astropy import units as u
 from astropy.io import fits
 
 from cosmiq_astro.hst.headers import unit_of
-from cosmiq_astro.review.labels import read_corrected
+from cosmiq_astro.review.corrected import read_corrected
 from cosmiq_astro.training._pixels import read_pixels
 from cosmiq_astro.units import stated_time
 
