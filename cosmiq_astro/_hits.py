@@ -6,7 +6,7 @@ from astropy.table import QTable
 from photutils.segmentation import SegmentationImage, SourceCatalog
 from scipy import ndimage
 
-from cosmiq_astro.cleaning import clean_pixels, grow_mask
+from cosmiq_astro.cleaning import scene_under
 from cosmiq_astro.preprocess import estimate_statistics
 from cosmiq_astro.units import electrons_per_unit, pixel_unit
 
@@ -42,9 +42,7 @@ def electrons(ccd, gain, exposure):
 def measure(image, labels, invalid, level, planes):
     """Return the columns of the table; planes are the probability and the entropy, or None."""
     cr_mask = labels > 0
-    rim = grow_mask(cr_mask, 1.5, mask=invalid)
-    # NaN, not the flagged value, is what stays where no good pixel is near.
-    background = clean_pixels(np.where(cr_mask, np.nan, image), rim, mask=invalid, size=7)
+    background = scene_under(image, cr_mask, invalid)
     charge = np.zeros_like(image)
     charge[cr_mask] = image[cr_mask] - background[cr_mask]
     segments = SegmentationImage(labels)

@@ -286,6 +286,13 @@ def grow_mask(cr_mask: ArrayLike, radius: float, *, mask: ArrayLike | None = Non
     return grown
 
 
+def scene_under(image, hits, invalid):
+    """Return what is under hits, from the pixels around them; NaN where no good pixel is near."""
+    # The rim of a hit is fainter than can be told.
+    rim = grow_mask(hits, 1.5, mask=invalid)
+    return clean_pixels(np.where(hits, np.nan, image), rim, mask=invalid, size=7)
+
+
 def _checked(data, cr_mask, mask, method, size) -> tuple[np.ndarray, np.ndarray, tuple]:
     """Return the image, its good pixels, and rows and columns to replace; check all parameters."""
     if method not in CLEAN_METHODS:

@@ -12,6 +12,7 @@ from cosmiq_astro import __version__
 from cosmiq_astro._detection import Detection, Request, find_cosmic_rays
 from cosmiq_astro._rate import RATE
 from cosmiq_astro._result import cards_of
+from cosmiq_astro._windows import TOUCHING
 from cosmiq_astro.cleaning import clean_pixels
 from cosmiq_astro.hst.chips import read_chip
 from cosmiq_astro.hst.instruments import identify
@@ -185,7 +186,7 @@ def without_hot_pixels(found, flags, bits):
     """
     if flags is None:
         return found
-    groups, n = ndimage.label(found.cr_mask, np.ones((3, 3)))
+    groups, n = ndimage.label(found.cr_mask, TOUCHING)
     # What a mask was grown by says nothing of what it grew from.
     seen = found.cr_mask & (found.maps.probability >= found.threshold) & ((flags & bits) == 0)
     is_hit = np.zeros(n + 1, bool)

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 
-import numpy as np
 from astropy.io import fits
 from scipy import ndimage
 
 from cosmiq_astro._io import check_run, readable
+from cosmiq_astro._windows import TOUCHING
 from cosmiq_astro.hst import find_chips, read_chip
 from cosmiq_astro.hst.names import file_names, stem_of
 from cosmiq_astro.hst.output import ChipOutput, write_detections
@@ -118,7 +118,7 @@ def _edited(edits, file, chip):
     # An edits file written by hand could ask for pixels that never can be flagged.
     mask = edited_mask(edits, ccd.data, ccd.cr_mask, name=where) & ~bad_pixels(ccd)
     n_added, n_removed = int((mask & ~ccd.cr_mask).sum()), int((ccd.cr_mask & ~mask).sum())
-    n_hits = int(ndimage.label(mask, structure=np.ones((3, 3)))[1])
+    n_hits = int(ndimage.label(mask, TOUCHING)[1])
     own = [card for card in ccd.meta.cards if card.keyword.startswith("CRVI")]
     cards = {card.keyword: (card.value, card.comment) for card in own}
     n_before = cards.get("CRVINHIT", (0, ""))[0]
