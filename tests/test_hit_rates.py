@@ -47,6 +47,16 @@ def test_chips_count_by_the_pixels_searched(write):
     assert rates["exposure_time"][0] == 9 * u.s
 
 
+def test_compressed_images_count_as_others_do(write, tmp_path):
+    plain = write("a.fits", (9, 1.0, 24), (16, 3.0, 8), EXPSTART=1.0, EXPTIME=9.0)
+    with fits.open(plain) as hdus:
+        packed = [fits.CompImageHDU(hdu.data, hdu.header) for hdu in hdus[1:]]
+        fits.HDUList([hdus[0], *packed]).writeto(tmp_path / "b.fits")
+    one, other = hit_rates([plain, tmp_path / "b.fits"])
+    assert one["hit_rate"] == other["hit_rate"] > 0
+    assert one["n_hits"] == other["n_hits"] == 25
+
+
 def test_bad_files(write):
     with pytest.raises(ValueError, match=r"a\.fits holds no detection"):
         hit_rates([write("a.fits", EXPSTART=56000.0)])
