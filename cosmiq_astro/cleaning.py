@@ -287,7 +287,21 @@ def grow_mask(cr_mask: ArrayLike, radius: float, *, mask: ArrayLike | None = Non
 
 
 def scene_under(image, hits, invalid):
-    """Return what is under hits, from the pixels around them; NaN where no good pixel is near."""
+    """
+    Return what is under hits, from the pixels around them.
+
+    Parameters
+    ----------
+    image : ndarray of float
+        Shape ``(ny, nx)``.
+    hits, invalid : ndarray of bool
+        Pixels of hits; pixels that tell nothing.
+
+    Returns
+    -------
+    scene : ndarray of float
+        The image with hits replaced; NaN in those without a good pixel near.
+    """
     # The rim of a hit is fainter than can be told.
     rim = grow_mask(hits, 1.5, mask=invalid)
     return clean_pixels(np.where(hits, np.nan, image), rim, mask=invalid, size=7)
