@@ -9,6 +9,7 @@ import scipy
 from cosmiq_astro._counts import check_count
 from cosmiq_astro._exposure import own_mask, seconds_of
 from cosmiq_astro._operating_curve import check_threshold, find_threshold
+from cosmiq_astro._windows import TOUCHING
 from cosmiq_astro.cleaning import CLEAN_METHODS, grow_mask
 from cosmiq_astro.detector import CosmicRayDetector
 from cosmiq_astro.familiarity.verdict import doubts
@@ -159,7 +160,7 @@ def find_cosmic_rays(frame, model, request, *, method, hardware, call):
         _LOGGER.info("%d protected pixels would have been flagged", n_withheld)
     fixed = ~maps.usable if protected is None else ~maps.usable | protected
     cr_mask = grow_mask(cr_mask, request.mask_growth, mask=fixed)
-    labels, n_hits = scipy.ndimage.label(cr_mask, structure=np.ones((3, 3)))
+    labels, n_hits = scipy.ndimage.label(cr_mask, TOUCHING)
     # What the detector saw in place of the pixels tells nothing of gain and noise.
     pixels = frame.data if factor == 1 else frame.data * factor
     known = {

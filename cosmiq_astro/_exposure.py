@@ -15,6 +15,7 @@ from astropy import units as u
 from astropy.utils.exceptions import AstropyUserWarning
 
 from cosmiq_astro._pixels import refuse_files
+from cosmiq_astro.units import pixel_unit
 
 __all__ = ["check_uncertainty", "coerce", "own_mask", "seconds_of"]
 
@@ -41,10 +42,9 @@ class _Frame:
 def coerce(ccd, gain):
     """Return the input as it is if it is CCDData, else what it has of one; and which it was."""
     nddata = sys.modules.get("astropy.nddata")
-    unit = u.electron if gain is None else u.adu
+    unit = pixel_unit(ccd, gain)
     if nddata is not None and isinstance(ccd, nddata.NDData):
         if not isinstance(ccd, nddata.CCDData):
-            unit = unit if ccd.unit is None else ccd.unit
             ccd = nddata.CCDData(ccd, unit=unit, meta=ccd.meta)
         return ccd, True
     refuse_files("ccd", ccd)
@@ -52,7 +52,7 @@ def coerce(ccd, gain):
     if isinstance(ccd, np.ma.MaskedArray) or hasattr(ccd, "unmasked"):  # astropy.utils.masked
         mask = np.broadcast_to(ccd.mask, np.shape(ccd)).copy()
     if isinstance(ccd, u.Quantity):
-        ccd, unit = ccd.value, ccd.unit
+        ccd = ccd.value
     data = np.array(ccd)
     if data.dtype.kind not in "fiu":
         raise TypeError(f"ccd must hold real numbers, got dtype {data.dtype}")

@@ -6,9 +6,9 @@ from astropy.table import QTable
 from photutils.segmentation import SegmentationImage, SourceCatalog
 from scipy import ndimage
 
-from cosmiq_astro.cleaning import clean_pixels, grow_mask
+from cosmiq_astro.cleaning import scene_under
 from cosmiq_astro.preprocess import estimate_statistics
-from cosmiq_astro.units import electrons_per_unit
+from cosmiq_astro.units import electrons_per_unit, pixel_unit
 
 __all__ = ["electrons", "make_table", "measure"]
 
@@ -33,11 +33,8 @@ def electrons(ccd, gain, exposure):
     """Pixel values in electron, a new floating-point array."""
     image = np.array(ccd.data if hasattr(ccd, "meta") else ccd)
     image = image.astype(np.result_type(image.dtype, np.float32), copy=False)
-    unit = getattr(ccd, "unit", None)
-    if unit is None:
-        unit = u.electron if gain is None else u.adu
     image *= electrons_per_unit(
-        unit, gain=gain, exposure_time=exposure, header=getattr(ccd, "meta", None)
+        pixel_unit(ccd, gain), gain=gain, exposure_time=exposure, header=getattr(ccd, "meta", None)
     )
     return image
 
@@ -45,9 +42,7 @@ def electrons(ccd, gain, exposure):
 def measure(image, labels, invalid, level, planes):
     """Return the columns of the table; planes are the probability and the entropy, or None."""
     cr_mask = labels > 0
-    rim = grow_mask(cr_mask, 1.5, mask=invalid)
-    # NaN, not the flagged value, is what stays where no good pixel is near.
-    background = clean_pixels(np.where(cr_mask, np.nan, image), rim, mask=invalid, size=7)
+    background = scene_under(image, cr_mask, invalid)
     charge = np.zeros_like(image)
     charge[cr_mask] = image[cr_mask] - background[cr_mask]
     segments = SegmentationImage(labels)

@@ -7,10 +7,10 @@ from astropy import units as u
 from astropy.table import QTable, vstack
 
 from cosmiq_astro._io import atomic_write, printable
+from cosmiq_astro._rate import RATE
 
 __all__ = ["RATE", "read_earlier", "save", "tabulate"]
 
-RATE = u.cm**-2 / u.s
 _COLUMNS = {
     "file_in": str,
     "status": str,

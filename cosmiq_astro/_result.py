@@ -10,7 +10,7 @@ from cosmiq_astro import __version__
 from cosmiq_astro.cleaning import clean_pixels, cleaned_variance
 from cosmiq_astro.nddata import CosmicRayCCDData
 
-__all__ = ["cards_of", "dress"]
+__all__ = ["cards_of", "dress", "remove_cards"]
 
 
 def dress(frame, found, *, clean=None, add_keyword=True):
@@ -44,8 +44,7 @@ def dress(frame, found, *, clean=None, add_keyword=True):
         result.data, result.uncertainty = _clean(frame, clean, found.cr_mask, ~maps.usable)
     own = found.mask
     result.mask = found.cr_mask.copy() if own is None else own.astype(bool) | found.cr_mask
-    for key in [key for key in result.meta if str(key).startswith("CRVI")]:
-        del result.meta[key]
+    remove_cards(result.meta)
     is_header = isinstance(result.meta, fits.Header)
     for key, (value, comment) in cards_of(found, clean=clean).items() if add_keyword else ():
         result.meta[key] = (value, comment) if is_header else value
@@ -64,6 +63,19 @@ def _clean(frame, method, cr_mask, mask):
         variance = frame.uncertainty.represent_as(VarianceUncertainty).array
         variance = cleaned_variance(variance, cr_mask, data=frame.data, **settings)
         return data, VarianceUncertainty(variance).represent_as(kind)
+
+
+def remove_cards(meta):
+    """
+    Take the cards of a detection off a header.
+
+    Parameters
+    ----------
+    meta : dict or `~astropy.io.fits.Header`
+        Changed in place.
+    """
+    for keyword in {keyword for keyword in meta if str(keyword).startswith("CRVI")}:
+        del meta[keyword]
 
 
 def cards_of(found, *, clean=None):

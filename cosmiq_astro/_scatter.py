@@ -8,6 +8,8 @@ LARGEST = 1e9
 """Electron; beyond any detector's full well. Pixels are taken as no more: float32 stays finite."""
 MAX_SAMPLES = 2**16
 """Pixels of an image that are looked at, about."""
+MAD_TO_SIGMA = 1.482602218505602
+"""Standard deviation of Gaussian values over their median absolute deviation."""
 _BLOCK = 32
 # 5 × 5 equal pixels are no coincidence, unless nearly all of an image are equal.
 _BLANK_REACH = 2
@@ -15,7 +17,6 @@ _BLANK_REACH = 2
 _MANY_EQUAL = 0.1
 # Electrons come whole, and no converter takes more of them to a count.
 _LEAST_STEP, _LARGEST_STEP = 1.0, 100.0
-_MAD_TO_SIGMA = 1.482602218505602
 
 
 def block_scatter(image, valid):
@@ -51,7 +52,7 @@ def _scatter_of(difference):
     # Differences scatter around zero: no need to find their median first.
     middle = np.median(difference)
     if middle > 0:
-        return _MAD_TO_SIGMA * middle / math.sqrt(2)
+        return MAD_TO_SIGMA * middle / math.sqrt(2)
     steps = difference[(difference > 0) & (difference < _LARGEST_STEP)]
     if steps.size == 0:
         return 0.0

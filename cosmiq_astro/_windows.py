@@ -3,6 +3,8 @@
 import numpy as np
 import scipy
 
+TOUCHING = np.ones((3, 3), dtype=bool)
+"""A pixel and the eight that touch it, by a side or a corner: pixels that do are of one hit."""
 # Neighbours gathered at a time: bounds the memory whatever the number of flagged pixels.
 _MAX_GATHERED = 2**18
 # Pixels. A value from farther away says nothing about the scene at the flagged pixel.

@@ -19,7 +19,8 @@ from astropy.utils.exceptions import AstropyUserWarning
 from cosmiq_astro import _workers
 from cosmiq_astro._counts import check_count
 from cosmiq_astro._io import check_run, remove_leftovers
-from cosmiq_astro._outcome_table import RATE, read_earlier, save, tabulate
+from cosmiq_astro._outcome_table import read_earlier, save, tabulate
+from cosmiq_astro._rate import RATE, stated_rate
 from cosmiq_astro.familiarity.verdict import noted_doubts, verdict_line
 from cosmiq_astro.hst.detect import run_detection
 from cosmiq_astro.hst.names import file_names, output_name
@@ -258,7 +259,13 @@ def detect_files(
     return found
 
 
-def check_pairs(pairs, others=(), *, overwrite, in_place):
+def check_pairs(
+    pairs: Sequence[tuple[str | PathLike, str | PathLike]],
+    others: Sequence[str | PathLike] = (),
+    *,
+    overwrite: bool,
+    in_place: bool,
+) -> None:
     """
     Refuse a run that would write over its inputs, or write one file twice.
 
@@ -270,12 +277,21 @@ def check_pairs(pairs, others=(), *, overwrite, in_place):
         What else is written.
     overwrite, in_place : bool
         As for `~cosmiq_astro._io.check_run`, which raises what this does.
+
+    Raises
+    ------
+    FileExistsError
+        If an output exists and ``overwrite`` is False.
+    ValueError
+        If an output would replace an input or another output.
     """
     rows = [file_names(Path(file_in), Path(file_out)) for file_in, file_out in pairs]
     check_run(rows, others, overwrite=overwrite, in_place=in_place)
 
 
-def find_outcome(file_in, file_out, settings):
+def find_outcome(
+    file_in: str | PathLike, file_out: str | PathLike, settings: DetectSettings
+) -> Outcome | None:
     """
     Look whether a file needs no work, since its output is there already.
 
@@ -301,14 +317,13 @@ def find_outcome(file_in, file_out, settings):
     outputs = file_names(Path(file_in), Path(file_out))[1] if headers[0]["CRVIDQ"] else [file_out]
     if not all(map(is_complete, outputs)):
         return None
-    rates = [header["CRVIRATE"] for header in headers if "CRVIRATE" in header]
     return Outcome(
         str(file_in),
         str(file_out),
         "skipped",
         n_pixels_flagged=sum(header["CRVINPIX"] for header in headers),
         n_hits=sum(header["CRVINHIT"] for header in headers),
-        hit_rate=sum(rates) / len(rates) if rates else float("nan"),
+        hit_rate=stated_rate(headers),
         verdict="; ".join(dict.fromkeys(verdict_line(noted_doubts(h)) for h in headers)),
     )
 

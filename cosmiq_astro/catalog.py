@@ -12,6 +12,7 @@ from astropy.table import QTable
 from scipy import ndimage
 
 from cosmiq_astro._hits import electrons, make_table, measure
+from cosmiq_astro._windows import TOUCHING
 from cosmiq_astro.units import stated_time
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def cosmicray_catalog(
     invalid = ~np.isfinite(image) if mask is None else ~np.isfinite(image) | (mask & ~cr_mask)
     cr_mask = cr_mask & ~invalid
 
-    labels, n_hits = ndimage.label(cr_mask, structure=np.ones((3, 3)))
+    labels, n_hits = ndimage.label(cr_mask, TOUCHING)
     level = np.inf if satlevel is None else u.Quantity(satlevel, u.electron).value
     planes = [getattr(ccd, name, None) for name in ("cr_probability", "cr_entropy")]
     values = measure(image, labels, invalid, level, planes) if n_hits else None

@@ -289,6 +289,27 @@ def grow_mask(cr_mask: ArrayLike, radius: float, *, mask: ArrayLike | None = Non
     return grown
 
 
+def scene_under(image, hits, invalid):
+    """
+    Return what is under hits, from the pixels around them.
+
+    Parameters
+    ----------
+    image : ndarray of float
+        Shape ``(ny, nx)``.
+    hits, invalid : ndarray of bool
+        Pixels of hits; pixels that tell nothing.
+
+    Returns
+    -------
+    scene : ndarray of float
+        The image with hits replaced; NaN in those without a good pixel near.
+    """
+    # The rim of a hit is fainter than can be told.
+    rim = grow_mask(hits, 1.5, mask=invalid)
+    return clean_pixels(np.where(hits, np.nan, image), rim, mask=invalid, size=7)
+
+
 def _checked(data, cr_mask, mask, method, size) -> tuple[np.ndarray, np.ndarray, tuple]:
     """Return the image, its good pixels, and rows and columns to replace; check all parameters."""
     if method not in CLEAN_METHODS:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 
-__all__ = ["electrons_per_unit", "needs_gain", "stated_time", "to_electrons"]
+__all__ = ["electrons_per_unit", "needs_gain", "pixel_unit", "stated_time", "to_electrons"]
 
 # More of anything is a mistake, and its products overflow.
 _LARGEST = 1e12
@@ -45,6 +45,28 @@ def needs_gain(unit: u.UnitBase) -> bool:
         True for adu and count, these per second, and MJy/sr.
     """
     return _UNITS.get(unit, (False,))[0] or unit.is_equivalent(_SURFACE_BRIGHTNESS)
+
+
+def pixel_unit(pixels: object, gain: float | u.Quantity | None = None) -> u.UnitBase:
+    """
+    Tell the unit of pixels.
+
+    Parameters
+    ----------
+    pixels : object
+        An image, with a ``unit`` or without.
+    gain : float or `~astropy.units.Quantity`, optional
+        Electron per adu.
+
+    Returns
+    -------
+    unit : `~astropy.units.Unit`
+        That of the image. If it has none: adu where ``gain`` is given, else electron.
+    """
+    unit = getattr(pixels, "unit", None)
+    if unit is None:
+        return u.electron if gain is None else u.adu
+    return unit
 
 
 def electrons_per_unit(

@@ -20,6 +20,7 @@ from astropy.table import QTable
 from cosmiq_astro import _workers
 from cosmiq_astro.batch import _Work, detect_files
 from cosmiq_astro.cli.main import main
+from cosmiq_astro.hit_rates import hit_rates
 from cosmiq_astro.hst.settings import DetectSettings
 from cosmiq_astro.models.model import load_model, save_model
 
@@ -97,6 +98,30 @@ def test_processes_give_what_one_gives(files, out, settings, tmp_path):
     written = QTable.read(tmp_path / "t.ecsv")
     np.testing.assert_array_equal(written["hit_rate"], two["hit_rate"])
     assert str(written["hit_rate"].unit) == "1 / (s cm2)"
+
+
+def test_a_file_has_one_hit_rate(files, out, settings):
+    with fits.open(files[0]) as hdus:
+        image, header = hdus["SCI"].data[::-1], hdus["SCI"].header
+        masked = np.full(image.shape, 4, np.int16)
+        masked[:10] = 0
+        hdus[0].header["EXPSTART"] = 56000.0
+        hdus.append(fits.ImageHDU(image, header, name="SCI", ver=2))
+        hdus.append(fits.ImageHDU(masked, name="DQ", ver=2))
+        hdus.writeto(files[0], overwrite=True)
+    settings |= {"threshold": 0.0179}
+    reported = []
+    detect_files(files[:1], out, settings=settings, report=reported.append)
+    again = detect_files(files[:1], out, settings=settings, resume=True)
+    assert again["status"][0] == "skipped"
+    first = reported[0].result
+    chips = [chip.hit_rate.value for chip in first.chips]
+    assert [chip.n_pixels for chip in first.chips] == [24 * 32, 10 * 32]
+    assert abs(chips[0] - chips[1]) > 0.1 * max(chips)
+    expected = (24 * chips[0] + 10 * chips[1]) / 34
+    rates = hit_rates(out.glob("*.fits"))["hit_rate"].value
+    found = [first.hit_rate.value, reported[0].hit_rate, again["hit_rate"].value[0], rates[0]]
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

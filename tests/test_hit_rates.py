@@ -10,9 +10,10 @@ from cosmiq_astro.hit_rates import hit_rates, plot_hit_rates
 def write(tmp_path):
     def write(name, *chips, **cards):
         hdus = fits.HDUList([fits.PrimaryHDU(header=fits.Header(cards))])
-        for n_hits, rate in chips:
+        for n_hits, rate, *n_pixels in chips:
             hdu = fits.ImageHDU(np.zeros((4, 8), np.float32), name="SCI", ver=len(hdus))
             hdu.header["CRVINHIT"] = n_hits
+            hdu.header["CRVINUSE"] = n_pixels[0] if n_pixels else hdu.data.size
             if rate is not None:
                 hdu.header["CRVIRATE"] = rate
             hdus.append(hdu)
@@ -35,6 +36,25 @@ def test_files_by_time(write):
     np.testing.assert_allclose(rates["hit_rate_error"].to_value(unit), [0, 0.4, np.nan])
     np.testing.assert_allclose(rates["exposure_time"].to_value(u.s), [np.nan, 864, 100])
     assert len(hit_rates([])) == 0
+
+
+def test_chips_count_by_the_pixels_searched(write):
+    masked = write("a.fits", (9, 1.0, 24), (16, 3.0, 8), (0, None, 0), EXPSTART=1.0, XPOSURE=9.0)
+    blank = write("b.fits", (0, None, 0), (0, None, 0), EXPSTART=2.0)
+    unknown = write("c.fits", (9, 1.0, 24), (1, None, 8), EXPSTART=3.0)
+    rates = hit_rates([masked, blank, unknown])
+    np.testing.assert_allclose(rates["hit_rate"].value, [1.5, np.nan, np.nan])
+    assert rates["exposure_time"][0] == 9 * u.s
+
+
+def test_compressed_images_count_as_others_do(write, tmp_path):
+    plain = write("a.fits", (9, 1.0, 24), (16, 3.0, 8), EXPSTART=1.0, EXPTIME=9.0)
+    with fits.open(plain) as hdus:
+        packed = [fits.CompImageHDU(hdu.data, hdu.header) for hdu in hdus[1:]]
+        fits.HDUList([hdus[0], *packed]).writeto(tmp_path / "b.fits")
+    one, other = hit_rates([plain, tmp_path / "b.fits"])
+    assert one["hit_rate"] == other["hit_rate"] > 0
+    assert one["n_hits"] == other["n_hits"] == 25
 
 
 def test_bad_files(write):

@@ -13,7 +13,7 @@ import pytest
 LAYERS = [
     [
         "_version", "_counts", "_fits_sizes", "_io", "_lacosmic", "_operating_curve", "_picture",
-        "_pixels", "_scatter", "_types", "_windows",
+        "_pixels", "_rate", "_scatter", "_types", "_windows",
         "units", "preprocess", "cleaning", "nddata", "protect", "flatten", "spectra", "own_sky",
         "simulate", "calibration", "familiarity", "plots", "models.registry", "review.page",
         "review.edits", "review._facts", "review._planes",

@@ -147,7 +147,7 @@ class Scores:
                 "false_positive": false,
                 "true_positive": true,
             },
-            AUROC=_ranks.area_under_roc(self._p_ranks),
+            {"AUROC": _ranks.area_under_roc(self._p_ranks)},
         )
 
     def precision_recall_table(self, *, n_points: int = 1000) -> QTable:
@@ -160,7 +160,7 @@ class Scores:
                 "recall": _sums.ratio(true, true[-1] if true.size else 0),
                 "precision": true / (true + false),
             },
-            AP=_ranks.average_precision(self._p_ranks),
+            {"AP": _ranks.average_precision(self._p_ranks)},
         )
 
     def risk_coverage_table(self, *, n_points: int = 1000) -> QTable:
@@ -175,8 +175,10 @@ class Scores:
                 "generalized_risk": errors[rows],
                 "uncertainty": risk.score[rows],
             },
-            AURC=_ranks.area_under_risk(risk),
-            AUGRC=_ranks.generalized_risk_area(risk),
+            {
+                "AURC": _ranks.area_under_risk(risk),
+                "AUGRC": _ranks.generalized_risk_area(risk),
+            },
         )
 
     def entropy_error_table(self) -> QTable:
@@ -216,11 +218,11 @@ class Scores:
             row |= one._sum_scores(level)
             row |= _ranks.rank_scores(one._p_ranks, one._error_ranks, n_bins=one.n_bins)
             rows.append(row)
-        return self._table(rows, **({} if level is None else {"LEVEL": level}))
+        return self._table(rows, {} if level is None else {"LEVEL": level})
 
-    def _table(self, columns, **meta):
+    def _table(self, columns, meta=None):
         """Return a table that says what its columns and numbers are."""
-        return with_descriptions(QTable(columns, meta=meta | self.meta))
+        return with_descriptions(QTable(columns, meta=(meta or {}) | self.meta))
 
     def _sum_scores(self, level):
         """Return the scores that are sums by name, with their intervals if there is a level."""

@@ -55,7 +55,7 @@ class CalibrationAccumulator(Scores):
     True
     """
 
-    def __init__(self, *, n_bins=15, threshold=0.5):
+    def __init__(self, *, n_bins: int = 15, threshold: float = 0.5) -> None:
         if n_bins < 1:
             raise ValueError(f"n_bins must be at least 1, not {n_bins}")
         if not 0 <= threshold <= 1:

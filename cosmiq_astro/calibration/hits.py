@@ -10,12 +10,12 @@ from astropy import units as u
 from astropy.table import QTable, Table
 from numpy.typing import ArrayLike
 
+from cosmiq_astro._windows import TOUCHING
+
 from ._sums import ratio, wilson_interval
 from ._tables import described
 
 __all__ = ["HitMatch", "completeness_table", "match_hits"]
-
-_TOUCHING = np.ones((3, 3), dtype=bool)
 
 _DESCRIPTIONS = {
     "id": "number in the label image",
@@ -165,7 +165,7 @@ def _numbered(mask):
     """Return the label image of a mask; integers are one already."""
     mask = np.asarray(mask)
     if mask.dtype == bool:
-        return scipy.ndimage.label(mask, structure=_TOUCHING)[0]
+        return scipy.ndimage.label(mask, structure=TOUCHING)[0]
     if mask.dtype.kind not in "iu" or mask.min(initial=0) < 0:
         raise ValueError(
             f"truth must be bool or non-negative integers, its dtype is {mask.dtype}; "

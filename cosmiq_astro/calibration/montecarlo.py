@@ -1,5 +1,5 @@
 """
-How far T draws of the weights leave the probability and the entropy from their limit.
+How far T draws of the weights leave the probability from its limit.
 
 The spread of a pixel is the standard deviation of one draw's probability, as
 it acts on the mean: after T draws the mean is off by spread / √T. Independent
@@ -11,13 +11,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from astropy.table import QTable
 from numpy.typing import ArrayLike
 
-from ._sums import CLIP, entropy
-from ._tables import described
-
-__all__ = ["draw_spread", "draws_needed", "monte_carlo_table"]
+__all__ = ["draw_spread", "draws_needed"]
 
 
 def draw_spread(draws: ArrayLike, *, antithetic: bool = False) -> np.ndarray:
@@ -109,57 +105,3 @@ def draws_needed(
     # The subtraction keeps a ratio that is whole but for rounding from going one up.
     T = max(math.ceil((size / error) ** 2 - 1e-9), 1)
     return T + T % 2 if antithetic else T
-
-
-def monte_carlo_table(
-    draws: ArrayLike, *, antithetic: bool = False, T=(1, 2, 4, 8, 16, 32, 64)
-) -> QTable:
-    """
-    Error of the probability and of the entropy against the number of draws.
-
-    For the probability ``s/√T`` with the spread s; for the entropy, to first
-    order, ``|ln((1 - p)/p)| s/√T``, and to second order the bias
-    ``-s²/(2 p (1 - p) T)``: few draws make a network look surer than it is.
-
-    Parameters
-    ----------
-    draws, antithetic : array-like, bool
-        As for `draw_spread`.
-    T : sequence of int, optional
-        Numbers of draws to tabulate.
-
-    Returns
-    -------
-    table : `~astropy.table.QTable`
-        ``T``; ``probability_error`` and ``entropy_error`` (nats), root mean
-        squares over the pixels; ``entropy_bias``, its mean; and
-        ``probability_error_95``, which 95 % of the pixels stay below.
-    """
-    draws = np.asarray(draws, dtype=float)
-    spread = draw_spread(draws, antithetic=antithetic).ravel()
-    p = np.clip(draws.mean(axis=0).ravel(), CLIP, 1 - CLIP)
-    T = np.asarray(T)
-    slope = np.log1p(-p) - np.log(p)
-    columns = {
-        "T": T,
-        "probability_error": np.sqrt(np.mean(spread**2) / T),
-        "probability_error_95": np.quantile(spread, 0.95) / np.sqrt(T),
-        "entropy_error": np.sqrt(np.mean((slope * spread) ** 2) / T),
-        "entropy_bias": -np.mean(spread**2 / (2 * p * (1 - p))) / T,
-    }
-    meta = {
-        "N_DRAWS": len(draws),
-        "ANTITHET": bool(antithetic),
-        "N_PIXELS": p.size,
-        "ENTROPY": float(entropy(p).mean()),
-    }
-    return described(QTable(columns, meta=meta), _DESCRIPTIONS)
-
-
-_DESCRIPTIONS = {
-    "T": "number of draws",
-    "probability_error": "Monte Carlo error of p, root mean square over pixels",
-    "probability_error_95": "Monte Carlo error of p that 95 % of the pixels stay below",
-    "entropy_error": "Monte Carlo error of the entropy, nats, first order, root mean square",
-    "entropy_bias": "bias of the entropy, nats, second order, mean over pixels",
-}

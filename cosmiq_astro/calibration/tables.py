@@ -18,7 +18,7 @@ from astropy.table import QTable
 from numpy.typing import ArrayLike
 
 from ._input import Binning, Column, Labels, Pixels, as_sample
-from ._scores import SampleScores, Scores
+from ._scores import SampleScores
 from ._tables import stacked
 
 __all__ = [
@@ -32,12 +32,12 @@ __all__ = [
 ]
 
 
-def _grouped(build, sample, *, n_bins=15, threshold=0.5, **options):
-    """Return the table that a method of `Scores` builds; with groups, a block of rows for each."""
+def _grouped(build, sample, *, n_bins=15, threshold=0.5):
+    """Return the table that is built of `Scores`; with groups, a block of rows for each."""
     scores = SampleScores(sample, n_bins=n_bins, threshold=threshold)
     if sample.group is None:
-        return build(scores, **options)
-    table = stacked({name: build(one, **options) for name, one in scores.groups.items()}, "group")
+        return build(scores)
+    table = stacked({name: build(one) for name, one in scores.groups.items()}, "group")
     table.meta |= scores.meta
     return table
 
@@ -93,7 +93,9 @@ def reliability_table(
     """
     sample = as_sample(probability, label, weight=weight, group=group)
     return _grouped(
-        Scores.reliability_table, sample, n_bins=n_bins, binning=binning, non_trivial=non_trivial
+        lambda scores: scores.reliability_table(binning=binning, non_trivial=non_trivial),
+        sample,
+        n_bins=n_bins,
     )
 
 
@@ -133,7 +135,7 @@ def roc_table(
     .. [1] Fawcett, T. 2006, Pattern Recognition Letters, 27, 861
     """
     sample = as_sample(probability, label, weight=weight, group=group)
-    return _grouped(Scores.roc_table, sample, n_points=n_points)
+    return _grouped(lambda scores: scores.roc_table(n_points=n_points), sample)
 
 
 def precision_recall_table(
@@ -161,7 +163,7 @@ def precision_recall_table(
         precision in ``meta['AP']``.
     """
     sample = as_sample(probability, label, weight=weight, group=group)
-    return _grouped(Scores.precision_recall_table, sample, n_points=n_points)
+    return _grouped(lambda scores: scores.precision_recall_table(n_points=n_points), sample)
 
 
 def risk_coverage_table(
@@ -192,7 +194,9 @@ def risk_coverage_table(
         ``meta['AURC']`` and ``meta['AUGRC']`` are the areas.
     """
     sample = as_sample(probability, label, weight=weight, group=group, uncertainty=uncertainty)
-    return _grouped(Scores.risk_coverage_table, sample, threshold=threshold, n_points=n_points)
+    return _grouped(
+        lambda scores: scores.risk_coverage_table(n_points=n_points), sample, threshold=threshold
+    )
 
 
 def score_table(

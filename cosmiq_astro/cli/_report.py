@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from cosmiq_astro._outcome_table import RATE
+from cosmiq_astro._rate import RATE
 
 
 def result_text(result, *, chips=False):

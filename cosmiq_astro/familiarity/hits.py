@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
+from cosmiq_astro._windows import TOUCHING
+
 __all__ = ["HIT", "HitFeatures", "KnownHits", "count_alike", "describe_hits", "fit_known_hits"]
 
 HIT = 0.5
@@ -63,7 +65,7 @@ def count_alike(probability):
     is_hit = probability > HIT
     if not _LEAST_PIXELS <= np.count_nonzero(is_hit) <= _MANY_PIXELS:
         return _PIXELS_PER_HIT
-    groups, _ = ndimage.label(is_hit, np.ones((3, 3)))
+    groups, _ = ndimage.label(is_hit, TOUCHING)
     areas = np.bincount(groups[is_hit])
     return max(_PIXELS_PER_HIT, np.sum(areas**2) / np.sum(areas))
 

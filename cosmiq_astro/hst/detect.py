@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
-from cosmiq_astro.hst.detect_chip import detect_chip
+from cosmiq_astro.hst.detect_chip import detect_chip, output_of
 from cosmiq_astro.hst.instruments import INSTRUMENTS
 from cosmiq_astro.hst.output import write_detections
 from cosmiq_astro.hst.plan import PLAN_SETTINGS, plan_file
@@ -226,25 +226,23 @@ def run_detection(file_in, file_out, settings, *, run=""):
     names.file_out.parent.mkdir(parents=True, exist_ok=True)
     # One seed for all chips: they are one exposure, seen by the same networks.
     seed = int(np.random.default_rng().integers(2**31)) if settings.seed is None else settings.seed
-    provenance = {"source": digest_file(names.file_in), "run": run}
+    source = digest_file(names.file_in)
     with as_extensions(names.file_in) as near:
         plan = names
         if near != names.file_in:
             as_given = settings.only(PLAN_SETTINGS) | {"overwrite": True}
             plan = plan_file(near, names.file_out, **as_given)
-        made = [
-            detect_chip(plan.file_in, chip, settings, seed=seed, **provenance)
-            for chip in plan.chips
-        ]
-        found, detections, results = zip(*made, strict=True)
+        detections = [detect_chip(plan.file_in, c, settings, seed=seed) for c in plan.chips]
+        results = tuple(detection.result for detection in detections)
         for doubt in dict.fromkeys(doubt for result in results for doubt in result.doubts):
             chips = ", ".join(str(chip.extver) for chip in results if doubt in chip.doubts)
             warnings.warn(f"chip {chips}: {doubt}", AstropyUserWarning, stacklevel=3)
+        outputs = [output_of(d, settings, source=source, run=run) for d in detections]
         overwrite = settings.overwrite or settings.in_place
         write_detections(
-            plan.file_in, plan.file_out, detections, dq_out=plan.dq_out, overwrite=overwrite
+            plan.file_in, plan.file_out, outputs, dq_out=plan.dq_out, overwrite=overwrite
         )
-    first = found[0]
+    first = detections[0].found
     return FileResult(
         file_in=names.file_in,
         file_out=names.file_out,

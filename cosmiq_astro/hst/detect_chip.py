@@ -1,7 +1,7 @@
-"""The detection on one chip, ready to be written."""
+"""The detection on one chip, and what is to be written of it."""
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from astropy import units as u
@@ -9,20 +9,46 @@ from astropy.time import Time
 from scipy import ndimage
 
 from cosmiq_astro import __version__
-from cosmiq_astro._detection import Request, find_cosmic_rays
+from cosmiq_astro._detection import Detection, Request, find_cosmic_rays
+from cosmiq_astro._rate import RATE
 from cosmiq_astro._result import cards_of
+from cosmiq_astro._windows import TOUCHING
 from cosmiq_astro.cleaning import clean_pixels
 from cosmiq_astro.hst.chips import read_chip
 from cosmiq_astro.hst.instruments import identify
-from cosmiq_astro.hst.output import ChipDetection
+from cosmiq_astro.hst.output import ChipOutput
+from cosmiq_astro.hst.plan import ChipPlan
 from cosmiq_astro.hst.results import ChipResult
 from cosmiq_astro.hst.settings import PLANE_NAMES
 from cosmiq_astro.nddata import PLANES
 
-__all__ = ["detect_chip", "without_hot_pixels"]
+__all__ = ["ChipDetection", "detect_chip", "output_of", "without_hot_pixels"]
 
 
-def detect_chip(file, chip_plan, settings, *, seed, source, run=""):
+@dataclass(frozen=True)
+class ChipDetection:
+    """
+    What was found on one chip.
+
+    Attributes
+    ----------
+    plan : `~cosmiq_astro.hst.ChipPlan`
+        How the chip was read out.
+    found : `~cosmiq_astro._detection.Detection`
+        Mask and planes.
+    result : `~cosmiq_astro.hst.ChipResult`
+        The same in numbers.
+    data : ndarray or None
+        New pixels of the image, if it was cleaned.
+    """
+
+    plan: ChipPlan
+    found: Detection = field(repr=False)
+    result: ChipResult
+    data: np.ndarray | None = field(default=None, repr=False)
+
+
+def detect_chip(file, chip_plan, settings, *, seed):
     """
     Find the cosmic rays on one chip.
 
@@ -36,17 +62,11 @@ def detect_chip(file, chip_plan, settings, *, seed, source, run=""):
         What `detect_file` was asked for, with the model loaded.
     seed : int
         Of the draws, the same for all chips.
-    source, run : str
-        Digest of the input file; name of the run over many files, or empty.
 
     Returns
     -------
-    found : `~cosmiq_astro._detection.Detection`
+    detection : `ChipDetection`
         What was found.
-    detection : `~cosmiq_astro.hst.output.ChipDetection`
-        What is to be written.
-    result : `~cosmiq_astro.hst.ChipResult`
-        What is to be said.
     """
     start = time.perf_counter()
     extver = chip_plan.chip.extver
@@ -68,43 +88,67 @@ def detect_chip(file, chip_plan, settings, *, seed, source, run=""):
     if chip_plan.chip.is_hst:
         hot = identify(ccd.meta).hot_bits & ~(settings.dq_ignore or 0)
         found = without_hot_pixels(found, ccd.flags, hot)
-    maps, data = found.maps, None
+    data = None
     if settings.clean is not None:
-        data = clean_pixels(ccd.data, found.cr_mask, method=settings.clean, mask=~maps.usable)
-    names = [PLANE_NAMES[name] for name in settings.planes]
-    planes = {PLANES[f"cr_{name}"]: getattr(maps, name) for name in names}
-    n_pixels = int(maps.usable.sum())
-    rate = _hit_rate(found.n_hits, n_pixels, chip_plan)
-    detection = ChipDetection(
-        chip=chip_plan.chip,
-        planes={"CRVIMASK": found.cr_mask, **planes},
-        cards=_cards(found, settings, chip_plan.dq_bit, rate, source, run),
-        history=(
-            f"cosmiq_astro {__version__} {Time.now().isot[:19]}: cosmic rays of "
-            f"{'SCI' if chip_plan.chip.is_hst else 'the image'},{extver} by {found.model.name}, "
-            f"T={maps.T}, seed {maps.seed}, threshold {found.threshold:g}"
-        ),
-        dq_bit=chip_plan.dq_bit,
-        data=data,
-    )
+        masked = ~found.maps.usable
+        data = clean_pixels(ccd.data, found.cr_mask, method=settings.clean, mask=masked)
+    n_pixels = int(found.maps.usable.sum())
     result = ChipResult(
         extver=extver,
         n_pixels=n_pixels,
         n_pixels_flagged=int(found.cr_mask.sum()),
         n_hits=found.n_hits,
-        hit_rate=rate,
+        hit_rate=_hit_rate(found.n_hits, n_pixels, chip_plan),
         doubts=found.doubts,
         seconds=time.perf_counter() - start,
     )
-    return found, detection, result
+    return ChipDetection(chip_plan, found, result, data)
 
 
-def _cards(found, settings, dq_bit, rate, source, run):
+def output_of(detection, settings, *, source, run=""):
+    """
+    Return what is to be written of a detection.
+
+    Parameters
+    ----------
+    detection : `ChipDetection`
+        What was found.
+    settings : `~cosmiq_astro.hst.settings.DetectSettings`
+        As for `detect_chip`.
+    source, run : str
+        Digest of the input file; name of the run over many files, or empty.
+
+    Returns
+    -------
+    output : `~cosmiq_astro.hst.output.ChipOutput`
+        Planes, cards and history.
+    """
+    chip, found = detection.plan.chip, detection.found
+    maps = found.maps
+    planes = {PLANES[f"cr_{n}"]: getattr(maps, n) for n in map(PLANE_NAMES.get, settings.planes)}
+    return ChipOutput(
+        chip=chip,
+        planes={"CRVIMASK": found.cr_mask, **planes},
+        cards=_cards(detection, settings, source, run),
+        history=(
+            f"cosmiq_astro {__version__} {Time.now().isot[:19]}: cosmic rays of "
+            f"{'SCI' if chip.is_hst else 'the image'},{chip.extver} by {found.model.name}, "
+            f"T={maps.T}, seed {maps.seed}, threshold {found.threshold:g}"
+        ),
+        dq_bit=detection.plan.dq_bit,
+        data=detection.data,
+    )
+
+
+def _cards(detection, settings, source, run):
     """Return what is to be noted in the image's header, value and comment by keyword."""
-    cards = cards_of(found, clean=settings.clean)
-    cards["CRVIDQ"] = (dq_bit or 0, "DQ bit set on flagged pixels")
-    if rate is not None:
-        cards["CRVIRATE"] = (float(f"{rate.value:.4g}"), "hits per cm2 and second")
+    result = detection.result
+    cards = cards_of(detection.found, clean=settings.clean)
+    cards["CRVIDQ"] = (detection.plan.dq_bit or 0, "DQ bit set on flagged pixels")
+    cards["CRVINUSE"] = (result.n_pixels, "pixels searched")
+    if result.hit_rate is not None:
+        rate = float(f"{result.hit_rate.to_value(RATE):.10g}")
+        cards["CRVIRATE"] = (rate, "hits per cm2 and second")
     cards["CRVISRC"] = (source, "SHA-256 of the input file (first 16)")
     cards["CRVIKEY"] = (settings.digest(), "digest of model and settings")
     if run:
@@ -116,7 +160,7 @@ def _hit_rate(n_hits, n_pixels, chip_plan):
     if chip_plan.pixel_area is None or not chip_plan.exposure_time or not n_pixels:
         return None
     exposure = u.Quantity(chip_plan.exposure_time, u.s)
-    return (n_hits / (n_pixels * chip_plan.pixel_area * exposure)).to(u.cm**-2 / u.s)
+    return (n_hits / (n_pixels * chip_plan.pixel_area * exposure)).to(RATE)
 
 
 def without_hot_pixels(found, flags, bits):
@@ -142,7 +186,7 @@ def without_hot_pixels(found, flags, bits):
     """
     if flags is None:
         return found
-    groups, n = ndimage.label(found.cr_mask, np.ones((3, 3)))
+    groups, n = ndimage.label(found.cr_mask, TOUCHING)
     # What a mask was grown by says nothing of what it grew from.
     seen = found.cr_mask & (found.maps.probability >= found.threshold) & ((flags & bits) == 0)
     is_hit = np.zeros(n + 1, bool)

@@ -35,8 +35,6 @@ class Instrument:
         ``'ACS/WFC'`` and the like.
     unusable_bits : int
         Data-quality bits whose pixels are masked on input.
-    cosmic_ray_bits : int
-        Bits that mark cosmic rays, whoever set them.
     settable_bits : tuple of int
         Bits that may be set on the pixels found here.
     default_bit : int or None
@@ -56,7 +54,6 @@ class Instrument:
 
     name: str
     unusable_bits: int
-    cosmic_ray_bits: int = _CR_BITS
     settable_bits: tuple[int, ...] = (4096, 8192, 16384)
     default_bit: int | None = 16384
     hot_bits: int = 16 | 64

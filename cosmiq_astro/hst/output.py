@@ -7,10 +7,12 @@ import numpy as np
 from astropy.io import fits
 
 from cosmiq_astro._io import atomic_write, readable
+from cosmiq_astro._result import remove_cards
+from cosmiq_astro.hst.chips import Chip
 from cosmiq_astro.hst.headers import wcs_cards
 from cosmiq_astro.nddata import PLANES
 
-__all__ = ["ChipDetection", "write_detections"]
+__all__ = ["ChipOutput", "write_detections"]
 
 _COMPANIONS = ("SCI", "ERR", "DQ", "MASK", "UNCERT")
 _PLANES = {
@@ -26,7 +28,7 @@ _STEP = 2.0**-20
 
 
 @dataclass(frozen=True)
-class ChipDetection:
+class ChipOutput:
     """
     What is to be written of one chip.
 
@@ -36,7 +38,7 @@ class ChipDetection:
         Where it lies in the input file.
     planes : dict
         Arrays by extension name; ``CRVIMASK`` is always there.
-    cards : dict or `~astropy.io.fits.Header`
+    cards : dict
         What is to be noted in the image's header, value and comment by keyword.
     history : str
         A line for the primary header.
@@ -46,15 +48,15 @@ class ChipDetection:
         New pixels of the image, if it was cleaned.
     """
 
-    chip: object
-    planes: dict = field(repr=False)
-    cards: object = field(repr=False)
+    chip: Chip
+    planes: dict[str, np.ndarray] = field(repr=False)
+    cards: dict[str, tuple[str | float, str]] = field(repr=False)
     history: str
     dq_bit: int | None
     data: np.ndarray | None = field(default=None, repr=False)
 
 
-def write_detections(file_in, file_out, detections, *, dq_out=None, overwrite=False):
+def write_detections(file_in, file_out, outputs, *, dq_out=None, overwrite=False):
     """
     Copy a file, with the detections on its chips added.
 
@@ -66,8 +68,8 @@ def write_detections(file_in, file_out, detections, *, dq_out=None, overwrite=Fa
     ----------
     file_in, file_out : path-like
         Where from, where to; they may be the same.
-    detections : sequence of `ChipDetection`
-        What was found.
+    outputs : sequence of `ChipOutput`
+        What is to be written.
     dq_out : path-like, optional
         Where a copy of WFPC2's data-quality file goes, with the hits set in it.
     overwrite : bool, optional
@@ -80,7 +82,7 @@ def write_detections(file_in, file_out, detections, *, dq_out=None, overwrite=Fa
     """
     # The image comes last: where it is, the file with its data quality is too.
     if dq_out is not None:
-        _write_dq_file(file_in, dq_out, detections, overwrite=overwrite)
+        _write_dq_file(file_in, dq_out, outputs, overwrite=overwrite)
     as_stored = {"disable_image_compression": True, "do_not_scale_image_data": True}
     with (
         # The context that renames the file comes first, so that its input is closed by then.
@@ -89,11 +91,11 @@ def write_detections(file_in, file_out, detections, *, dq_out=None, overwrite=Fa
         fits.open(file_in, **as_stored) as stored,
         readable(file_in),
     ):
-        _write(_assemble(pixels, stored, detections), temporary)
+        _write(_assemble(pixels, stored, outputs), temporary)
 
 
-def _write_dq_file(file_in, dq_out, detections, *, overwrite):
-    dq_file = detections[0].chip.dq_file
+def _write_dq_file(file_in, dq_out, outputs, *, overwrite):
+    dq_file = outputs[0].chip.dq_file
     with (
         atomic_write(dq_out, overwrite=overwrite) as temporary,
         fits.open(file_in) as pixels,
@@ -101,11 +103,11 @@ def _write_dq_file(file_in, dq_out, detections, *, overwrite):
         fits.open(dq_file) as quality,
     ):
         out = list(quality)
-        for detection in detections:
-            if (number := detection.chip.dq) is not None:
-                out[number] = _flagged(pixels, quality[number], detection) or out[number]
-        if "CRVIRUN" in detections[0].cards:
-            out[0].header["CRVIRUN"] = detections[0].cards["CRVIRUN"]
+        for output in outputs:
+            if (number := output.chip.dq) is not None:
+                out[number] = _flagged(pixels, quality[number], output) or out[number]
+        if "CRVIRUN" in outputs[0].cards:
+            out[0].header["CRVIRUN"] = outputs[0].cards["CRVIRUN"]
         _write(fits.HDUList(out), temporary)
 
 
@@ -123,27 +125,26 @@ def _write(hdus, path):
             )
 
 
-def _assemble(pixels, stored, detections):
-    replaced = {(name, d.chip.extver) for d in detections for name in PLANES.values()}
+def _assemble(pixels, stored, outputs):
+    replaced = {(name, o.chip.extver) for o in outputs for name in PLANES.values()}
     out = list(stored)
-    for detection in detections:
-        chip = detection.chip
-        if detection.data is not None:
-            out[chip.sci] = _with_data(pixels[chip.sci], detection.data)
+    for output in outputs:
+        chip = output.chip
+        if output.data is not None:
+            out[chip.sci] = _with_data(pixels[chip.sci], output.data)
         if chip.dq is not None and chip.dq_file is None and (chip.is_hst or _is_mask(pixels, chip)):
-            out[chip.dq] = _flagged(pixels, pixels[chip.dq], detection) or out[chip.dq]
+            out[chip.dq] = _flagged(pixels, pixels[chip.dq], output) or out[chip.dq]
         header = out[chip.sci].header
-        for keyword in [keyword for keyword in header if keyword.startswith("CRVI")]:
-            header.remove(keyword)
-        header.update(detection.cards)
-        out[0].header["HISTORY"] = detection.history
+        remove_cards(header)
+        header.update(output.cards)
+        out[0].header["HISTORY"] = output.history
     kept = [hdu for hdu in out if (hdu.name, hdu.ver) not in replaced]
     last = max(
         number
         for number, hdu in enumerate(kept)
-        if hdu.name in _COMPANIONS or any(hdu is out[d.chip.sci] for d in detections)
+        if hdu.name in _COMPANIONS or any(hdu is out[o.chip.sci] for o in outputs)
     )
-    kept[last + 1 : last + 1] = _new_hdus(pixels, detections)
+    kept[last + 1 : last + 1] = _new_hdus(pixels, outputs)
     return fits.HDUList(kept)
 
 
@@ -152,10 +153,10 @@ def _is_mask(pixels, chip):
     return chip.dq is not None and pixels[chip.dq].name == "MASK"
 
 
-def _flagged(pixels, dq, detection):
+def _flagged(pixels, dq, output):
     """Return DQ (or MASK) with the hits set, those of an earlier run cleared; None if unchanged."""
-    chip = detection.chip
-    bit = detection.dq_bit if chip.is_hst else 1
+    chip = output.chip
+    bit = output.dq_bit if chip.is_hst else 1
     earlier_bit = pixels[chip.sci].header.get("CRVIDQ", 0) if chip.is_hst else 1
     earlier = ("CRVIMASK", chip.extver) in pixels and earlier_bit
     if dq.data is None or not (bit or earlier):
@@ -167,7 +168,7 @@ def _flagged(pixels, dq, detection):
     if bit:
         if bit > np.iinfo(flags.dtype).max:
             flags = flags.astype(np.int16)
-        flags[detection.planes["CRVIMASK"].reshape(flags.shape)] |= flags.dtype.type(bit)
+        flags[output.planes["CRVIMASK"].reshape(flags.shape)] |= flags.dtype.type(bit)
     return _with_data(dq, flags)
 
 
@@ -190,15 +191,15 @@ def _with_data(hdu, data):
     return kind(data, header)
 
 
-def _new_hdus(pixels, detections):
-    for detection in detections:
-        chip = detection.chip
+def _new_hdus(pixels, outputs):
+    for output in outputs:
+        chip = output.chip
         if not (chip.is_hst or _is_mask(pixels, chip)):
-            mask = detection.planes["CRVIMASK"]
+            mask = output.planes["CRVIMASK"]
             if chip.dq is not None:
                 mask = mask | (pixels[chip.dq].data.reshape(mask.shape) != 0)
             yield fits.ImageHDU(mask.astype(np.uint8), name="MASK", ver=chip.extver)
-        for name, plane in detection.planes.items():
+        for name, plane in output.planes.items():
             header = fits.Header(wcs_cards(pixels[chip.sci].header))
             header["EXTNAME"] = (name, _PLANES[name])
             header["EXTVER"] = (chip.extver, "chip, as that of the image")

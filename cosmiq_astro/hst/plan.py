@@ -266,9 +266,10 @@ def _plan_chip(hdus, chip, unit, given, dq_bit, notes):
 
 
 def _exposure_time(header, unit, notes):
-    """Return EXPTIME; one that is no number is an error only where it is needed."""
+    """Return EXPTIME, or XPOSURE; one that is no number is an error only where it is needed."""
     try:
-        return number(header, "EXPTIME")
+        time = number(header, "EXPTIME")
+        return number(header, "XPOSURE") if time is None else time
     except ValueError as error:
         if u.s in unit.bases:
             raise

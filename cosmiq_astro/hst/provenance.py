@@ -91,10 +91,10 @@ def find_detected(file_out, settings):
         or cannot be read. Whether it is whole is left to `is_complete`.
     """
 
-    def look(hdus):
+    def searched_and_primary(hdus):
         return [hdu.header for hdu in hdus if "CRVIKEY" in hdu.header], hdus[0].header
 
-    headers, primary = _inspect(file_out, look) or ([], None)
+    headers, primary = _inspect(file_out, searched_and_primary) or ([], None)
     if not headers:
         return []
     key = settings.of_telescope(telescope_of(headers[0], primary)).digest()
@@ -125,11 +125,11 @@ def _is_whole(hdus):
     )
 
 
-def _inspect(path, look):
+def _inspect(path, find):
     """Return what a function finds in a file as it is stored; None if it cannot be read."""
     # Not only OSError: a cut file raises, or warns of, whatever its reader meets first.
     with contextlib.suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with fits.open(path, disable_image_compression=True, lazy_load_hdus=False) as hdus:
-            return look(hdus)
+            return find(hdus)
     return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from astropy import units as u
 
+from cosmiq_astro._rate import RATE, mean_rate
 from cosmiq_astro.familiarity.verdict import verdict_line
 
 __all__ = ["ChipResult", "FileResult"]
@@ -111,10 +113,7 @@ class FileResult:
 
     @property
     def hit_rate(self) -> u.Quantity | None:
-        """Mean over the chips, weighted by the pixels searched; None if one is unknown."""
-        rates: list = [chip.hit_rate for chip in self.chips]
-        n_pixels = sum(chip.n_pixels for chip in self.chips)
-        if n_pixels == 0 or any(rate is None for rate in rates):
-            return None
-        weights = [chip.n_pixels / n_pixels for chip in self.chips]
-        return sum(rate * weight for rate, weight in zip(rates, weights, strict=True))
+        """Mean over the chips, weighted by the pixels searched; None if it is unknown."""
+        rates = [None if c.hit_rate is None else c.hit_rate.to_value(RATE) for c in self.chips]
+        rate = mean_rate(rates, [chip.n_pixels for chip in self.chips])
+        return None if math.isnan(rate) else rate * RATE

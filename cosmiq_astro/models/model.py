@@ -234,10 +234,7 @@ def _read_config(folder):
     path = folder / "config.json"
     try:
         config = json.loads(read_bounded(path, _LARGEST_CONFIG))
-        network = dict(config["network"])
-        if network.pop("growth", 2) != 2:
-            raise ValueError("growth must be 2: each level has twice the feature maps")
-        config["network"] = UNetConfig(**network)
+        config["network"] = UNetConfig(**config["network"])
         if config.get("recalibration") is not None:
             # Few models have one: the first call need not wait for the diagnostics.
             from cosmiq_astro.calibration import Recalibration

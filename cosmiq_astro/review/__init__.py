@@ -10,7 +10,7 @@ _LAZY = {
     "exposure_digest": "edits",
     "make_page": "page",
     "read_edits": "edits",
-    "training_frame": "labels",
+    "training_frame": "corrected",
     "write_regions": "export",
     "write_votable": "export",
 }

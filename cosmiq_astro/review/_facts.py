@@ -7,9 +7,9 @@ import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.visualization import ZScaleInterval
 from scipy import ndimage
-from scipy.special import entr
 
-from cosmiq_astro.cleaning import clean_pixels, grow_mask
+from cosmiq_astro._windows import TOUCHING
+from cosmiq_astro.cleaning import scene_under
 from cosmiq_astro.models.registry import find_model
 from cosmiq_astro.preprocess import estimate_statistics
 from cosmiq_astro.review._planes import probability_levels
@@ -45,14 +45,20 @@ def list_hits(out, pixels, bad):
         was cut at 20,000.
     """
     image = np.asarray(out.data)
-    labels, n_hits = ndimage.label(pixels, structure=np.ones((3, 3)))
+    labels, n_hits = ndimage.label(pixels, TOUCHING)
     where = np.flatnonzero(labels)
     owner = labels.ravel()[where] - 1
     y, x = np.divmod(where, image.shape[1])
-    above = _above_background(image, pixels, bad).ravel()[where]
+    with warnings.catch_warnings():
+        # A hit without a good pixel near has no charge here, and stays in the list.
+        warnings.simplefilter("ignore", AstropyUserWarning)
+        above = (image - scene_under(image, pixels, bad)).ravel()[where]
+    above = np.nan_to_num(above, nan=0.0, posinf=0.0, neginf=0.0)
     entropy = out.cr_entropy
     if entropy is None:
-        entropy = entr(out.cr_probability) + entr(1 - out.cr_probability)
+        from cosmiq_astro.calibration._sums import entropy as entropy_of
+
+        entropy = entropy_of(out.cr_probability)
 
     def total(values):
         return np.bincount(owner, values)
@@ -71,16 +77,6 @@ def list_hits(out, pixels, bad):
     }
     hits = {name: column[order].tolist() for name, column in columns.items()}
     return hits | {"total": n_hits}
-
-
-def _above_background(image, pixels, invalid):
-    """Return the charge of the pixels above what is around them; 0 where nothing good is near."""
-    rim = grow_mask(pixels, 1.5, mask=invalid)
-    with warnings.catch_warnings():
-        # A hit without a good pixel near has no charge here, and stays in the list.
-        warnings.simplefilter("ignore", AstropyUserWarning)
-        background = clean_pixels(np.where(pixels, np.nan, image), rim, mask=invalid, size=7)
-    return np.nan_to_num(image - background, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def describe(out, bad, model):

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 
-import numpy as np
 from astropy.io import fits
 from scipy import ndimage
 
 from cosmiq_astro._io import check_run, readable
+from cosmiq_astro._windows import TOUCHING
 from cosmiq_astro.hst import find_chips, read_chip
 from cosmiq_astro.hst.names import file_names, stem_of
-from cosmiq_astro.hst.output import ChipDetection, write_detections
+from cosmiq_astro.hst.output import ChipOutput, write_detections
 from cosmiq_astro.nddata import PLANES
 from cosmiq_astro.review.edits import bad_pixels, edited_mask, read_edits
 
@@ -90,15 +90,15 @@ def apply_edits(
         raise ValueError(f"two edits files are of one chip (extver {sorted(extvers)}): give one")
     with readable(file_in), fits.open(file_in) as hdus:
         chips = {chip.extver: chip for chip in find_chips(file_in, hdus)}
-    detections = []
+    edited = []
     for one in edits:
         if one.extver not in chips:
             raise ValueError(f"{file_in} has no chip {one.extver}, which the edits are of")
-        detections.append(_edited(one, file_in, chips[one.extver]))
-    has_dq_out = detections[0].chip.dq_file is not None and any(d.dq_bit for d in detections)
+        edited.append(_edited(one, file_in, chips[one.extver]))
+    has_dq_out = edited[0].chip.dq_file is not None and any(chip.dq_bit for chip in edited)
     dq_out, overwrite = outputs[1] if has_dq_out else None, overwrite or in_place
-    write_detections(file_in, outputs[0], detections, dq_out=dq_out, overwrite=overwrite)
-    counts = {name: sum(d.cards[card] for d in detections) for name, card in _COUNTS.items()}
+    write_detections(file_in, outputs[0], edited, dq_out=dq_out, overwrite=overwrite)
+    counts = {name: sum(chip.cards[card][0] for chip in edited) for name, card in _COUNTS.items()}
     return counts | {"file_out": outputs[0]}
 
 
@@ -118,8 +118,15 @@ def _edited(edits, file, chip):
     # An edits file written by hand could ask for pixels that never can be flagged.
     mask = edited_mask(edits, ccd.data, ccd.cr_mask, name=where) & ~bad_pixels(ccd)
     n_added, n_removed = int((mask & ~ccd.cr_mask).sum()), int((ccd.cr_mask & ~mask).sum())
-    n_hits = int(ndimage.label(mask, structure=np.ones((3, 3)))[1])
-    cards = fits.Header([card for card in ccd.meta.cards if card.keyword.startswith("CRVI")])
+    n_hits = int(ndimage.label(mask, TOUCHING)[1])
+    own = [card for card in ccd.meta.cards if card.keyword.startswith("CRVI")]
+    cards = {card.keyword: (card.value, card.comment) for card in own}
+    n_before = cards.get("CRVINHIT", (0, ""))[0]
+    if "CRVIRATE" in cards and n_hits != n_before:
+        rate, comment = cards.pop("CRVIRATE")
+        # Area and time stay; of no hits the rate, 0, does not tell them.
+        if n_before:
+            cards["CRVIRATE"] = (float(f"{rate * n_hits / n_before:.10g}"), comment)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     cards["CRVINPIX"] = (int(mask.sum()), "pixels flagged")
     cards["CRVINHIT"] = (n_hits, "connected groups flagged")
@@ -128,7 +135,7 @@ def _edited(edits, file, chip):
     cards["CRVIEREM"] = (n_removed, "pixels removed by hand")
     cards["CRVIEDAT"] = (now, "when the edits were applied (UTC)")
     planes = {PLANES[name]: getattr(ccd, name) for name in PLANES if getattr(ccd, name) is not None}
-    return ChipDetection(
+    return ChipOutput(
         chip=chip,
         planes=planes | {"CRVIMASK": mask},
         cards=cards,

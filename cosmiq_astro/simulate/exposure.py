@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData
-from astropy.table import Table
 
-from cosmiq_astro.simulate import detector
+from cosmiq_astro.simulate import effects
 from cosmiq_astro.simulate.cosmic_rays import simulate_cosmic_rays
-from cosmiq_astro.simulate.labels import label_from_charge
 from cosmiq_astro.simulate.scenes import simulate_scene
+from cosmiq_astro.simulate.truth import ExposureTruth
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -21,83 +19,9 @@ if TYPE_CHECKING:
     from cosmiq_astro._types import Field
     from cosmiq_astro.simulate.psf import PSF
 
-__all__ = ["ExposureTruth", "expose", "simulate_exposure"]
+__all__ = ["expose", "simulate_exposure"]
 
 _FULL_WELL = 84_700.0  # electrons, of ACS/WFC
-
-
-@dataclass(frozen=True, eq=False)
-class ExposureTruth:
-    """
-    What a simulated exposure is made of; all images have its shape.
-
-    Attributes
-    ----------
-    cosmic_ray_charge : ndarray of float32
-        Charge that the cosmic rays add, in electrons: what is left of it after
-        saturation, with bleeding and charge-transfer trails.
-    expected : ndarray of float32
-        Expected charge without cosmic rays, sky included, in electrons.
-    noise : ndarray of float32
-        Standard deviation without cosmic rays, in electrons.
-    label, ignore : ndarray of bool
-        As `label_from_charge` gives them with its defaults; hot and warm pixels
-        are ignored, too.
-    stars : astropy.table.Table
-        As in `Scene`.
-    """
-
-    cosmic_ray_charge: np.ndarray
-    expected: np.ndarray
-    noise: np.ndarray
-    label: np.ndarray
-    ignore: np.ndarray
-    stars: Table
-
-    @classmethod
-    def of(
-        cls, charge: np.ndarray, expected: np.ndarray, readnoise: float | np.ndarray, stars: Table
-    ) -> ExposureTruth:
-        """
-        Return the truth of an exposure, its labels by the one definition.
-
-        Parameters
-        ----------
-        charge, expected : ndarray
-            As the attributes.
-        readnoise : float or ndarray
-            Electron.
-        stars : astropy.table.Table
-            As the attribute.
-
-        Returns
-        -------
-        truth : ExposureTruth
-            With noise and labels.
-        """
-        noise = np.sqrt(np.maximum(expected, 0) + np.float32(readnoise) ** 2)
-        return cls(charge, expected, noise, *label_from_charge(charge, noise), stars)
-
-    def without(self, hot: np.ndarray) -> ExposureTruth:
-        """
-        Ignore hot and warm pixels, which are neither hits nor sky, unless they were hit.
-
-        Parameters
-        ----------
-        hot : ndarray of bool
-            Which these are.
-
-        Returns
-        -------
-        truth : ExposureTruth
-            With more pixels ignored.
-        """
-        return replace(self, ignore=self.ignore | (hot & ~self.label))
-
-    def __repr__(self):
-        ny, nx = self.label.shape
-        hit = np.count_nonzero(self.label)
-        return f"<ExposureTruth: {hit:,} of {ny} x {nx} pixels hit, {len(self.stars):,} stars>"
 
 
 def expose(
@@ -158,22 +82,22 @@ def expose(
 
 def _defective(rate, rng) -> tuple[np.ndarray, Any, Any]:
     """Return the rate that pixels see, the dark current of hot and warm ones, and the bias left."""
-    flat = detector.flat_residual(rate.shape, rng)
-    dark = detector.hot_pixels(rate.shape, rng) + detector.warm_pixels(rate.shape, rng)
-    return rate * flat + dark, dark, detector.bias_steps(rate.shape, rng)
+    flat = effects.flat_residual(rate.shape, rng)
+    dark = effects.hot_pixels(rate.shape, rng) + effects.warm_pixels(rate.shape, rng)
+    return rate * flat + dark, dark, effects.bias_steps(rate.shape, rng)
 
 
 def _read_out(source, charge, bias, rng, *, readnoise, gain, full_well, cte):
     """Return what `expose` returns, of the charge that sources and cosmic rays set free."""
 
     def detect(electrons):
-        held = detector.apply_saturation(electrons, full_well=full_well)
-        return detector.cte_trails(held, cte, full_well=full_well)
+        held = effects.apply_saturation(electrons, full_well=full_well)
+        return effects.cte_trails(held, cte, full_well=full_well)
 
     expected = detect(source)
     charge = np.maximum(detect(source + np.asarray(charge, np.float32)) - expected, 0)
     expected += bias
-    image = detector.add_noise(expected, readnoise, rng) + charge
+    image = effects.add_noise(expected, readnoise, rng) + charge
     return np.rint(image / gain) * np.float32(gain), expected, charge
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from cosmiq_astro._windows import TOUCHING
 from cosmiq_astro.simulate.footprints import Footprints
 
 if TYPE_CHECKING:
@@ -89,8 +90,7 @@ def extract_footprints(
     if not np.all(noise > 0):
         raise ValueError("noise must be positive in every pixel")
     ratio = frame / noise
-    eight = np.ones((3, 3), bool)
-    groups, _ = ndimage.label(ratio > 0.6 * threshold, eight)
+    groups, _ = ndimage.label(ratio > 0.6 * threshold, TOUCHING)
     n_core = np.bincount(groups.ravel())
     peak = ndimage.maximum(ratio, groups, np.arange(n_core.size))
     core_charge = np.bincount(groups.ravel(), frame.ravel())
@@ -99,7 +99,7 @@ def extract_footprints(
     border = np.ones(frame.shape, bool)
     border[1:-1, 1:-1] = False
     bad = border if mask is None else border | np.asarray(mask, bool)
-    good[np.unique(groups[ndimage.binary_dilation(bad, eight)])] = False
+    good[np.unique(groups[ndimage.binary_dilation(bad, TOUCHING)])] = False
     owner = np.where(good[groups], groups, 0)
     core = owner > 0
     shrunk = frame * np.maximum(1 - (_WING / np.maximum(ratio, _WING)) ** 2, 0)

@@ -132,18 +132,13 @@ class Footprints:
             raise ValueError(f"a hit reaches further than {limit} pixels; check y and x")
         key = (hit * (2 * limit) + dy + limit) * (2 * limit) + dx + limit
         key, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-        return cls._of(
-            np.bincount(hit[first], minlength=n),
+        return cls(
             dy=dy[first].astype(np.int16),
             dx=dx[first].astype(np.int16),
             charge=np.bincount(inverse, charge, key.size).astype(np.float32),
+            offsets=_offsets(np.bincount(hit[first], minlength=n)),
             unknown=None if unknown is None else np.bincount(inverse, unknown, key.size) > 0,
         )
-
-    @classmethod
-    def _of(cls, n_pixels, **pixels):
-        """Return hits of so many pixels each."""
-        return cls(offsets=np.concatenate([[0], np.cumsum(n_pixels)]).astype(np.int64), **pixels)
 
     @classmethod
     def concatenate(cls, libraries: Sequence[Footprints]) -> Footprints:
@@ -166,7 +161,7 @@ class Footprints:
             name: np.concatenate([getattr(library, name) for library in libraries])
             for name in (*_PIXELS, "n_pixels")
         }
-        return cls._of(**joined)
+        return cls(offsets=_offsets(joined.pop("n_pixels")), **joined)
 
     def take(self, hits: np.ndarray | list) -> Footprints:
         """
@@ -190,7 +185,8 @@ class Footprints:
 
     def _choose(self, pixels, n_pixels):
         """Return the library of these pixels, so many of each hit."""
-        return self._of(n_pixels, **{name: getattr(self, name)[pixels] for name in _PIXELS})
+        chosen = {name: getattr(self, name)[pixels] for name in _PIXELS}
+        return Footprints(offsets=_offsets(n_pixels), **chosen)
 
     def brighter_than(self, charge: float) -> Footprints:
         """
@@ -348,3 +344,8 @@ class Footprints:
         """
         with np.load(path, allow_pickle=False) as file:
             return cls(**{name: file[name] for name in (*_PIXELS, "offsets")})
+
+
+def _offsets(n_pixels):
+    """Return where each hit begins, of so many pixels each, and where the last one ends."""
+    return np.concatenate([[0], np.cumsum(n_pixels)]).astype(np.int64)

@@ -12,12 +12,13 @@ from astropy.io import fits
 from astropy.table import vstack
 
 from cosmiq_astro._io import atomic_write
-from cosmiq_astro.simulate import detector
+from cosmiq_astro.simulate import effects
 from cosmiq_astro.simulate._cameras import CAMERAS, image_header, primary_header
 from cosmiq_astro.simulate.cosmic_rays import simulate_cosmic_rays
-from cosmiq_astro.simulate.exposure import ExposureTruth, expose
+from cosmiq_astro.simulate.exposure import expose
 from cosmiq_astro.simulate.optics import hst_psf
 from cosmiq_astro.simulate.scenes import Scene, simulate_scene
+from cosmiq_astro.simulate.truth import ExposureTruth
 
 if TYPE_CHECKING:
     from cosmiq_astro._types import Field
@@ -193,8 +194,8 @@ def _mirrored(position, i, size):
 def _chip(scene, exposure_time, hits, camera, amplifiers, *, sky_rate, cte, rng):
     """One chip's image, data quality and truth."""
     shape = scene.rate.shape
-    dark = detector.hot_pixels(shape, rng) + detector.warm_pixels(shape, rng)
-    rate = scene.rate * detector.flat_residual(shape, rng) + dark
+    dark = effects.hot_pixels(shape, rng) + effects.warm_pixels(shape, rng)
+    rate = scene.rate * effects.flat_residual(shape, rng) + dark
     gains, readnoises = zip(*(camera.amplifiers[a] for a in amplifiers), strict=True)
     amplifier = np.arange(shape[1]) * len(amplifiers) // shape[1]
     readnoise = np.array(readnoises, np.float32)[amplifier]
@@ -212,8 +213,8 @@ def _chip(scene, exposure_time, hits, camera, amplifiers, *, sky_rate, cte, rng)
         defects=False,
     )
     image, expected, charge = (plane[order] for plane in planes)
-    columns = detector.bad_columns(shape, rng, n=max(1, shape[1] // 500))
-    offset = columns + detector.bias_steps(shape, rng)
+    columns = effects.bad_columns(shape, rng, n=max(1, shape[1] // 500))
+    offset = columns + effects.bias_steps(shape, rng)
     image, expected = image + offset, expected + offset
     quality = np.zeros(shape, np.int16)
     hot, warm, bad, full = camera.bits

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
+from cosmiq_astro._scatter import MAD_TO_SIGMA
+
 _WHOLE = 1e-3
 _UPSAMPLING = 50
 HALF_WIDTH = 3
@@ -165,7 +167,7 @@ def match_image(expected, image, good, sky, readnoise):
         # Of the normal equations: as many as unknowns, not as pixels.
         solution = np.linalg.lstsq(rows.T @ rows, rows.T @ (target * weight)[kept], rcond=1e-10)[0]
         residual = (target - design @ solution) * weight
-        scatter = 1.4826 * np.median(np.abs(residual[kept]))
+        scatter = MAD_TO_SIGMA * np.median(np.abs(residual[kept]))
         kept = np.abs(residual) < _CLIP * max(scatter, 1.0)
     kernel = solution[:-1].reshape((2 * HALF_WIDTH + 1,) * 2)
     matched = ndimage.correlate(light, kernel, mode="nearest") + solution[-1] + sky

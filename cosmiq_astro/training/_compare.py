@@ -6,15 +6,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from cosmiq_astro._scatter import MAD_TO_SIGMA
+from cosmiq_astro._windows import TOUCHING
 from cosmiq_astro.preprocess import estimate_statistics
 from cosmiq_astro.training._align import HALF_WIDTH, align, match_image
 from cosmiq_astro.training._pixels import check_alike, read_pixels
 
-_EIGHT = np.ones((3, 3), dtype=bool)
 _FIRST_PASS = 5.0
 _BRIGHT = 20.0
 _LEAST_MISMATCH = 0.01
-_MAD_TO_SIGMA = 1.4826
 _ENOUGH = 100
 # More exposures than this hardly lower the noise of their mean.
 _MOST_OTHERS = 6
@@ -104,7 +104,7 @@ class Scene:
         high = self.usable[i] & (compared.residual > _FIRST_PASS * compared.total)
         low = self.usable[i] & (compared.residual < -_FIRST_PASS * compared.total)
         # A spline through a hit would ring over its surroundings.
-        near = ndimage.binary_dilation(high | low, _EIGHT)
+        near = ndimage.binary_dilation(high | low, TOUCHING)
         return high, near | ~self.usable[i], np.where(near, own - compared.residual, own)
 
     def second_pass(self, i, images, hidden):
@@ -143,12 +143,12 @@ class Scene:
         # Unlike a gradient, the range over 5 x 5 pixels is not zero at the top of a star.
         local_range = highest - lowest
         steep = good & (local_range**2 > _BRIGHT**2 * comparison)
-        tops = steep & ndimage.binary_dilation(expected == highest, _EIGHT)
+        tops = steep & ndimage.binary_dilation(expected == highest, TOUCHING)
         mismatch = _LEAST_MISMATCH
         # Under better seeing than that of the others, the tops differ by more than the flanks do.
         for pixels in (steep, tops):
             if pixels.sum() >= _ENOUGH:
-                share = _MAD_TO_SIGMA * np.median(np.abs(residual[pixels]) / local_range[pixels])
+                share = MAD_TO_SIGMA * np.median(np.abs(residual[pixels]) / local_range[pixels])
                 by_noise = np.median(comparison[pixels] / local_range[pixels] ** 2)
                 mismatch = max(mismatch, float(np.sqrt(max(share**2 - by_noise, 0))))
         total = np.sqrt(comparison + (mismatch * local_range) ** 2)
@@ -205,7 +205,7 @@ def _spilt(full):
     """
     # A spline rings over two more.
     spilt = ndimage.binary_dilation(full, np.ones((2 * (HALF_WIDTH + 2) + 1,) * 2, dtype=bool))
-    groups, _ = ndimage.label(full, _EIGHT)
+    groups, _ = ndimage.label(full, TOUCHING)
     for box in ndimage.find_objects(groups):
         sides = [part.stop - part.start for part in box]
         axis = int(np.argmax(sides))

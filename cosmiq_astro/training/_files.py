@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import ChainMap
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ from astropy import units as u
 from astropy.io import fits
 
 from cosmiq_astro.hst.headers import unit_of
-from cosmiq_astro.review.labels import read_corrected
+from cosmiq_astro.review.corrected import read_corrected
 from cosmiq_astro.training._pixels import read_pixels
+from cosmiq_astro.units import stated_time
 
 _PLANE = re.compile(r"_(mask|ignore)\.(fits|npy)")
 _SUFFIXES = (".fits", ".npy")
@@ -43,7 +45,7 @@ class FitsImage:
                 raise ValueError(f"{path} has no two-dimensional image; shapes seen: {shapes}")
             self._number = images[0]
             header = hdus[self._number].header
-            time = header.get("EXPTIME", hdus[0].header.get("EXPTIME"))
+            time = stated_time(ChainMap(header, hdus[0].header))
         self.shape = shapes[self._number]
         self.unit = unit_of(header)
         self.meta = {"EXPTIME": time}

@@ -6,7 +6,7 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import NDData
 
-from cosmiq_astro.units import electrons_per_unit
+from cosmiq_astro.units import electrons_per_unit, pixel_unit
 
 _BLOCK = 2**22
 
@@ -65,7 +65,7 @@ def read_pixels(name, images, gain=None):
     images = list(images)
     if not images:
         raise ValueError(f"{name} is empty; give at least one frame")
-    units = [_unit(image, gain) for image in images]
+    units = [pixel_unit(image, gain) for image in images]
     if len(set(units)) > 1:
         seen = ", ".join(sorted({str(unit) for unit in units}))
         raise ValueError(f"{name} have units that differ ({seen}); convert them to one unit")
@@ -78,13 +78,6 @@ def read_pixels(name, images, gain=None):
         pixels.append(Pixels(array, factor))
         masks.append(mask)
     return pixels, masks
-
-
-def _unit(image, gain):
-    unit = getattr(image, "unit", None)
-    if unit is None:
-        return u.electron if gain is None else u.adu
-    return unit
 
 
 def _split_mask(image):

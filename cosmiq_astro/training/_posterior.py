@@ -5,7 +5,7 @@ from torch.func import functional_call
 
 from cosmiq_astro.models.layers import inverse_softplus, sample_weights, variational_layers
 
-__all__ = ["solve_sigma"]
+__all__ = ["doubt_of_prior", "solve_sigma"]
 
 _ROUNDS = 5
 
@@ -68,3 +68,26 @@ def _curvature(network, batches, generator):
             sums[key] = sums.get(key, 0) + slope.square()
         n_pixels += valid.sum()
     return {key: total / n_pixels.clamp_min(1) for key, total in sums.items()}
+
+
+def doubt_of_prior(kl, loss):
+    """
+    Say so where the prior outweighs the data: the network would rather be ignorant.
+
+    Parameters
+    ----------
+    kl, loss : float
+        The KL term, its weight included, and the data term; nats per pixel.
+
+    Returns
+    -------
+    doubt : str
+        A sentence; empty where the data outweigh the prior.
+    """
+    if kl <= loss:
+        return ""
+    return (
+        f"the KL term ({kl:.3g} nats per pixel) exceeds the data term ({loss:.3g}): the prior "
+        "outweighs so few pixels; give more frames, begin from a variational model, or lower "
+        "kl_beta"
+    )

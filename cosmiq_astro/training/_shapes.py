@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-_EIGHT = np.ones((3, 3), dtype=bool)
+from cosmiq_astro._windows import TOUCHING
+
 # Of a hit, in pixels: the longest tracks are ignored with what is no track.
 _MOST_PIXELS, _LONGEST = 400, 100
 # A trail crosses the frame, or much of it; more lines than this are something else.
@@ -117,7 +118,7 @@ def find_bleeds(stands_out, bright):
         # What is as wide as it is long is a star.
         runs &= ~_along(ndimage.binary_opening, runs, 1 - axis, _BLEED_LENGTH)
         to_star = _grown(bright, axis, 2 * _TO_STAR + 1, 5)
-        groups, _ = ndimage.label(runs, _EIGHT)
+        groups, _ = ndimage.label(runs, TOUCHING)
         boxes = ndimage.find_objects(groups)
         for number, box in enumerate(boxes, start=1):
             length = box[axis].stop - box[axis].start

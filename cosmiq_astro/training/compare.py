@@ -9,7 +9,9 @@ import numpy as np
 from astropy.table import Table
 from scipy import ndimage
 
+from cosmiq_astro._windows import TOUCHING
 from cosmiq_astro.detector import CosmicRayDetector
+from cosmiq_astro.training._posterior import doubt_of_prior
 
 if TYPE_CHECKING:
     from cosmiq_astro.models.model import Model
@@ -225,7 +227,7 @@ def check_labels(dataset):
     """
     total = largest = 0
     for mask in getattr(dataset, "_masks", ()):
-        groups, _ = ndimage.label(np.asarray(mask[:, :], dtype=bool), np.ones((3, 3)))
+        groups, _ = ndimage.label(np.asarray(mask[:, :], dtype=bool), TOUCHING)
         sizes = np.bincount(groups.ravel())[1:]
         total += int(sizes.sum())
         largest = max(largest, int(sizes.max(initial=0)))
@@ -271,12 +273,8 @@ def find_causes(training, validation, history, kl_beta):
             f"{100 * rates[0]:.2g} % of the pixels are hit in training, {100 * rates[1]:.2g} % in "
             "validation"
         )
-    kl = kl_beta * history["kl"][-1]
-    if kl > history["train_loss"][-1]:
-        causes.append(
-            f"the KL term ({kl:.3g}) exceeds the data term ({history['train_loss'][-1]:.3g}): "
-            "begin from a variational model, or lower kl_beta"
-        )
+    if doubt := doubt_of_prior(kl_beta * history["kl"][-1], history["train_loss"][-1]):
+        causes.append(doubt)
     return causes
 
 

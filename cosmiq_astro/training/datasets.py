@@ -217,7 +217,7 @@ class PairedDataset(ObservedFrames):
         ``NAME_mask.fits`` or ``NAME_mask.npy`` beside it, and, if there is
         one, ``NAME_ignore.fits`` or ``NAME_ignore.npy``. Of a FITS file the
         first two-dimensional image is taken, in the unit of its ``BUNIT``
-        (adu if there is none), rates with ``EXPTIME``; ``.npy`` files are in
+        (adu if there is none), rates with ``EXPTIME`` or ``XPOSURE``; ``.npy`` files are in
         electrons, or in adu if ``gain`` is given. ``cosmiq-astro label`` makes
         such files. An edits file of a review page (``.json``), beside the
         file that was reviewed, makes that one an exposure too: its mask is the

@@ -15,11 +15,12 @@ from astropy.table import Table
 from scipy import ndimage
 from scipy.stats import binom
 
-from cosmiq_astro._windows import block_medians
+from cosmiq_astro._scatter import MAD_TO_SIGMA
+from cosmiq_astro._windows import TOUCHING, block_medians
 from cosmiq_astro.simulate import Footprints, extract_footprints
 from cosmiq_astro.training._files import find_images
 from cosmiq_astro.training._pixels import check_alike, read_pixels, row_blocks
-from cosmiq_astro.units import to_electrons
+from cosmiq_astro.units import stated_time, to_electrons
 
 if TYPE_CHECKING:
     from astropy import units as u
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["HitLibrary", "cut_hits", "find_hits"]
 
 _THRESHOLD = 5.0
-_MAD_TO_SIGMA = 1.4826
 _FEWEST = 3
 _BLOCK = 64
 # That a good pixel is hit as often as one that is called bad.
@@ -116,7 +116,7 @@ def cut_hits(
     1
     """
     darks = list(darks)
-    times = {d.meta.get("EXPTIME") for d in darks if hasattr(d, "meta")}
+    times = {stated_time(d.meta) for d in darks if hasattr(d, "meta")}
     if len(times) > 1:
         raise ValueError(
             f"darks have exposure times that differ ({', '.join(map(str, sorted(times, key=str)))})"
@@ -155,7 +155,7 @@ def _stack(images, levels, readnoise):
     for box in row_blocks(shape, planes=n):
         stack = np.stack([image[box] - level for image, level in zip(images, levels, strict=True)])
         middle = np.nanmedian(stack, axis=0)
-        scatter = _MAD_TO_SIGMA * np.nanmedian(np.abs(stack - middle), axis=0)
+        scatter = MAD_TO_SIGMA * np.nanmedian(np.abs(stack - middle), axis=0)
         # Of few frames the scatter is not well known; the current's own noise is.
         least = np.sqrt(readnoise**2 + np.maximum(middle, 0))
         usual[box], noise[box] = middle, np.maximum(scatter, least)
@@ -214,7 +214,7 @@ def find_hits(
             image[:, :], mask, sampling="mean", seed=0, readnoise=readnoise, satlevel=satlevel
         )
         found = np.nan_to_num(maps.probability) > _PROBABILITY
-        masks.append(ndimage.binary_dilation(found, np.ones((3, 3)), iterations=_GROWTH))
+        masks.append(ndimage.binary_dilation(found, TOUCHING, iterations=_GROWTH))
     return masks
 
 

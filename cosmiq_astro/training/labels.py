@@ -11,6 +11,7 @@ import numpy as np
 from astropy.table import Table
 from scipy import ndimage
 
+from cosmiq_astro._windows import TOUCHING
 from cosmiq_astro.training._align import find_places
 from cosmiq_astro.training._compare import read_scene
 from cosmiq_astro.training._shapes import find_bleeds, find_large, find_trails
@@ -32,7 +33,6 @@ __all__ = ["ExposureLabels", "label_exposures"]
 
 _logger = logging.getLogger(__name__)
 
-_EIGHT = np.ones((3, 3), dtype=bool)
 _LABEL = 3.0
 # Below what is expected: a dark row, not noise.
 _SUNK = 5.0
@@ -280,7 +280,7 @@ def _label_all(scene, significance):
         row = {
             "scale": scale,
             "mismatch": compared.mismatch,
-            "n_hits": ndimage.label(mask, _EIGHT)[1],
+            "n_hits": ndimage.label(mask, TOUCHING)[1],
             "n_not_hits": n_not_hits,
             "hit_fraction": float(mask.mean()),
             "labelled_fraction": float(1 - ignore.mean()),
@@ -301,7 +301,7 @@ def _is_warm(others):
 def _decide(scene, i, compared, covered, significance):
     """Return hits, undecided pixels, and the number of things that are no hits."""
     stands_out = covered & (compared.residual > _LABEL * compared.total)
-    groups, n = ndimage.label(stands_out, _EIGHT)
+    groups, n = ndimage.label(stands_out, TOUCHING)
     is_hit = np.zeros(n + 1, dtype=bool)
     is_hit[groups[stands_out & (compared.residual > significance * compared.total)]] = True
     light = compared.expected - scene.statistics[i].sky
@@ -316,7 +316,7 @@ def _decide(scene, i, compared, covered, significance):
     is_hit[groups[spoilt & stands_out]] = False
     is_hit[0] = False
     mask = is_hit[groups] & scene.inside & ~spoilt
-    undecided = ~covered | ndimage.binary_dilation(mask, _EIGHT) | spoilt
+    undecided = ~covered | ndimage.binary_dilation(mask, TOUCHING) | spoilt
     undecided |= compared.residual > _LABEL * compared.noise
     undecided |= compared.residual < -_SUNK * compared.total
     return mask, undecided, sum(found.n for found in not_hits)

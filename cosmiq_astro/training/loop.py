@@ -18,12 +18,14 @@ from cosmiq_astro.models.model import Model, load_model
 from cosmiq_astro.models.unet import UNetConfig, empty_unet
 from cosmiq_astro.training._checkpoint import read_checkpoint
 from cosmiq_astro.training._epoch import Epochs, prepare_batches
-from cosmiq_astro.training._posterior import solve_sigma
+from cosmiq_astro.training._posterior import doubt_of_prior, solve_sigma
 from cosmiq_astro.training.network import Teacher, freeze_layers, start_network
 from cosmiq_astro.training.settings import (
     EPOCHS,
     HIDDEN,
     KL_BETA,
+    RATE_FROM_A_MODEL,
+    RATE_FROM_SCRATCH,
     VALIDATION_FRACTION,
     Schedule,
     TrainingRun,
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["TrainingResult", "train"]
 
 _logger = logging.getLogger(__name__)
-_RATE_FROM_SCRATCH, _RATE_FROM_A_MODEL = 1e-3, 3e-4
 _PATCHES = 64  # that tell how sharply the data fix each weight: to 9 %
 
 
@@ -207,7 +208,7 @@ def train(
         raise ValueError(f"patch_size must be a multiple of {network.grid}, got {patch_size}")
     rate = settings.learning_rate
     if rate is None:
-        rate = _RATE_FROM_SCRATCH if init is None else _RATE_FROM_A_MODEL
+        rate = RATE_FROM_SCRATCH if init is None else RATE_FROM_A_MODEL
     data = getattr(dataset, "summary", dict)()
     schedule = Schedule(
         epochs=epochs,
@@ -227,20 +228,10 @@ def train(
     if bayesian and kl_beta:
         _solve_sigma(network.cpu(), dataset, schedule)
         kl = kl_divergence(network).item() / dataset.n_valid_pixels
-        _warn_of_prior(kl_beta * kl, state.history[-1]["train_loss"])
+        if doubt := doubt_of_prior(kl_beta * kl, state.history[-1]["train_loss"]):
+            _logger.warning(doubt)
         state.history[-1]["kl"] = kl
     return TrainingResult._of(network, state.history, schedule, run.name, run.instrument)
-
-
-def _warn_of_prior(kl, loss):
-    """Say so where the prior outweighs the data: the network would rather be ignorant."""
-    if kl > loss:
-        _logger.warning(
-            "kl_beta x KL is %.3g nats per pixel, more than the data term of %.3g: on so few "
-            "pixels the prior outweighs the data; lower kl_beta, or give more frames",
-            kl,
-            loss,
-        )
 
 
 def _solve_sigma(network, dataset, schedule):

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from cosmiq_astro._io import atomic_write
+from cosmiq_astro._windows import TOUCHING
 
 __all__ = ["write_examples", "write_labels"]
 
@@ -100,7 +101,7 @@ def write_labels(path, labels, names):
 
 def _places(mask):
     """Return the middles of the largest hits, and of others spread evenly, as integers."""
-    groups, n = ndimage.label(mask, np.ones((3, 3)))
+    groups, n = ndimage.label(mask, TOUCHING)
     if n == 0:
         return np.zeros((0, 2), dtype=int)
     order = np.argsort(-np.bincount(groups.ravel())[1:], kind="stable") + 1

@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
-from astropy.table import QTable
 from numpy.testing import assert_allclose
 from scipy.special import expit
 
-from cosmiq_astro.calibration import draw_spread, draws_needed, monte_carlo_table
+from cosmiq_astro.calibration import draw_spread, draws_needed
 
 LOGIT = np.linspace(-4, 4, 40)
 
@@ -38,30 +37,6 @@ def test_antithetic_draws_need_fewer():
     }
     assert need[True] < need[False] / 3
     assert need[True] % 2 == 0
-
-
-def test_table_predicts_error_and_bias_of_the_entropy():
-    rng = np.random.default_rng(2)
-    table = monte_carlo_table(draw(rng, 4000, antithetic=False), T=(16, 64))
-
-    def entropy(p):
-        return -p * np.log(p) - (1 - p) * np.log1p(-p)
-
-    limit = entropy(draw(rng, 200_000, antithetic=False).mean(0))
-    off = np.array([entropy(draw(rng, 64, antithetic=False).mean(0)) - limit for _ in range(2000)])
-    assert table["entropy_bias"][1] == pytest.approx(off.mean(), rel=0.25)
-    assert table["entropy_error"][1] == pytest.approx(np.sqrt((off**2).mean()), rel=0.15)
-    assert_allclose(table["probability_error"][0] / table["probability_error"][1], 2)
-    assert table["probability_error_95"][0] > table["probability_error"][0]
-
-
-def test_table_round_trip(tmp_path):
-    table = monte_carlo_table(draw(np.random.default_rng(3), 16, antithetic=False))
-    for form in ("ascii.ecsv", "fits"):
-        table.write(tmp_path / "t", format=form, overwrite=True)
-        again = QTable.read(tmp_path / "t", format=form)
-        assert_allclose(again["entropy_error"], table["entropy_error"], rtol=1e-15)
-        assert again.meta["N_DRAWS"] == 16
 
 
 def test_draws_needed():

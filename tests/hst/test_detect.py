@@ -150,7 +150,8 @@ def test_cards_history_and_counts(make_file, detect, lively_vi):
             assert chip.n_pixels == searched
             expected = n_hits / (searched * (15e-4) ** 2 * 500)
             assert_allclose(chip.hit_rate.to_value("cm-2 s-1"), expected)
-            assert_allclose(header["CRVIRATE"], expected, rtol=1e-3)
+            assert_allclose(header["CRVIRATE"], expected, rtol=1e-9)
+            assert header["CRVINUSE"] == searched
             assert not {"CRMASK", "CRCORR", "CRTHRESH", "CRRADIUS", "CRSIGMAS"} & set(header)
         history = "".join(hdus[0].header["HISTORY"])
     for extver in (1, 2):
@@ -222,6 +223,15 @@ def test_counts_take_the_gain_of_their_amplifiers(make_file, make_image, detect)
 def test_given_levels_win(make_file):
     chip = plan_file(make_file(), readnoise=9.0, satlevel=100.0, exposure_time=7.0).chips[0]
     assert (chip.readout.readnoise, chip.readout.satlevel, chip.exposure_time) == (9, 100, 7)
+
+
+def test_xposure_stands_in_for_a_missing_exposure_time(make_file, detect):
+    with_exptime = detect(make_file()).hit_rate
+    file = make_file("x_flc.fits")
+    fits.setval(file, "XPOSURE", value=250.0)
+    assert plan_file(file).chips[0].exposure_time == 500
+    fits.delval(file, "EXPTIME")
+    assert_allclose(detect(file).hit_rate.value, 2 * with_exptime.value)
 
 
 def test_clean_changes_flagged_pixels_only(make_file, detect):

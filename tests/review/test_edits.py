@@ -98,6 +98,10 @@ def test_edits_are_written_into_mask_and_dq(reviewed, tmp_path, place, capsys):
     assert (out.meta["CRVIEADD"], out.meta["CRVIEREM"]) == (3, 1)
     assert out.meta["CRVIEDIT"] == read_edits(edits).sha256[:16]
     assert out.meta["CRVINPIX"] == expected.sum()
+    n_hits = [detection.meta["CRVINHIT"] for detection in (ccd, out)]
+    assert n_hits[0] != n_hits[1]
+    rates = [detection.meta["CRVIRATE"] for detection in (ccd, out)]
+    assert rates[1] / rates[0] == pytest.approx(n_hits[1] / n_hits[0], rel=1e-8)
     with fits.open(file if place else tmp_path / "a_edited.fits") as hdus:
         assert "edited by hand" in str(hdus[0].header["HISTORY"])
 

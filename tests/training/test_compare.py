@@ -64,7 +64,7 @@ def test_causes_are_told():
     (cause,) = find_causes(pairs, pairs, history(val=0.05), 1.0)
     assert "5.0 times the training loss" in cause
     (cause,) = find_causes(pairs, pairs, history(kl=0.5), 0.1)
-    assert "the KL term (0.05) exceeds the data term (0.01)" in cause
+    assert "the KL term (0.05 nats per pixel) exceeds the data term (0.01)" in cause
     sparse = PairedDataset(
         [np.random.default_rng(0).normal(50, 8, (96, 96))],
         [np.eye(96) * (np.arange(96) < 20) > 0],

@@ -252,10 +252,11 @@ def test_directory_of_pairs(tmp_path, planes, suffix):
         np.testing.assert_array_equal(a, b)
 
 
-def test_scaled_integers_and_rates_in_files(tmp_path):
+@pytest.mark.parametrize("card", ["EXPTIME", "XPOSURE"])
+def test_scaled_integers_and_rates_in_files(tmp_path, card):
     image = np.arange(40_000, 40_000 + 32 * 32, dtype=np.uint16).reshape(32, 32)
     mask = (image > 40_500).astype(np.uint8)
-    primary = fits.PrimaryHDU(header=fits.Header({"EXPTIME": 5.0}))
+    primary = fits.PrimaryHDU(header=fits.Header({card: 5.0}))
     hdu = fits.ImageHDU(image, fits.Header({"BUNIT": "COUNTS/S"}))
     fits.HDUList([primary, hdu]).writeto(tmp_path / "a.fits")
     fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(mask)]).writeto(tmp_path / "a_mask.fits")

@@ -55,6 +55,10 @@ def test_drifting_bias_is_no_hit():
             [CCDData(np.zeros((9, 9)), unit=u.electron, meta={"EXPTIME": t}) for t in (1, 1, 9)],
             "exposure times that differ",
         ),
+        (
+            [CCDData(np.zeros((9, 9)), unit=u.electron, meta={"XPOSURE": t}) for t in (1, 1, 9)],
+            "exposure times that differ",
+        ),
         (np.zeros((3, 9, 9)), "darks holds no hit"),
     ],
 )
