@@ -16,8 +16,10 @@ from _anchored_frames import Conditions, Maker, label_shapes
 from _crnet import crnet
 from _files import write
 from _peers import deepcr, model_tool
+from _transfer_frames import CLEAN, HIT, IGNORED
 from _transfer_scores import FPR, count, rate
 from astropy.table import Table
+from scipy.ndimage import binary_dilation
 
 FIELDS = ("EX", "GC", "GAL")
 # Zhang & Bloom 2020; CRNet's from its own ROC curves; all of F606W.
@@ -40,7 +42,7 @@ def main():
     options = arguments()
     maker = Maker(options.data, options.work, seed=options.seed)
     anchor = f606w(options.deepcr)
-    conditions = fit(maker, anchor, options.fit_tiles)
+    conditions = read(options.scenes) or fit(maker, anchor, options.fit_tiles)
     tools = {_ANCHOR: anchor, "deepCR ACS-WFC": deepcr()}
     for kind in ("GN", "AttGN", "BN"):
         path = options.data / "peers" / f"crnet_acs_wfc_{kind}-16.pth"
@@ -59,8 +61,12 @@ def main():
         fitted = {n: getattr(c, n) for n in ("density", "brightness", "charge", "rim")}
         scenes.append({"field": field} | fitted | label_shapes(tiles))
         for name, run in tools.items():
-            counts = [count(run(tile), thresholds[name], tile) for tile in tiles]
+            planes = [run(tile) for tile in tiles]
+            counts = counted(planes, thresholds[name], tiles)
             row = {"tool": name, "field": field} | scored(counts, options.resamples, options.seed)
+            inside = counted(planes, thresholds[name], map(without_rims, tiles))
+            for rate_name, fpr in FPR.items():
+                row[f"tpr_without_rims@{rate_name}"] = rate(sum(inside[1:], inside[0]), fpr)
             for rate_name, value in zip(FPR, published(name, field), strict=True):
                 row[f"published@{rate_name}"] = value
             rows.append(row)
@@ -72,7 +78,8 @@ def main():
         "Detection at two false-positive rates, with 95 % intervals from tiles drawn with "
         "replacement, and recall and precision at the default threshold, on tiles of 256 x 256 "
         "whose scenes were fitted, by field, until deepCR's F606W network had its published "
-        "rates; everything else is a prediction, beside what is published (NaN: nothing is). "
+        "rates; everything else is a prediction, beside what is published (NaN: nothing is); "
+        "without_rims: neighbours of labelled pixels that have no label count nowhere. "
         "Labels: what AstroDrizzle's comparison with the median of three more exposures flags.",
     )
     short = Table(scenes)
@@ -102,6 +109,7 @@ def arguments():
         help="ACS-WFC-F606W.pth of deepCR's source distribution",
     )
     parser.add_argument("--models", type=lambda s: s.split(",") if s else [], default=[])
+    parser.add_argument("--scenes", type=Path, help="what an earlier run fitted: *_scenes.ecsv")
     parser.add_argument("--fit-tiles", type=int, default=12, help="to each field")
     parser.add_argument("--tiles", type=int, default=40, help="to each field")
     parser.add_argument("--seed", type=int, default=0)
@@ -109,6 +117,24 @@ def arguments():
     parser.add_argument("--resamples", type=int, default=200)
     parser.add_argument("--out", type=Path, default=Path("anchored.ecsv"))
     return parser.parse_args()
+
+
+def read(path):
+    """Return conditions by field that an earlier run has fitted."""
+    rows = [] if path is None else Table.read(path)
+    names = ("density", "brightness", "charge", "rim")
+    return {row["field"]: Conditions(**{n: float(row[n]) for n in names}) for row in rows}
+
+
+def counted(planes, threshold, tiles):
+    """Return the counts of some planes of probability."""
+    return [count(plane, threshold, tile) for plane, tile in zip(planes, tiles, strict=True)]
+
+
+def without_rims(tile):
+    """Return a tile in which the neighbours of a label count nowhere."""
+    rim = binary_dilation(tile.truth == HIT, np.ones((3, 3))) & (tile.truth == CLEAN)
+    return replace(tile, truth=np.where(rim, IGNORED, tile.truth))
 
 
 def f606w(path):
