@@ -78,9 +78,9 @@ def detect_chip(file, chip_plan, settings, *, seed):
         own=settings.own_sky(extver, ccd.shape),
     )
     method = settings.model.method
-    call = {"views": settings.views, "progress_bar": settings.progress_bar}
+    call = {"seed": seed, **settings.only(("views", "progress_bar"))}
     if method == "vi":
-        call |= {"T": settings.T, "sampling": settings.sampling, "seed": seed}
+        call |= settings.only(("T", "sampling"))
     hardware = settings.only(("device", "tile_size", "precision"))
     found = find_cosmic_rays(
         ccd, settings.model, request, method=method, hardware=hardware, call=call

@@ -188,9 +188,10 @@ def test_baseline_by_folder(make_file, tiny_unet, tmp_path):
     from cosmiq_astro.models.model import save_model
 
     folder = save_model(tiny_unet, tmp_path / "model", card="A test.")
-    result = detect_file(make_file(), model=folder, T=5)
+    result = detect_file(make_file(), model=folder, T=5, seed=7)
     assert result.T == 1
     with fits.open(result.file_out) as hdus:
+        assert {hdu.header["CRVISEED"] for hdu in hdus if hdu.name == "SCI"} == {7}
         assert len(hdus["SCI"].header["CRVISHA"]) == 16
         assert not hdus["CRSTD"].data.any()
 
