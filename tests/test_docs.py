@@ -30,7 +30,7 @@ def seconds(method):
 def ratio(group, rate):
     row = scores("acs-wfc-vi", group)
     names = (f"ratio@{rate}%", f"ratio@{rate}%_low", f"ratio@{rate}%_high")
-    return "{:.2f} ({:.2f}–{:.2f})".format(*(row[name] for name in names))
+    return "{:.2f} ({:.2f}\N{EN DASH}{:.2f})".format(*(row[name] for name in names))
 
 
 def cores(tool, group="realistic"):
