@@ -43,8 +43,8 @@ def readable(path):
     ValueError
         If it is no FITS file, is truncated, or a header declares a size that
         is none, before astropy reads it; and in place of whatever astropy
-        raises where it cannot make sense of a header. The system's `OSError`
-        and `ValueError` pass.
+        raises where it cannot make sense of a header. Its own `OSError` and
+        `ValueError` pass.
 
     Examples
     --------
@@ -59,8 +59,7 @@ def readable(path):
         yield
     except Exception as error:
         is_meant = isinstance(error, (OSError, MemoryError, ValueError))
-        is_astropys = type(error) is OSError and error.errno is None
-        if is_meant and not is_astropys and not isinstance(error, UnicodeError):
+        if is_meant and not isinstance(error, UnicodeError):
             raise
         # KeyError, TypeError, AttributeError, struct.error, astropy's VerifyError, CfitsioException
         raise ValueError(

@@ -275,7 +275,7 @@ REFUSED = {
     "three hundred chips": (
         lambda at: at.detect(many_chips(at, 300)),
         ValueError,
-        r"has 300 chips, more than 256: name some of them \(extver\)",
+        r"has 300 chips, more than 256: give extver for some \(extver\)",
     ),
     "two thousand HDUs": (
         lambda at: at.detect(many_chips(at, 2000)),
