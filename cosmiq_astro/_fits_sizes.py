@@ -108,8 +108,10 @@ def _refuse_others(path, file):
         return
     if not start:
         raise ValueError(f"{path} is empty: copy or download it again")
-    kind = next((f" (it is {_KNOWN[magic]})" for magic in _KNOWN if start.startswith(magic)), "")
-    raise ValueError(f"{path} is not a FITS file{kind}: give one that is")
+    for magic, kind in _KNOWN.items():
+        if start.startswith(magic):
+            raise ValueError(f"{path} is {kind}, not a FITS file: give the FITS file")
+    raise ValueError(f"{path} is not a FITS file: give one that is")
 
 
 def _read_header(file):

@@ -123,9 +123,12 @@ def test_what_is_truncated_is_called_so(tmp_path, name, cut):
     [
         (b"", r"a\.fits is empty: copy"),
         (b"no FITS at all", r"a\.fits is not a FITS file: give one that is"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(5000), r"is not a FITS file \(it is a PNG image\): give one"),
-        (b"<!DOCTYPE html>", r"is not a FITS file \(it is a web page\)"),
-        (gzip.compress(b"%PDF-1.7"), r"is not a FITS file \(it is a PDF document\)"),
+        (
+            b"\x89PNG\r\n\x1a\n" + bytes(5000),
+            r"is a PNG image, not a FITS file: give the FITS file",
+        ),
+        (b"<!DOCTYPE html>", r"is a web page, not a FITS file"),
+        (gzip.compress(b"%PDF-1.7"), r"is a PDF document, not a FITS file"),
         (gzip.compress(b"SIMPLE")[:-8] + bytes(8), "is damaged, and cannot be unpacked"),
     ],
 )

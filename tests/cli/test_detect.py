@@ -254,7 +254,7 @@ def test_errors_name_a_file_once(make_file, run, tmp_path, monkeypatch, capsys):
         "folder": "folder: Is a directory",
         "cut.fits": "cut.fits is truncated: copy or download it again",
         "cut.fits.gz": "cut.fits.gz is truncated: copy or download it again",
-        "x.png": "x.png is not a FITS file (it is a PNG image): give one that is",
+        "x.png": "x.png is a PNG image, not a FITS file: give the FITS file",
         "a.fits": "a.fits: a_crvi.fits exists already; give --overwrite to replace it, or name "
         "another file",
     }
@@ -267,7 +267,7 @@ def test_errors_name_a_file_once(make_file, run, tmp_path, monkeypatch, capsys):
 def test_files_of_options_are_named(make_file, run, tmp_path, capsys):
     picture = tmp_path / "x.png"
     picture.write_bytes(b"\x89PNG\r\n\x1a\n")
-    kind = "is not a FITS file (it is a PNG image): give one that is"
+    kind = "is a PNG image, not a FITS file: give the FITS file"
     assert run(make_file(), "--background", picture) == 1
     assert capsys.readouterr().err == f"cosmiq-astro: error: {picture} {kind}\n"
     pair = [str(picture), str(make_file("b.fits"))]
