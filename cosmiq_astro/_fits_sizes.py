@@ -16,6 +16,19 @@ _CARD = 80
 _LONGEST = 100_000  # cards; where there are more, this is no header
 _MOST_HDUS = 2000
 _UNPACK = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_UNPACKED_BY_ASTROPY = (b"PK\x03\x04", b"\x1f\x9d")
+_KNOWN = {
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"GIF8": "a GIF image",
+    b"II*\0": "a TIFF image",
+    b"MM\0*": "a TIFF image",
+    b"%PDF": "a PDF document",
+    b"\x93NUMPY": "a NumPy array",
+    b"\x89HDF": "an HDF5 file",
+    b"#ASDF": "an ASDF file",
+    b"<": "a web page",
+}
 _MOST_UNPACKED = 2**32  # bytes
 _SIZE = re.compile(rb"(BITPIX|Z?NAXIS\d{0,3}|PCOUNT|GCOUNT|TFIELDS) *= *([-+]?\d+) *(?:/.*)?")
 _KIND = re.compile(rb"(SIMPLE  = *T|XTENSION= *'[^']*') *(?:/.*)?")
@@ -26,7 +39,7 @@ _BITPIX = (8, 16, 32, 64, -32, -64)
 
 def check_sizes(path):
     """
-    Refuse a file whose headers declare more than FITS or this package allows, or make no sense.
+    Refuse what is no FITS file, or not all of one, or declares more than is allowed.
 
     A small file must not cost much: there may be 2000 HDUs, and 4 GiB in a
     compressed file. And astropy would loop over thousands of millions of axes, go back to where it
@@ -36,12 +49,12 @@ def check_sizes(path):
     Parameters
     ----------
     path : path-like
-        A file, compressed or not. Of one that is none nothing is said.
+        A file, compressed or not. Of a directory, or where there is nothing, nothing is said.
 
     Raises
     ------
     ValueError
-        If there is such a header.
+        If the file is of another kind, is truncated, or has such a header.
     """
     path = Path(path)
     if path.is_file():
@@ -54,26 +67,58 @@ def _check(path, size, changed):
     """Look through all headers: once, since a compressed file is unpacked for it."""
     with path.open("rb") as file:
         start = file.read(6)
+    if start.startswith(_UNPACKED_BY_ASTROPY):
+        return
     unpack = next((_UNPACK[magic] for magic in _UNPACK if start.startswith(magic)), open)
     try:
         with unpack(path, "rb") as file:
+            _refuse_others(path, file)
             for number in range(_MOST_HDUS):
                 cards = _read_header(file)
                 if not cards:
                     return
                 sizes = _sizes(cards)
                 _refuse(path, number, cards, sizes)
-                end = file.tell() + _data_size(sizes)
+                n_bytes = _data_size(sizes)
+                end = file.tell() + n_bytes + -n_bytes % _BLOCK
                 if unpack is not open and end > _MOST_UNPACKED:
                     raise ValueError(
                         f"{path} declares {end} bytes when unpacked; a compressed file may have "
                         f"{_MOST_UNPACKED}: unpack it, if that is meant"
                     )
-                # More than any file has is for whoever reads the pixels to complain of.
-                file.seek(min(end, 2**60))
+                # Of a compressed file only its end tells how much it holds.
+                missing = end - (size if unpack is open else file.seek(end))
+                if missing > -n_bytes % _BLOCK:
+                    raise EOFError
+                if missing > 0:
+                    raise ValueError(
+                        f"{path} does not fill its last block: {missing} bytes that mean nothing, "
+                        "but that FITS asks for, are missing; astropy.io.fits reads and rewrites it"
+                    )
+                file.seek(end)
             raise ValueError(f"{path} has {_MOST_HDUS} HDUs or more: split it")
-    except (OSError, EOFError, zlib.error, lzma.LZMAError):
-        return  # a damaged compressed file, which is for them too
+    except EOFError:
+        raise ValueError(f"{path} is truncated: copy or download it again") from None
+    except (OSError, zlib.error, lzma.LZMAError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise  # not of its content
+        raise ValueError(
+            f"{path} is damaged, and cannot be unpacked ({error}): copy or download it again"
+        ) from error
+
+
+def _refuse_others(path, file):
+    """Raise if a file does not begin as FITS does; go back to its beginning."""
+    start = file.read(9)
+    file.seek(0)
+    if start.startswith(b"SIMPLE"):
+        return
+    if not start:
+        raise ValueError(f"{path} is empty: copy or download it again")
+    for magic, kind in _KNOWN.items():
+        if start.startswith(magic):
+            raise ValueError(f"{path} is {kind}, not a FITS file: give the FITS file")
+    raise ValueError(f"{path} is not a FITS file: give one that is")
 
 
 def _read_header(file):
@@ -83,7 +128,11 @@ def _read_header(file):
         cards += [block[at : at + _CARD].rstrip() for at in range(0, _BLOCK, _CARD)]
         if b"END" in cards[-_BLOCK // _CARD :]:
             return cards
-    return cards if len(cards) >= _LONGEST else None
+    if len(cards) >= _LONGEST:
+        return cards
+    if (cards or [block])[0].startswith((b"SIMPLE", b"XTENSION")):
+        raise EOFError
+    return None  # what else follows the last HDU, astropy warns of
 
 
 def _sizes(cards):
@@ -110,9 +159,8 @@ def _refuse(path, number, cards, sizes):
 
 
 def _data_size(found):
-    """Return the bytes from the end of this header to the next one (FITS standard, eq. 2)."""
+    """Return the bytes of the data that follow a header (FITS standard, eq. 2)."""
     axes = [found.get(b"NAXIS%d" % axis, 0) for axis in range(1, found[b"NAXIS"] + 1)]
     n_values = math.prod(axes) if axes else 0
     n_values = found.get(b"GCOUNT", 1) * (found.get(b"PCOUNT", 0) + n_values)
-    n_bytes = abs(found[b"BITPIX"]) // 8 * n_values
-    return -(-n_bytes // _BLOCK) * _BLOCK
+    return abs(found[b"BITPIX"]) // 8 * n_values

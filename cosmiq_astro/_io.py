@@ -13,6 +13,7 @@ from cosmiq_astro._fits_sizes import check_sizes
 __all__ = [
     "atomic_write",
     "check_run",
+    "describe",
     "printable",
     "read_bounded",
     "readable",
@@ -23,6 +24,8 @@ __all__ = [
 
 _PREFIX = ".cosmiq_astro-"
 _DAY = 86400  # seconds
+# Errors whose message is meant for the user; any other is named by its type.
+_FORESEEN = (OSError, ValueError, TypeError, ImportError)
 
 
 @contextlib.contextmanager
@@ -38,9 +41,10 @@ def readable(path):
     Raises
     ------
     ValueError
-        If a header declares a size that is none, before astropy reads it; and
-        in place of whatever astropy raises where it cannot make sense of a
-        header. Its own `OSError` and `ValueError` pass.
+        If it is no FITS file, is truncated, or a header declares a size that
+        is none, before astropy reads it; and in place of whatever astropy
+        raises where it cannot make sense of a header. Its own `OSError` and
+        `ValueError` pass.
 
     Examples
     --------
@@ -61,6 +65,34 @@ def readable(path):
         raise ValueError(
             f"{path} is damaged, or breaks the rules of FITS ({type(error).__name__}: {error})"
         ) from error
+
+
+def describe(error):
+    """
+    Say what went wrong, without a traceback.
+
+    Parameters
+    ----------
+    error : Exception
+        What was raised.
+
+    Returns
+    -------
+    text : str
+        Its message, with the file in front that the system could not use;
+        with its type in front if it was not foreseen.
+
+    Examples
+    --------
+    >>> from cosmiq_astro._io import describe
+    >>> describe(FileNotFoundError(2, "No such file or directory", "a.fits"))
+    'a.fits: No such file or directory'
+    >>> describe(KeyError("a"))
+    "KeyError: 'a'"
+    """
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) if isinstance(error, _FORESEEN) else f"{type(error).__name__}: {error}"
 
 
 def printable(text):
@@ -217,17 +249,17 @@ def atomic_write(path, *, overwrite=False):
     'whole'
     """
     target = Path(os.path.realpath(path))
-    _refuse_special(target)
-    refuse_existing(target, overwrite)
+    _refuse_special(path)
+    refuse_existing(path, overwrite)
     with temporary_folder(target.parent) as folder:
         temporary = folder / target.name
         yield temporary
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())
         if not overwrite:
-            _move_to_free(temporary, target)
+            _move_to_free(temporary, target, path)
             return
-        _refuse_special(target)
+        _refuse_special(path)
         if target.exists():
             temporary.chmod(target.stat().st_mode)
         temporary.replace(target)
@@ -313,14 +345,14 @@ def refuse_existing(path, overwrite):
         )
 
 
-def _move_to_free(temporary, target):
-    """Move a file where none may be, in one step where the file system can."""
+def _move_to_free(temporary, target, path):
+    """Move a file where none may be, ``path`` as given, in one step where the file system can."""
     try:
         os.link(temporary, target)
     except FileExistsError:
-        refuse_existing(target, overwrite=False)
+        refuse_existing(path, overwrite=False)
         raise
     except OSError:
         # A file system without hard links.
-        refuse_existing(target, overwrite=False)
+        refuse_existing(path, overwrite=False)
         temporary.replace(target)

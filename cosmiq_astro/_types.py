@@ -1,8 +1,11 @@
-"""What several signatures share, for type checkers alone: sets of words, and a dataset."""
+"""What several signatures share: sets of words, which are choices on the command line too."""
 
-from typing import Any, Literal, Protocol
+from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Cleaning = Literal["median", "medmask", "meanmask", "idw", "maskfill"]
 Field = Literal["extragalactic", "globular", "galaxy", "nebula", "blend"]

@@ -18,7 +18,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from cosmiq_astro import _workers
 from cosmiq_astro._counts import check_count
-from cosmiq_astro._io import check_run, remove_leftovers
+from cosmiq_astro._io import check_run, describe, remove_leftovers
 from cosmiq_astro._outcome_table import read_earlier, save, tabulate
 from cosmiq_astro._rate import RATE, stated_rate
 from cosmiq_astro.familiarity.verdict import noted_doubts, verdict_line
@@ -94,14 +94,18 @@ class _Work:
             try:
                 outcome = self._detect(*names)
             except Exception as error:
-                expected = isinstance(error, (OSError, ValueError, TypeError))
-                text = str(error) if expected else f"{type(error).__name__}: {error}"
+                text = self._with_names_as_given(describe(error), names)
                 outcome = Outcome(*names, "failed", text, traceback.format_exc())
         notes = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning))
         # The verdict says these.
         doubts = () if outcome.result is None else outcome.result.doubts
         notes = (note for note in notes if not note.endswith(doubts))
         return replace(outcome, notes=tuple(notes))
+
+    def _with_names_as_given(self, text, names):
+        for name in names:
+            text = text.replace(os.path.abspath(os.path.join(self.folder, name)), name)
+        return text
 
     def _detect(self, file_in, file_out):
         there = [os.path.abspath(os.path.join(self.folder, name)) for name in (file_in, file_out)]

@@ -133,6 +133,17 @@ def test_one_bad_file_does_not_stop_the_rest(files, out, settings, jobs):
     assert sorted(path.name for path in out.iterdir()) == ["j00_flc_crvi.fits", "j02_flc_crvi.fits"]
 
 
+def test_errors_have_the_names_that_were_given(files, settings, monkeypatch):
+    monkeypatch.chdir(files[0].parent)
+    Path("a_crvi.fits").touch()
+    Path("a.fits").write_bytes(files[0].read_bytes())
+    table = detect_files(["a.fits", "no.fits"], settings=settings)
+    assert list(table["error"]) == [
+        "a_crvi.fits exists already; set overwrite to replace it, or name another file",
+        "no.fits: No such file or directory",
+    ]
+
+
 def test_warnings_reach_the_caller_and_the_table(files, out, settings):
     settings |= {"dq_bit": 4096}
     with pytest.warns(UserWarning, match=r"j00_flc.fits: run AstroDrizzle with resetbits=0"):

@@ -1,5 +1,9 @@
+import bz2
 import gzip
+import io
+import lzma
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -77,14 +81,65 @@ def test_a_header_without_sense_is_no_endless_loop(tmp_path, tiny_vi, name, keyw
 
 def test_nothing_is_said_of_sound_files_and_of_none(tmp_path):
     content = sound(tmp_path / "a.fits")
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as file:
+        file.writestr("a.fits", content)
     for name, other in {
         "a.fits": content,
-        "cut.fits": content[:4000],
-        "huge.fits": declare(content, "NAXIS1", 10**19, 1),
-        "text.fits": b"no FITS at all",
-        "damaged.fits.gz": gzip.compress(content)[:200],
+        "a.fits.gz": gzip.compress(content),
+        "a.fits.bz2": bz2.compress(content),
+        "more.fits": content + b"what a tape leaves behind",
+        "a.fits.zip": zipped.getvalue(),
     }.items():
         (tmp_path / name).write_bytes(other)
         check_sizes(tmp_path / name)
     check_sizes(tmp_path / "missing.fits")
     check_sizes(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "cut"),
+    [
+        ("in_header.fits", lambda content: content[:1000]),
+        ("after_blocks.fits", lambda content: content[:4000]),
+        ("in_last_header.fits", lambda content: content[: content.rindex(b"XTENSION") + 500]),
+        ("in_pixels.fits", lambda content: content[:-3000]),
+        ("huge.fits", lambda content: declare(content, "NAXIS1", 10**19, 1)),
+        ("a.fits.gz", lambda content: gzip.compress(content)[:-20]),
+        ("before.fits.gz", lambda content: gzip.compress(content[:-3000])),
+        ("a.fits.bz2", lambda content: bz2.compress(content)[:-20]),
+        ("a.fits.xz", lambda content: lzma.compress(content)[:-20]),
+    ],
+)
+def test_what_is_truncated_is_called_so(tmp_path, name, cut):
+    (tmp_path / name).write_bytes(cut(sound(tmp_path / "sound.fits")))
+    with pytest.raises(ValueError, match=f"{name} is truncated: copy or download it again"):
+        check_sizes(tmp_path / name)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_last_block_that_is_not_filled_is_called_so(tmp_path, pack):
+    content = sound(tmp_path / "sound.fits")
+    (tmp_path / "short.fits").write_bytes(pack(content[:-1]))
+    with pytest.raises(ValueError, match="does not fill its last block: 1 bytes .* rewrites it"):
+        check_sizes(tmp_path / "short.fits")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"a\.fits is empty: copy"),
+        (b"no FITS at all", r"a\.fits is not a FITS file: give one that is"),
+        (
+            b"\x89PNG\r\n\x1a\n" + bytes(5000),
+            r"is a PNG image, not a FITS file: give the FITS file",
+        ),
+        (b"<!DOCTYPE html>", r"is a web page, not a FITS file"),
+        (gzip.compress(b"%PDF-1.7"), r"is a PDF document, not a FITS file"),
+        (gzip.compress(b"SIMPLE")[:-8] + bytes(8), "is damaged, and cannot be unpacked"),
+    ],
+)
+def test_other_files_are_told_by_their_kind(tmp_path, content, message):
+    (tmp_path / "a.fits").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        check_sizes(tmp_path / "a.fits")

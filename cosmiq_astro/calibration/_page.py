@@ -39,13 +39,13 @@ def figure(report, name):
     return drawn
 
 
-def page(report):
-    """Return the HTML page."""
+def page(report, more):
+    """Return the HTML page, with more figures than its own: captions by name."""
     settings = ", ".join(f"{name} {value}" for name, value in report.meta.items())
     figures = "".join(
-        f"<figure{' class=wide' if name == 'reliability' else ''}>"
+        f"<figure{' class=wide' if name == 'reliability' or name in more else ''}>"
         f'<img src="{name}.png" alt="{text}"><figcaption>{text}</figcaption></figure>'
-        for name, text in FIGURES.items()
+        for name, text in (FIGURES | more).items()
     )
     sections = [f"<p>{html.escape(text)}</p>" for text in report.sentences()]
     sections.append(f"<h2>Scores</h2>{_html(report.summary())}")

@@ -52,8 +52,8 @@ def plot_reliability(
     """
     Draw the observed fraction against the probability, with counts and intervals.
 
-    The number of pixels per bin is drawn as steps on a logarithmic axis of
-    its own, to the right.
+    The number of pixels per bin is drawn as steps on an axis of its own, to
+    the right; it is logarithmic where the numbers differ tenfold or more.
 
     Parameters
     ----------
@@ -79,8 +79,13 @@ def plot_reliability(
     edges = np.append(rows["p_low"], rows["p_high"][-1])
     counts = np.asarray(rows["n_pixels"], dtype=float)
     counts_ax.stairs(
-        np.where(counts > 0, counts, np.nan), edges, color=points[0].get_color(), alpha=0.5
+        np.where(counts > 0, counts, np.nan),
+        edges,
+        baseline=None,
+        color=points[0].get_color(),
+        alpha=0.5,
     )
+    _scale_counts(counts_ax)
     ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability", ylabel="observed fraction")
     return _named(ax, name, "upper left")
 
@@ -92,10 +97,33 @@ def _counts_axes(ax):
             return twin
     ax.plot([0, 1], [0, 1], color="0.6", lw=1, ls="--", zorder=0)
     twin = ax.twinx()
-    twin.set(label="counts", yscale="log", ylabel="pixels per bin (steps)")
+    twin.set(label="counts", ylabel="pixels per bin (steps)")
     ax.set_zorder(twin.get_zorder() + 1)  # points over steps
     ax.patch.set_visible(False)
     return twin
+
+
+def _scale_counts(twin):
+    """Choose scale and ticks for all the steps there are; each number is written whole."""
+    from matplotlib.ticker import (
+        LogFormatterMathtext,
+        LogLocator,
+        NullFormatter,
+        StrMethodFormatter,
+    )
+
+    counts = np.concatenate([steps.get_data().values for steps in twin.patches])
+    counts = counts[np.isfinite(counts)]
+    ratio = counts.max() / counts.min() if counts.size else 1
+    twin.set_yscale("log" if ratio >= 10 else "linear")
+    if ratio >= 10:
+        # Over two decades and less, their ends alone would be too few.
+        twin.yaxis.set_major_locator(LogLocator(subs=(1,) if ratio >= 1000 else (1, 2, 5)))
+        twin.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        twin.set_ylim(0, None if not counts.size else 1.1 * counts.max())
+    plain = StrMethodFormatter("{x:,.0f}")
+    twin.yaxis.set_major_formatter(LogFormatterMathtext() if ratio >= 1000 else plain)
 
 
 def _named(ax, name, loc):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 from collections.abc import Mapping
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import QTable
@@ -18,6 +20,9 @@ from ._input import Column, Labels, Pixels, as_sample
 from ._page import FIGURES, figure, page
 from ._scores import SampleScores, Scores, warn_of_few
 from ._tables import DESCRIPTIONS, stacked
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["CalibrationReport", "calibration_report"]
 
@@ -96,7 +101,13 @@ class CalibrationReport:
     def __repr__(self):
         return f"<CalibrationReport of {', '.join(self.models)}: {self.meta['N_PIXELS']:,} pixels>"
 
-    def write(self, directory: str | PathLike, *, overwrite: bool = False) -> Path:
+    def write(
+        self,
+        directory: str | PathLike,
+        *,
+        overwrite: bool = False,
+        figures: Mapping[str, tuple[Figure, str]] | None = None,
+    ) -> Path:
         """
         Write all tables (ECSV), plots (PNG) and a page of both (``index.html``).
 
@@ -108,6 +119,9 @@ class CalibrationReport:
             Made if it does not exist.
         overwrite : bool, optional
             Whether files of the same names may be replaced.
+        figures : dict, optional
+            More figures for the page: by name, a `~matplotlib.figure.Figure`
+            and its caption, plain text.
 
         Returns
         -------
@@ -120,6 +134,7 @@ class CalibrationReport:
             If a file is there already and ``overwrite`` is False; then
             nothing is written.
         """
+        figures = figures or {}
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:  # at whose end all files are moved to their places
@@ -131,7 +146,10 @@ class CalibrationReport:
                 table.write(file(f"{name}.ecsv"), format="ascii.ecsv")
             for name in FIGURES:
                 figure(self, name).savefig(file(f"{name}.png"), dpi=110)
-            file("index.html").write_text(page(self), encoding="utf-8")
+            for name, (drawn, _) in figures.items():
+                drawn.savefig(file(f"{name}.png"), dpi=110)
+            captions = {name: html.escape(text) for name, (_, text) in figures.items()}
+            file("index.html").write_text(page(self, captions), encoding="utf-8")
         return directory / "index.html"
 
 

@@ -8,18 +8,29 @@ import traceback
 from dataclasses import fields, replace
 from pathlib import Path
 
+from astropy.io import fits
 from tqdm import tqdm
 
 from cosmiq_astro import batch
-from cosmiq_astro._io import atomic_write, check_run, printable
+from cosmiq_astro._io import (
+    atomic_write,
+    check_run,
+    describe,
+    printable,
+    readable,
+    refuse_existing,
+)
 from cosmiq_astro.cli import _report
-from cosmiq_astro.cli._errors import describe, with_advice
+from cosmiq_astro.cli._errors import about, attempt, with_advice
 from cosmiq_astro.cli._terminal import print_error, print_output, print_warning
 from cosmiq_astro.data import sample_path
-from cosmiq_astro.hst import plan_file, read_chip
-from cosmiq_astro.hst.names import output_name
+from cosmiq_astro.hst import find_chips, plan_file, read_chip
+from cosmiq_astro.hst.names import output_name, stem_of
 from cosmiq_astro.hst.plan import PLAN_SETTINGS
 from cosmiq_astro.hst.settings import DetectSettings
+
+# Chips in a picture, and its width in inches.
+_MOST_DRAWN, _WIDTH = 4, 11
 
 
 def detect_files(args):
@@ -36,16 +47,18 @@ def detect_files(args):
     code : int
         1 if any file failed, else 0.
     """
-    if args.sample and importlib.util.find_spec("matplotlib") is None:
-        raise ImportError("--sample draws with matplotlib: pip install 'cosmiq_astro[plot]'")
+    if args.plot and importlib.util.find_spec("matplotlib") is None:
+        option = "--sample" if args.sample else "--plot"
+        raise ImportError(f"{option} draws with matplotlib: pip install 'cosmiq_astro[plot]'")
     files = [sample_path()] if args.sample else args.files
     outputs = [_output(args, file) for file in files]
     pairs = list(zip(files, outputs, strict=True))
     try:
         batch.check_pairs(pairs, overwrite=args.overwrite, in_place=args.in_place)
+        pictures = _plan_pictures(args, pairs) if args.plot else {}
     except ValueError as error:
-        args.usage_error(str(error))
-    n_failed = _plan(args, pairs) if args.dry_run else _detect(args, files, outputs)
+        args.usage_error(with_advice(str(error), args))
+    n_failed = _plan(args, pairs) if args.dry_run else _detect(args, files, outputs, pictures)
     if n_failed and len(files) > 1:
         print(f"cosmiq-astro: {n_failed} of {len(files)} files failed", file=sys.stderr)
     return 1 if n_failed else 0
@@ -56,10 +69,25 @@ def _output(args, file):
     if args.in_place:
         return file
     if args.output is None:
-        return output_name(file, Path.cwd() if args.sample else None)
+        return output_name(file, Path() if args.sample else None)
     if len(args.files) > 1 or args.output.endswith((os.sep, "/")) or Path(args.output).is_dir():
         return output_name(file, args.output)
     return Path(args.output)
+
+
+def _plan_pictures(args, pairs):
+    """Return the picture of each input, by its name; refuse those that may not be written."""
+    rows, pictures = [], {}
+    for file_in, file_out in pairs:
+        output = output_name(file_in) if args.in_place else file_out
+        picture = output.with_name(f"{stem_of(output)}.png")
+        rows.append(([file_in], [file_out, picture]))
+        pictures[str(file_in)] = picture
+    others = [] if args.table is None else [([], [args.table])]
+    check_run([*rows, *others], in_place=args.in_place)
+    for picture in pictures.values():
+        refuse_existing(picture, args.overwrite or args.resume)
+    return pictures
 
 
 def _settings(args):
@@ -82,26 +110,27 @@ def _plan(args, pairs):
                 continue
             target = None if args.in_place else file_out
             plan = plan_file(file_in, target, **settings.only(PLAN_SETTINGS))
-            _say(args, _report.plan_facts(plan), _report.plan_text(_shown(plan)))
+            _say(args, _report.plan_facts(plan), _report.plan_text(_shown(args, plan)))
         except Exception as error:
             if args.debug:
                 traceback.print_exc()
-            _say_failed(args, file_in, describe(error, args))
+            _say_failed(args, file_in, with_advice(describe(error), args))
             n_failed += 1
     return n_failed
 
 
-def _detect(args, files, outputs):
+def _detect(args, files, outputs, pictures):
     """Work on the files, say what came of each, and return how many failed."""
     show = sys.stderr.isatty() and not args.quiet
-    picture = outputs[0].with_suffix(".png") if args.sample else None
-    if picture is not None:
-        others = [path for path in (args.table, picture) if path is not None]
-        check_run(others=others, overwrite=args.overwrite)
+    not_drawn = []
     with tqdm(total=len(files), disable=not show or len(files) == 1) as bar:
 
         def report(outcome):
             _tell(args, outcome)
+            if pictures and outcome.status != "failed":
+                picture = pictures[outcome.file_in]
+                if not attempt(args, picture, _draw, args, outcome, picture):
+                    not_drawn.append(picture)
             bar.update()
 
         outcomes = batch.detect_files(
@@ -115,24 +144,30 @@ def _detect(args, files, outputs):
             scheduler=args.scheduler,
             insecure_scheduler=args.insecure_scheduler,
         )
-    if picture is not None and outcomes["status"][0] != "failed":
-        draw(outputs[0], picture, overwrite=args.overwrite)
-        if not (args.quiet or args.json):
-            print_output(f"{picture}: image, mask, probability, entropy")
-    return int((outcomes["status"] == "failed").sum())
+    return int((outcomes["status"] == "failed").sum()) + len(not_drawn)
 
 
-def _shown(named):
-    """Return a plan or a result whose names can be printed."""
-    names = {name: printable(getattr(named, name)) for name in ("file_in", "file_out")}
-    return replace(named, **names)
+def _draw(args, outcome, picture):
+    """Draw what came of a file, unless an earlier run has."""
+    if outcome.status == "skipped" and picture.exists() and not args.overwrite:
+        return
+    draw(outcome.file_out, picture, overwrite=args.overwrite or args.resume)
+    if not (args.quiet or args.json):
+        with tqdm.external_write_mode():
+            print_output(f"{printable(picture)}: image, mask, probability, entropy")
+
+
+def _shown(args, named):
+    """Return a plan or a result whose names can be printed; where the sample lies is no matter."""
+    file_in = named.file_in.name if args.sample else named.file_in
+    return replace(named, file_in=printable(file_in), file_out=printable(named.file_out))
 
 
 def _tell(args, outcome):
     """Report on one file, above the progress bar."""
     with tqdm.external_write_mode():
         for note in () if args.quiet else outcome.notes:
-            print_warning(f"{outcome.file_in}: {note}")
+            print_warning(about(outcome.file_in, with_advice(note, args)))
         if outcome.status == "failed":
             if args.debug:
                 print(outcome.traceback, file=sys.stderr, end="")
@@ -140,7 +175,7 @@ def _tell(args, outcome):
         elif outcome.result is None:
             _say_done(args, outcome)
         else:
-            text = _report.result_text(_shown(outcome.result), chips=args.verbose)
+            text = _report.result_text(_shown(args, outcome.result), chips=args.verbose)
             _say(args, _report.result_facts(outcome.result), text)
 
 
@@ -165,12 +200,12 @@ def _say_failed(args, file_in, message):
     if args.json:
         facts = {"file_in": str(file_in), "status": "failed", "error": message}
         print_output(json.dumps(facts))
-    print_error(f"{file_in}: {message}")
+    print_error(about(file_in, message))
 
 
 def draw(file, picture, *, overwrite=False):
     """
-    Draw the detection on the first chip of a file.
+    Draw the detection on each chip of a file, of the first four.
 
     Parameters
     ----------
@@ -185,8 +220,19 @@ def draw(file, picture, *, overwrite=False):
 
     from cosmiq_astro.plots import plot_detection
 
+    with readable(file), fits.open(file) as hdus:
+        found = [chip.extver for chip in find_chips(file, hdus)]
+        chips = [extver for extver in found if ("CRVIMASK", extver) in hdus][:_MOST_DRAWN]
+    drawn = [read_chip(file, extver) for extver in chips]
+    # Of four panels with their titles.
+    heights = [1 + 0.85 * _WIDTH * min(max(c.shape[0] / c.shape[1], 0.2), 2) for c in drawn]
     # Not a pyplot figure: there may be no display.
-    figure = Figure(figsize=(11, 10), layout="compressed")
-    plot_detection(read_chip(file), axes=figure.subplots(2, 2, sharex=True, sharey=True))
+    figure = Figure(figsize=(_WIDTH, sum(heights)), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.15)
+    parts = figure.subfigures(len(chips), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for part, ccd, extver in zip(parts, drawn, chips, strict=True):
+        plot_detection(ccd, axes=part.subplots(2, 2, sharex=True, sharey=True))
+        if len(chips) > 1:
+            part.suptitle(f"SCI,{extver}")
     with atomic_write(picture, overwrite=overwrite) as temporary:
         figure.savefig(temporary, dpi=150)

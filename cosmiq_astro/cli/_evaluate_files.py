@@ -22,6 +22,7 @@ from cosmiq_astro.calibration import (
     negative_log_likelihood,
 )
 from cosmiq_astro.cli._errors import attempt
+from cosmiq_astro.cli._stamps import CAPTION, Mistakes, draw_mistakes
 from cosmiq_astro.cli._terminal import print_output, print_table
 from cosmiq_astro.cli._truth import read_truth, simulate_frames
 from cosmiq_astro.hst import plan_file, read_chip
@@ -55,16 +56,17 @@ def evaluate_files(args, truths):
         name: CalibrationAccumulator(threshold=find_threshold(model, args.threshold))
         for name, model in models.items()
     }
+    mistakes = {name: Mistakes(count.threshold) for name, count in counts.items()}
     with tempfile.TemporaryDirectory() as folder:
         files = args.files if args.simulate is None else simulate_frames(args, Path(folder))
         n_failed = sum(
-            not attempt(args, file, _count, args, file, truth, models, counts)
+            not attempt(args, file, _count, args, file, truth, models, counts, mistakes)
             for file, truth in zip(files, truths, strict=True)
         )
     if n_failed and len(truths) > 1:
         print(f"cosmiq-astro: {n_failed} of {len(truths)} files failed", file=sys.stderr)
     if n_failed < len(truths):
-        _report(args, counts)
+        _report(args, counts, mistakes)
     return 1 if n_failed else 0
 
 
@@ -84,19 +86,21 @@ def _load_models(names):
     return dict(zip(own if len(set(own)) == len(own) else names, models, strict=True))
 
 
-def _count(args, file, truth, models, counts):
+def _count(args, file, truth, models, counts, mistakes):
     """Count the pixels of one file."""
     chips = list(_look_at(args, file, truth, models))
     # Counted for all models or for none, so that they are compared on the same pixels.
     for name, count in counts.items():
-        for probabilities, label, options in chips:
+        for probabilities, label, options, image in chips:
             count.update(probabilities[name], label, **options)
+            if args.output is not None:
+                mistakes[name].add(file.name, image, probabilities[name], label)
     if not (args.quiet or args.json):
         print_output(f"{file.name}: {_line(chips)}")
 
 
 def _look_at(args, file, truth, models):
-    """Yield probabilities by model, label, and image and group of each chip of a file."""
+    """Yield probabilities by model, label, index and group, and image of each chip of a file."""
     names = ("extver", "gain", "readnoise", "satlevel", "exposure_time")
     settings = {name: getattr(args, name) for name in names}
     # Nothing is written: there is no output to be named.
@@ -115,7 +119,8 @@ def _look_at(args, file, truth, models):
             options["group"] = str(ccd.meta[args.group])
         if max(len(args.files), args.simulate or 0) == 1:
             options["image"] = block_index(ccd.shape, size=_BLOCK)
-        yield {n: _probability(args, ccd, chip, m) for n, m in models.items()}, label, options
+        probabilities = {name: _probability(args, ccd, chip, m) for name, m in models.items()}
+        yield probabilities, label, options, ccd.data
 
 
 def _probability(args, ccd, chip, model):
@@ -128,17 +133,17 @@ def _probability(args, ccd, chip, model):
 
 
 def _line(chips):
-    labels = [label for _, label, _ in chips]
+    labels = [label for _, label, _, _ in chips]
     n_pixels = sum(np.count_nonzero(np.isfinite(label)) for label in labels)
     n_hit = sum(np.count_nonzero(label == 1) for label in labels)
     scores = ", ".join(
-        f"{name} {negative_log_likelihood([p[name] for p, _, _ in chips], labels):.5f}"
+        f"{name} {negative_log_likelihood([p[name] for p, *_ in chips], labels):.5f}"
         for name in chips[0][0]
     )
     return f"scored {n_pixels:,} pixels, {n_hit:,} of them hit; NLL {scores}"
 
 
-def _report(args, counts):
+def _report(args, counts, mistakes):
     """Make the report, print it, and write it if asked to."""
     report = calibration_report(counts)
     settings = {
@@ -150,7 +155,8 @@ def _report(args, counts):
     for meta in (report.meta, *(table.meta for table in report.tables.values())):
         meta |= settings
     if args.output is not None:
-        page = report.write(args.output, overwrite=args.overwrite)
+        figures = {"stamps": (draw_mistakes(mistakes), CAPTION)}
+        page = report.write(args.output, overwrite=args.overwrite, figures=figures)
     if args.json:
         _print_json(report.tables["scores"])
     elif not args.quiet:

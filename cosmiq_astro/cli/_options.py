@@ -4,11 +4,10 @@ import argparse
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 from cosmiq_astro._operating_curve import OPERATING_POINTS
-
-FIELDS = ("extragalactic", "globular", "galaxy", "nebula", "blend")
-"""Kinds of simulated scenes: here too, as the simulator takes long to import."""
+from cosmiq_astro._types import Field
 
 
 def positive(text):
@@ -88,7 +87,7 @@ _OPTIONS = {
     "exposure-time": _number("SECONDS", "for rates"),
     "mask": _number("FILE", "bad pixels of the detector: not 0", Path),
     "field": {
-        "choices": FIELDS,
+        "choices": get_args(Field),
         "action": "append",
         "help": "kind of scene; if repeated, in turn (default: extragalactic)",
     },
@@ -107,7 +106,7 @@ def add_command(commands, module):
     module : module
         Of its doc the first paragraph stands before the options, the rest behind them. It
         has ``HELP``, perhaps ``USAGE``, ``add_arguments``, and ``run``, which takes the parsed
-        arguments (they have ``usage_error``) and returns the exit code.
+        arguments (with ``usage_error``, and ``options``, by parameter) and returns the exit code.
 
     Returns
     -------
@@ -124,7 +123,8 @@ def add_command(commands, module):
         epilog=epilog,
     )
     module.add_arguments(parser)
-    parser.set_defaults(run=module.run, usage_error=parser.error)
+    options = {a.dest: a.option_strings[-1] for a in parser._actions if a.option_strings}
+    parser.set_defaults(run=module.run, usage_error=parser.error, options=options)
     return parser
 
 

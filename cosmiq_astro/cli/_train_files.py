@@ -7,6 +7,7 @@ from dataclasses import fields
 import torch
 
 import cosmiq_astro
+from cosmiq_astro._io import atomic_write
 from cosmiq_astro.cli._terminal import print_error, print_warning
 from cosmiq_astro.models.model import save_model
 from cosmiq_astro.simulate import cosmic_ray_footprints
@@ -105,8 +106,9 @@ def train_files(args):
     )
     folder = args.output.with_name(f"{args.output.name}-refused") if is_refused else args.output
     save_model(model, folder, card=card, overwrite=args.overwrite or is_refused)
-    result.history.write(folder / "history.ecsv", overwrite=True)
-    comparison.table.write(folder / "comparison.ecsv", overwrite=True)
+    for name, table in (("history", result.history), ("comparison", comparison.table)):
+        with atomic_write(folder / f"{name}.ecsv", overwrite=True) as temporary:
+            table.write(temporary, format="ascii.ecsv")
     checkpoint.unlink()
     if is_refused:
         with suppress(OSError):  # pictures of the epochs may be in it

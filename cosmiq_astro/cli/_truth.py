@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from cosmiq_astro._io import atomic_write
+from cosmiq_astro._io import atomic_write, readable
 from cosmiq_astro.hst import find_chips
 from cosmiq_astro.simulate import simulate_hst_file
 from cosmiq_astro.training._files import FitsImage
@@ -46,7 +46,7 @@ def read_truth(file, truth, chip_plan):
     extver = chip_plan.chip.extver
     inside = isinstance(truth, str)
     name, source = (truth, file) if inside else ("TRUTH", truth)
-    with fits.open(source) as hdus:
+    with readable(source), fits.open(source) as hdus:
         if (name, extver) in hdus:
             planes = [hdus[name, extver].data]
         elif inside:

@@ -4,6 +4,8 @@ Find the cosmic rays in HST files and in simple FITS images.
 examples:
   cosmiq-astro detect --sample
       the bundled HST exposure: FITS and PNG into the current directory
+  cosmiq-astro detect j8bt06nyq_flt.fits --plot
+      a picture beside the output
   cosmiq-astro detect j*_flc.fits -o masked/ -T 8 --seed 1
       many files into one directory, repeatable
   cosmiq-astro detect j8bt06nyq_flt.fits --model acs-wfc-unet --dq-bit 4096
@@ -21,7 +23,9 @@ exit codes: 0 all went well, 1 a file failed, 2 wrong usage, 130 interrupted
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
+from cosmiq_astro._types import Cleaning, Precision, Sampling
 from cosmiq_astro.cli._options import add_options
 
 __all__ = ["HELP", "USAGE", "add_arguments", "run"]
@@ -37,7 +41,7 @@ def add_arguments(parser):
     """Offer what the command takes."""
     add = parser.add_argument
     add("files", nargs="*", type=Path, metavar="FILE", help="FITS files")
-    add("--sample", action="store_true", help="take the bundled exposure, and draw a PNG too")
+    add("--sample", action="store_true", help="take the bundled exposure, and --plot it")
     _add_output(parser.add_argument_group("output"))
     _add_survey(parser.add_argument_group("many files"))
     _add_detection(parser.add_argument_group("detection"))
@@ -60,6 +64,8 @@ def _add_output(group):
     add("--planes", type=_planes, default=_PLANES, metavar="LIST", help=text)
     text = "bit of DQ to set: 16384 (default), 8192, 4096, or none"
     add("--dq-bit", type=_dq_bit, default="default", metavar="N", help=text)
+    text = "draw each output, FILE_crvi.png: image, mask, probability, entropy (the first 4 chips)"
+    add("--plot", action="store_true", help=text)
     add("--dry-run", action="store_true", help="say what would be done, and stop")
     add_options(group, "json")
 
@@ -82,7 +88,7 @@ def _add_detection(group):
     add_options(group, "T", "threshold", "seed")
     add(
         "--sampling",
-        choices=("antithetic", "independent", "moments", "mean"),
+        choices=get_args(Sampling),
         default="antithetic",
         help="how the weights are drawn; 'moments' draws none and propagates mean and variance, "
         "'mean' is without uncertainty",
@@ -91,10 +97,10 @@ def _add_detection(group):
     add("--views", type=int, choices=(1, 2, 4), help=text)
     add("--mask-growth", type=int, default=0, metavar="PIXELS", help="grow the mask by this radius")
     text = "replace the flagged pixels (default: leave them)"
-    add("--clean", choices=("median", "medmask", "meanmask", "idw", "maskfill"), help=text)
+    add("--clean", choices=get_args(Cleaning), help=text)
     add_options(group, "device", "tile-size")
     text = "of the convolutions; 'bfloat16' is faster where the processor has it"
-    add("--precision", choices=("float32", "bfloat16"), default="float32", help=text)
+    add("--precision", choices=get_args(Precision), default="float32", help=text)
 
 
 def _add_image(group):
@@ -133,6 +139,9 @@ def run(args):
         args.usage_error("give FITS files, or --sample without any")
     if args.sample and args.in_place:
         args.usage_error("the sample cannot be replaced: leave out --in-place")
+    args.plot |= args.sample
+    if args.plot and not {"prob", "ent"} <= set(args.planes):
+        args.usage_error("--plot draws probability and entropy: give --planes with prob and ent")
     if args.scheduler is not None and args.jobs > 1:
         args.usage_error("give --jobs or --scheduler, not both")
     from cosmiq_astro.cli._detect_files import detect_files

@@ -3,7 +3,7 @@ Check whether the probabilities of a model, or of several, can be believed.
 
 examples:
   cosmiq-astro evaluate --simulate 6 --seed 1 -o report/
-      six simulated exposures; tables, plots and a page go to report/
+      six simulated exposures; tables, plots, stamps and a page go to report/
   cosmiq-astro evaluate --simulate 6 --seed 1 --model acs-wfc-unet --model acs-wfc-vi
       two models on the same exposures; differences are to the first
   cosmiq-astro evaluate a_flc.fits b_flc.fits --truth a_mask.fits b_mask.fits
@@ -45,13 +45,17 @@ def add_arguments(parser):
     )
     add("--simulate", type=positive, metavar="N", help=text)
     group = parser.add_argument_group("models")
-    text = "or a folder; repeat it to compare (default: acs-wfc-vi)"
+    text = (
+        "or a folder; repeat it to compare (default: acs-wfc-vi, whatever TELESCOP says: "
+        "a model is scored on all files)"
+    )
     add_options(group, "model", action="append", help=text)
     add_options(group, "T", "threshold", "seed", "device", "tile-size")
     group = parser.add_argument_group("output")
     text = "for tables, plots and a page (default: the summary is printed, nothing written)"
     group.add_argument("-o", "--output", type=Path, metavar="DIRECTORY", help=text)
-    add_options(group, "overwrite", "json")
+    add_options(group, "overwrite")
+    add_options(group, "json", help="print one JSON object per model")
     group = parser.add_argument_group("the images (default: as their headers tell)")
     add_options(group, "ext", "dq-ignore", "gain", "readnoise", "satlevel", "exposure-time")
 

@@ -48,7 +48,8 @@ def add_arguments(parser):
     add("--offsets", choices=("none", "measure", "wcs"), default="none", help=text)
     text = "of a hit's brightest pixel; raise it if stars get labels (default: 6)"
     add("--significance", type=float, default=6.0, metavar="SIGMA", help=text)
-    add("--force", action="store_true", help="use exposures that are unlike the others, too")
+    text = "use exposures that are unlike the others, too"
+    add("--force", dest="keep_unlike", action="store_true", help=text)
 
 
 def run(args):
@@ -80,7 +81,7 @@ def run(args):
         satlevel=None if args.satlevel is None else args.satlevel * u.electron,
         mask=None if args.mask is None else find_images(args.mask)[0][:, :] != 0,
         significance=args.significance,
-        keep_unlike=args.force,
+        keep_unlike=args.keep_unlike,
         names=names,
     )
     _write(args, names, labels)

@@ -11,7 +11,7 @@ examples:
   cosmiq-astro hits darks/*.fits -o hits.npz  cosmic rays from dark frames
   cosmiq-astro train pairs/ -o mycam          a model for another camera
   cosmiq-astro simulate -o frames/            exposures whose cosmic rays are known
-  cosmiq-astro models                         what can be given to --model
+  cosmiq-astro models                         which model to take
   cosmiq-astro detect *.fits @night.txt       options from a file, as they are written here
 
 exit codes: 0 all went well, 1 a file failed, 2 wrong usage, 130 interrupted
@@ -19,13 +19,15 @@ exit codes: 0 all went well, 1 a file failed, 2 wrong usage, 130 interrupted
 
 import argparse
 import contextlib
+import difflib
 import logging
+import re
 import shlex
 import sys
 import warnings
 
 import cosmiq_astro
-from cosmiq_astro._io import printable
+from cosmiq_astro._io import describe, printable
 from cosmiq_astro.cli import (
     apply,
     detect,
@@ -37,18 +39,39 @@ from cosmiq_astro.cli import (
     simulate,
     train,
 )
-from cosmiq_astro.cli._errors import describe
+from cosmiq_astro.cli._errors import with_advice
 from cosmiq_astro.cli._options import add_command
 from cosmiq_astro.cli._terminal import forget_output, print_error, print_warning
 
 __all__ = ["build_parser", "main"]
 
+_WRONG_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_UNREAD = 1, 2, 130, 141
 
 
 class _Parser(argparse.ArgumentParser):
+    """A parser that knows what was meant, and shows the usage of the command that was given."""
+
     def convert_arg_line_to_args(self, arg_line):
         return shlex.split(arg_line, comments=True)
+
+    def parse_args(self, args=None, namespace=None):
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            meant = _nearest(unknown[0].partition("=")[0], found.options.values())
+            found.usage_error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+        return found
+
+    def error(self, message):
+        wrong = _WRONG_CHOICE.search(message)
+        if wrong:
+            message += _nearest(wrong[1], re.findall(r"[\w/-]+", wrong[2]))
+        super().error(message)
+
+
+def _nearest(word, words):
+    near = difflib.get_close_matches(word, words, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 class _PrintCompletion(argparse.Action):
@@ -132,7 +155,7 @@ def main(argv=None):
         # The last place where an error can become a sentence; --debug shows where it came from.
         if args.debug:
             raise
-        print_error(describe(error, args))
+        print_error(with_advice(describe(error), args))
         return EXIT_FAILED
 
 
@@ -152,7 +175,7 @@ def _messages(args):
         """Print each warning once: a file is opened more than once, its cards are read again."""
         if str(message) not in shown:
             shown.add(str(message))
-            print_warning(message)
+            print_warning(with_advice(str(message), args))
 
     logger.addHandler(handler)
     logger.setLevel(logging.ERROR if args.quiet else logging.INFO if args.verbose else "WARNING")

@@ -1,4 +1,4 @@
-"""List the bundled models: what can be given to ``--model``."""
+"""Say which of the bundled models to give to ``--model``."""
 
 import json
 
@@ -7,7 +7,14 @@ from cosmiq_astro.cli._terminal import print_table
 
 __all__ = ["HELP", "add_arguments", "run"]
 
-HELP = "list the bundled models"
+HELP = "which model to take, and a list of the bundled ones"
+
+_ADVICE = """\
+HST: acs-wfc-vi. Other CCDs: ccd-vi. 'detect' takes the right one by TELESCOP.
+In a hurry: acs-wfc-unet, ccd-unet; about the same mask, without uncertainty.
+Best for one camera: a model of your own ('cosmiq-astro train --help').
+"""
+_SHORT = ("name", "instrument", "method", "threshold")
 
 
 def add_arguments(parser):
@@ -24,8 +31,6 @@ def run(args):
         for row in table:
             print(json.dumps({name: row[name].tolist() for name in table.colnames}))
         return 0
-    if not args.verbose:
-        # Enough to recognise the weights by; --verbose and --json give all of it.
-        table["sha256"] = [digest[:16] for digest in table["sha256"]]
-    print_table(table, ".3g")
+    print(_ADVICE)
+    print_table(table if args.verbose else table[_SHORT], ".3g")
     return 0

@@ -209,7 +209,7 @@ def _refuse_odd_numbers(file_in, chips):
         raise ValueError(f"{file_in} has {count} chips of extver {extver}: give each its own")
     if len(chips) > _MOST_CHIPS:
         raise ValueError(
-            f"{file_in} has {len(chips)} chips, more than {_MOST_CHIPS}: name some of them (extver)"
+            f"{file_in} has {len(chips)} chips, more than {_MOST_CHIPS}: give extver for some"
         )
 
 

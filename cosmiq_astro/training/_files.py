@@ -9,6 +9,7 @@ import numpy as np
 from astropy import units as u
 from astropy.io import fits
 
+from cosmiq_astro._io import readable
 from cosmiq_astro.hst.headers import unit_of
 from cosmiq_astro.review.corrected import read_corrected
 from cosmiq_astro.training._pixels import read_pixels
@@ -38,7 +39,7 @@ class FitsImage:
 
     def __init__(self, path):
         self.path = Path(path)
-        with fits.open(self.path) as hdus:
+        with readable(self.path), fits.open(self.path) as hdus:
             shapes = [hdu.shape if hdu.is_image else () for hdu in hdus]
             images = [n for n, shape in enumerate(shapes) if len(shape) == 2]
             if not images:

@@ -85,7 +85,7 @@ class TrainingSettings:
     patch_size: int = _option(128, "side of the patches, pixels", kind=int, metavar="PIXELS")
     batch_size: int = _option(16, "patches per step", kind=int)
     learning_rate: float | None = _option(
-        None, "highest rate (0.0003 with --init, else 0.001)", kind=float, metavar="R"
+        None, "highest rate (0.0003; 0.001 with --init none)", kind=float, metavar="R"
     )
     precision: str = _option("32-true", "such as bf16-mixed", metavar="P")
 

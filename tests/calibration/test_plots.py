@@ -48,6 +48,29 @@ def test_reliability_has_one_axis_of_counts_for_all_curves(pixels, ax):
     assert_allclose(counts[0].get_data().values, np.histogram(pixels[0], 5, (0, 1))[0])
 
 
+@pytest.mark.parametrize(
+    ("counts", "scale", "ticks"),
+    [
+        ((1000, 4000), "linear", [f"{n:,}" for n in range(0, 4001, 500)]),
+        ((1_500_000, 1_500_001), "linear", [f"{n:,}" for n in range(0, 1_600_001, 200_000)]),
+        ((100, 1000), "log", ["100", "200", "500", "1,000"]),
+        ((10, 10**6), "log", [f"$\\mathdefault{{10^{{{n}}}}}$" for n in range(1, 7)]),
+    ],
+)
+def test_counts_are_on_a_plain_axis(ax, counts, scale, ticks):
+    table = reliability_table([0.1, 0.9], [0, 1], n_bins=2)
+    table["n_pixels"] = counts
+    plot_reliability(table, ax=ax)
+    ax.figure.canvas.draw()
+    axis = ax.figure.axes[1].yaxis
+    assert axis.get_scale() == scale
+    low, high = axis.get_view_interval()
+    shown = zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=True)
+    assert [text.get_text() for at, text in shown if low <= at <= high] == ticks
+    assert not any(text.get_text() for text in axis.get_minorticklabels())
+    assert axis.get_offset_text().get_text() == ""
+
+
 def test_entropy_error_of_calibrated_pixels_follows_the_dashed_curve(ax):
     rng = np.random.default_rng(0)
     p = rng.random(100_000)

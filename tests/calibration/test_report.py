@@ -118,6 +118,13 @@ def test_names_are_escaped(images, tmp_path):
     assert "<b>" not in page.read_text()
 
 
+def test_more_figures(report, tmp_path):
+    figure = pytest.importorskip("matplotlib.figure")
+    page = report.write(tmp_path, figures={"mine": (figure.Figure(), "a < b")})
+    assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
+    assert '<img src="mine.png" alt="a &lt; b">' in page.read_text()
+
+
 def test_no_pixels_are_refused():
     with pytest.raises(ValueError, match="no pixel is left: all 2 are masked"):
         calibration_report([np.nan, 0.5], [1, np.nan])

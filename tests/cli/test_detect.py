@@ -1,3 +1,4 @@
+import gzip
 import json
 import logging
 import warnings
@@ -110,7 +111,7 @@ def test_one_bad_file_does_not_stop_the_rest(make_file, run, tmp_path, capsys):
     rows = [json.loads(line) for line in captured.out.splitlines()]
     assert [row["file_in"] for row in rows] == [str(file) for file in files]
     assert [row["status"] for row in rows] == ["failed", "failed", "ok"]
-    assert "No SIMPLE card found" in rows[0]["error"]
+    assert rows[0]["error"] == f"{bad} is not a FITS file: give one that is"
     assert "Traceback" not in captured.err
     assert captured.err.endswith("cosmiq-astro: 2 of 3 files failed\n")
     assert (tmp_path / "j1_flc_crvi.fits").exists()
@@ -241,6 +242,112 @@ def test_clean_choices_are_those_of_the_verb(capsys):
     assert "{" + ",".join(CLEAN_METHODS) + "}" in "".join(capsys.readouterr().out.split())
 
 
+def test_errors_name_a_file_once(make_file, run, tmp_path, monkeypatch, capsys):
+    content = make_file("a.fits").read_bytes()
+    (tmp_path / "cut.fits").write_bytes(content[:-3000])
+    (tmp_path / "cut.fits.gz").write_bytes(gzip.compress(content)[:-30])
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a_crvi.fits").touch()
+    said = {
+        "no.fits": "no.fits: No such file or directory",
+        "folder": "folder: Is a directory",
+        "cut.fits": "cut.fits is truncated: copy or download it again",
+        "cut.fits.gz": "cut.fits.gz is truncated: copy or download it again",
+        "x.png": "x.png is a PNG image, not a FITS file: give the FITS file",
+        "a.fits": "a.fits: a_crvi.fits exists already; give --overwrite to replace it, or name "
+        "another file",
+    }
+    monkeypatch.chdir(tmp_path)
+    for name, text in said.items():
+        assert run(name, "--ext", "1") == 1
+        assert capsys.readouterr().err == f"cosmiq-astro: error: {text}\n"
+
+
+def test_files_of_options_are_named(make_file, run, tmp_path, capsys):
+    picture = tmp_path / "x.png"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n")
+    kind = "is a PNG image, not a FITS file: give the FITS file"
+    assert run(make_file(), "--background", picture) == 1
+    assert capsys.readouterr().err == f"cosmiq-astro: error: {picture} {kind}\n"
+    pair = [str(picture), str(make_file("b.fits"))]
+    assert main(["label", *pair, "-o", str(tmp_path / "o"), "--readnoise", "5"]) == 1
+    assert capsys.readouterr().err == f"cosmiq-astro: error: {picture} {kind}\n"
+    assert main(["evaluate", str(pair[1]), "--truth", str(picture), "-T", "1"]) == 1
+    assert capsys.readouterr().err == f"cosmiq-astro: error: {pair[1]}: {picture} {kind}\n"
+
+
+def test_a_detection_that_is_there_already(make_file, run, capsys):
+    file = make_file()
+    assert run(file, "--in-place", "-q") == 0
+    assert run(file, "--in-place", "-q") == 1
+    assert capsys.readouterr().err == (
+        f"cosmiq-astro: error: {file} holds a detection already (CRVIMASK,1); start from the "
+        "original file, or give --overwrite\n"
+    )
+
+
+def test_pictures(make_file, run, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    files = [make_file(name) for name in ("one_flt.fits", "two_flt.fits")]
+    out = tmp_path / "new"
+    command = [*files, "--plot", "-o", f"{out}/"]
+    assert run(*command, "--jobs", "2") == 0
+    text = capsys.readouterr().out
+    pictures = [out / f"{name}_flt_crvi.png" for name in ("one", "two")]
+    assert all(f"{path}: image, mask, probability, entropy\n" in text for path in pictures)
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+    # What is there already is left alone, unless something else was asked for.
+    pictures[0].write_text("mine")
+    (out / "two_flt_crvi.fits").unlink()
+    assert run(*command) == 1
+    assert capsys.readouterr().err == (
+        f"cosmiq-astro: error: {pictures[0]} exists already; give --overwrite to replace it, or "
+        "name another file\n"
+    )
+    assert not (out / "two_flt_crvi.fits").exists()
+    pictures[1].unlink()
+    assert run(*command, "--resume") == 0
+    assert pictures[0].read_text() == "mine"
+    assert pictures[1].exists()
+    assert run(*command, "--overwrite", "-q") == 0
+    assert pictures[0].read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_has_every_chip(make_file, run, tmp_path):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    one, two = make_file("one_flt.fits"), tmp_path / "two_flt.fits"
+    with fits.open(one) as hdus:
+        more = [hdu.copy() for hdu in hdus[1:]]
+        for hdu in more:
+            hdu.ver = 2
+        fits.HDUList([*hdus, *more]).writeto(two)
+    assert run(one, two, "--in-place", "--plot") == 0
+    heights = [len(plt.imread(tmp_path / f"{name}_flt_crvi.png")) for name in ("one", "two")]
+    assert heights[1] == pytest.approx(2 * heights[0], abs=2)
+
+
+def test_a_picture_is_no_output_of_another_file(make_file, run, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    file = make_file()
+    with pytest.raises(SystemExit):
+        run(file, "--plot", "-o", tmp_path / "out.fits", "--table", tmp_path / "out.png")
+    assert "would be written to the same file" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_pictures_need_what_they_show(make_file, run, tmp_path, monkeypatch, capsys):
+    file = make_file()
+    with pytest.raises(SystemExit):
+        run(file, "--plot", "--planes", "prob,std")
+    assert "--plot draws probability and entropy" in capsys.readouterr().err
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert run(file, "--plot") == 1
+    message = "--plot draws with matplotlib: pip install 'cosmiq_astro[plot]'"
+    assert capsys.readouterr().err == f"cosmiq-astro: error: {message}\n"
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_sample(run, tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
@@ -248,7 +355,10 @@ def test_sample(run, tmp_path, monkeypatch, capsys):
     names = ["j8bt06nyq_sample_crvi.fits", "j8bt06nyq_sample_crvi.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert (tmp_path / names[1]).read_bytes().startswith(b"\x89PNG")
-    assert names[1] in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("j8bt06nyq_sample.fits: ")
+    assert lines[0].endswith(f" s -> {names[0]}")
+    assert lines[-1] == f"{names[1]}: image, mask, probability, entropy"
     (tmp_path / names[0]).unlink()
     assert run("--sample") == 1
     assert f"{names[1]} exists already" in capsys.readouterr().err

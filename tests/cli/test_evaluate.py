@@ -1,4 +1,5 @@
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -6,8 +7,9 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from cosmiq_astro import cosmicray_vi, load_model
+from cosmiq_astro._types import Field
 from cosmiq_astro.calibration import brier_score, negative_log_likelihood
-from cosmiq_astro.cli import _options
+from cosmiq_astro.cli._stamps import Mistakes, draw_mistakes
 from cosmiq_astro.cli.main import build_parser, main
 from cosmiq_astro.hst import read_chip
 from cosmiq_astro.models.model import save_model
@@ -147,10 +149,40 @@ def test_report_of_two_models(make_frame, run, models, tmp_path, capsys):
     assert np.isfinite(table["nll_low"]).all()  # one frame is resampled by its blocks
     assert (table.meta["T"], table.meta["SEED"]) == (2, 1)
     assert set(QTable.read(report / "differences.ecsv")["against"]) == {models[1]}
+    assert (report / "stamps.png").read_bytes().startswith(b"\x89PNG")
+    assert 'src="stamps.png"' in (report / "index.html").read_text()
     assert run(file, *more) == 1
     assert "index.html exists already; give --overwrite" in capsys.readouterr().err
     assert run(file, *more, "--overwrite", "-q") == 0
     assert capsys.readouterr().out == ""
+
+
+def test_stamps_show_the_largest_mistakes():
+    label, p = np.zeros((2, 60, 80))
+    for i in range(6):  # hits of 1 to 6 pixels, of which the third is found
+        label[4, 12 * i : 12 * i + i + 1] = 1
+    p[4, 24] = 0.9
+    p[20:22, 70:72] = 0.8  # false
+    p[40:43, 10:13] = 0.8  # false, but for what is known
+    label[39:45] = np.nan
+    seen = Mistakes(0.5)
+    image = np.arange(4800.0).reshape(60, 80)
+    for name in ("a", "b"):
+        seen.add(name, image, p, label)
+    assert (seen.n_hits, seen.n_missed, seen.n_detections, seen.n_false) == (12, 10, 4, 2)
+    assert [stamp["title"] for stamp in seen.missed] == [
+        *("a\n(62, 4)", "b\n(62, 4)", "a\n(50, 4)", "b\n(50, 4)")
+    ]
+    assert [stamp["title"] for stamp in seen.false] == ["a\n(70, 20)", "b\n(70, 20)"]
+    first = seen.missed[0]
+    np.testing.assert_array_equal(first["image"], image[:32, 46:78])
+    assert first["label"][4, 14:20].all()
+    pytest.importorskip("matplotlib")
+    figure = draw_mistakes({"mine": seen, "other": Mistakes(0.5)})
+    figure.canvas.draw()
+    titles = [part.get_suptitle() for part in figure.subfigs]
+    assert titles[:2] == ["mine: 10 of 12 hits missed", "2 of 4 detections false"]
+    assert sum(ax.axison for part in figure.subfigs for ax in part.axes) == 2 * (4 + 2)
 
 
 def test_own_thresholds(make_frame, tiny_vi, tmp_path, capsys):
@@ -245,4 +277,4 @@ def test_fields_are_those_of_the_simulator():
     args = build_parser().parse_args(
         ["simulate", "-o", "x", *(f"--field={field}" for field in FIELDS)]
     )
-    assert args.field == list(FIELDS) == list(_options.FIELDS)
+    assert args.field == list(FIELDS) == list(get_args(Field))

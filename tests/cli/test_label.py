@@ -102,7 +102,7 @@ def test_outputs_are_not_replaced_unasked(files, tmp_path, capsys):
 def test_settings_arrive(files, tmp_path, capsys):
     command = ["label", *files, "-o", str(tmp_path / "o"), "--readnoise", "3"]
     assert main(command) == 1
-    assert "the data are in adu: give gain" in capsys.readouterr().err
+    assert "the data are in adu: give --gain" in capsys.readouterr().err
     assert main([*command, "--gain", "2", "--significance", "2"]) == 1
     assert "significance must be above 3, got 2" in capsys.readouterr().err
     assert main([*command, "--gain", "2", "--offsets", "wcs"]) == 1

@@ -179,7 +179,46 @@ def test_a_reader_that_leaves():
     ],
 )
 def test_only_what_can_help_is_advised(message, options, advice):
-    said = with_advice(message, argparse.Namespace(**options))
+    names = {name: f"--{name.replace('_', '-')}" for name in options}
+    said = with_advice(message, argparse.Namespace(options=names, **options))
     assert said.startswith("memory ran out")
     assert said.endswith(advice) or advice in said
-    assert with_advice("no such file") == "no such file"
+
+
+@pytest.mark.parametrize(
+    ("command", "message", "said"),
+    [
+        (["detect", "a"], "a exists; set overwrite to", "a exists; give --overwrite to"),
+        (["detect", "a"], "from the original, or set overwrite", "original, or give --overwrite"),
+        (["detect", "a"], "another file, or set in_place", "another file, or give --in-place"),
+        (["detect", "a"], "no place: leave in_place out", "no place: leave --in-place out"),
+        (["detect", "a"], "give gain, in electrons", "give --gain, in electrons"),
+        (["detect", "a"], "name some (set extver)", "name some (give --ext)"),
+        (["detect", "a"], "give model='ccd-vi'", "give --model='ccd-vi'"),
+        (["detect", "a"], "give precision_of or give it", "give precision_of or give it"),
+        (["label", "a", "-o", "b", "--readnoise", "1"], "give keep_unlike=True", "give --force"),
+        (["label", "a", "-o", "b", "--readnoise", "1"], "set in_place", "set in_place"),
+    ],
+)
+def test_parameters_are_named_as_options(command, message, said):
+    args = build_parser().parse_args(command)
+    assert with_advice(message, args).endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "usage", "message"),
+    [
+        (["detec", "a.fits"], "cosmiq-astro [-h]", "; did you mean detect?"),
+        (["detect", "a.fits", "--modle", "x"], "cosmiq-astro detect [options]", "mean --model?"),
+        (["detect", "a.fits", "--clean", "medmsk"], "cosmiq-astro detect [opt", "mean medmask?"),
+        (["models", "--zzz"], "cosmiq-astro models [-h]", "unrecognized arguments: --zzz\n"),
+        (["simulate", "-o", "d", "--sede=1"], "cosmiq-astro simulate [-h]", "mean --seed?"),
+    ],
+)
+def test_what_was_meant(arguments, usage, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"usage: {usage}")
+    assert message in said

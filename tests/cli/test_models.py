@@ -6,13 +6,22 @@ from cosmiq_astro.cli.main import main
 
 def test_table(capsys):
     assert main(["models"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:4] == ["name", "version", "instrument", "method"]
-    for line, row in zip(lines[2:], ca.list_models(), strict=True):
+    advice, table = capsys.readouterr().out.split("\n\n")
+    assert advice.startswith("HST: acs-wfc-vi. Other CCDs: ccd-vi.")
+    assert len(advice.splitlines()) == 3
+    heading, _, *lines = table.splitlines()
+    assert heading.split() == ["name", "instrument", "method", "threshold"]
+    for line, row in zip(lines, ca.list_models(), strict=True):
         cells = line.split()
-        assert (cells[0], cells[-1]) == (row["name"], row["sha256"][:16])
         # Three digits: more mean nothing.
-        assert cells[-3:-1] == [f"{row[name]:.3g}" for name in ("threshold", "temperature")]
+        assert (cells[0], cells[-1]) == (row["name"], f"{row['threshold']:.3g}")
+    assert max(map(len, [*advice.splitlines(), *lines])) < 80
+
+
+def test_verbose_tells_the_weights(capsys):
+    assert main(["models", "-v"]) == 0
+    text = capsys.readouterr().out
+    assert all(digest in text for digest in ca.list_models()["sha256"])
 
 
 def test_json(capsys):

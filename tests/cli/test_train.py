@@ -71,6 +71,23 @@ def test_a_model_is_trained_and_used(pairs, tmp_path, capsys):
     assert "exists already; give --overwrite to replace it" in capsys.readouterr().err
 
 
+def test_tables_are_whole_or_not_there(pairs, tmp_path, monkeypatch):
+    """The disk is full when the second table is written."""
+    writer = vars(Table)["write"]
+
+    def fail_halfway(table, path, **options):
+        writer.__get__(table, type(table))(path, **options)
+        if "comparison" in str(path):
+            raise OSError("disk full")
+
+    monkeypatch.setattr(Table, "write", fail_halfway)
+    out = tmp_path / "mine"
+    assert main(["train", str(pairs), "-o", str(out), *TOY, "--epochs", "1", "-q"]) == 1
+    names = {path.name for path in out.iterdir()}
+    assert "history.ecsv" in names
+    assert "comparison.ecsv" not in names
+
+
 def test_a_worse_model_is_refused(pairs, tmp_path, capsys):
     out = tmp_path / "mine"
     command = ["train", str(pairs), "-o", str(out), *SHORT, "--init", "none", "--visits", "frame"]

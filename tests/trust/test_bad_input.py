@@ -219,22 +219,26 @@ REFUSED = {
     # files
     "no such file": (lambda at: at.detect(at.dir / "no.fits"), FileNotFoundError, r"no\.fits"),
     "a directory as file": (lambda at: at.detect(at.dir), IsADirectoryError, "Is a directory"),
-    "an empty file": (lambda at: at.detect(at.write("e.fits", b"")), OSError, "Empty or corrupt"),
-    "a text": (lambda at: at.detect(at.write("t.fits", b"hello\n" * 999)), OSError, "No SIMPLE"),
+    "an empty file": (lambda at: at.detect(at.write("e.fits", b"")), ValueError, "is empty: copy"),
+    "a text": (
+        lambda at: at.detect(at.write("t.fits", b"hello\n" * 999)),
+        ValueError,
+        "is not a FITS file: give one that is",
+    ),
     "a picture named FITS": (
         lambda at: at.detect(at.write("p.fits", b"\x89PNG\r\n\x1a\n" + bytes(5000))),
-        OSError,
-        "No SIMPLE card",
+        ValueError,
+        "is a PNG image, not a FITS file: give the FITS file",
     ),
     "cut in the header": (
         lambda at: at.detect(truncated(at, 0.1)),
-        OSError,
-        "END card|Empty or corrupt",
+        ValueError,
+        "is truncated: copy or download it again",
     ),
     "damaged gzip": (
         lambda at: at.detect(at.write("g.fits.gz", gzip.compress(at.hst().read_bytes())[:900])),
-        EOFError | ValueError | OSError,
-        "ended before|damaged",
+        ValueError,
+        "is truncated: copy or download it again",
     ),
     "only a table": (
         lambda at: at.detect(table_file(at)),
@@ -271,7 +275,7 @@ REFUSED = {
     "three hundred chips": (
         lambda at: at.detect(many_chips(at, 300)),
         ValueError,
-        r"has 300 chips, more than 256: name some of them \(extver\)",
+        r"has 300 chips, more than 256: give extver for some",
     ),
     "two thousand HDUs": (
         lambda at: at.detect(many_chips(at, 2000)),
@@ -410,14 +414,12 @@ def test_a_useless_exposure_time_does_not_hinder_electrons(at, value):
     assert at.ccd(SKY, meta={"EXPTIME": value}, seed=0).cr_mask.shape == SKY.shape
 
 
-@pytest.mark.filterwarnings("ignore:File may have been truncated")
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
 def test_truncated_pixels_are_an_error_not_a_frame(at, share, capsys):
     file = truncated(at, share)
     assert main(["detect", str(file), "--model", "acs-wfc-unet"]) == 1
     said = capsys.readouterr()
-    assert said.err.splitlines()[-1].startswith(f"cosmiq-astro: error: {file}: ")
-    assert "Traceback" not in said.err
+    assert said.err == f"cosmiq-astro: error: {file} is truncated: copy or download it again\n"
     assert not (at.dir / "cut_crvi.fits").exists()
 
 
