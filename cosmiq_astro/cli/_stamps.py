@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cosmiq_astro.calibration import match_hits
 from cosmiq_astro._picture import stretch
+from cosmiq_astro.calibration import match_hits
 
 __all__ = ["CAPTION", "Mistakes", "draw_mistakes"]
 
