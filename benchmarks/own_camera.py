@@ -134,16 +134,18 @@ def main():
     if "score" in steps:
         test = [camera.expose(camera.field(400 + i), 400_000 + i) for i in range(N_TEST)]
         rows = [
-            {"model": n} | score(camera, test, n)
+            {"model": n, "frames": 0} | score(camera, test, n)
             for n in ("acs-wfc-unet", "acs-wfc-vi", "ccd-unet", "ccd-vi")
         ]
-        for number, name in enumerate(WAYS):
+        n_pairs = arguments.visits * arguments.exposures
+        for number, (name, given) in enumerate(WAYS.items()):
+            about = {"model": name, "frames": n_pairs if "pairs" in given else N_SCIENCE}
             folders = [work / f"way{number}", work / f"way{number}-refused"]
             folders = [folder for folder in folders if (folder / "config.json").exists()]
-            rows += [{"model": name} | score(camera, test, folder) for folder in folders]
-        rows.append({"model": "L.A.Cosmic"} | score_lacosmic(camera, test))
+            rows += [about | score(camera, test, folder) for folder in folders]
+        rows.append({"model": "L.A.Cosmic", "frames": 0} | score_lacosmic(camera, test))
         table = Table(rows=rows)
-        for column in table.colnames[1:]:
+        for column in table.colnames[2:]:
             table[column].format = ".5f" if column == "nll" else ".3f"
         title = f"The {arguments.camera} camera, on {N_TEST} exposures of other fields"
         table.meta = {"title": title, "command": "python benchmarks/own_camera.py --camera …"}

@@ -77,8 +77,8 @@ def add_arguments(parser):
     add = group.add_argument
     add("--bayesian", action="store_true", help="the variational network (default: the baseline)")
     text = (
-        "begin from a bundled model, a folder, or 'none' (default: the bundled one that knows the "
-        "labels best)"
+        "begin from a bundled model, a folder, or 'none' (default: the bundled one for HST, unless "
+        "that for other CCDs knows the labels clearly better)"
     )
     add("--init", metavar="MODEL", help=text)
     add("--hidden", type=int, default=HIDDEN, metavar="N", help=f"feature maps, of none ({HIDDEN})")
