@@ -19,6 +19,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from scipy import ndimage
 
 from cosmiq_astro._picture import thumbnail
+from cosmiq_astro._windows import TOUCHING
 
 if TYPE_CHECKING:
     from astropy import units as u
@@ -143,7 +144,7 @@ class CosmicRayCCDData(CCDData):
         known = {"T": meta.get("CRVIT"), "threshold": meta.get("CRVITHR")}
         stated = "".join(f", {name} {value}" for name, value in known.items() if value is not None)
         # Of a part of the frame the header does not tell.
-        n_hits = ndimage.label(hits, structure=np.ones((3, 3)))[1]
+        n_hits = ndimage.label(hits, structure=TOUCHING)[1]
         return (
             f"<{type(self).__name__} of shape {self.data.shape} in "
             f"{self.unit.to_string() or 'no unit'}: {meta['CRVIMODL']}{stated}, "

@@ -163,7 +163,7 @@ def test_stamps_show_the_largest_mistakes():
         label[4, 12 * i : 12 * i + i + 1] = 1
     p[4, 24] = 0.9
     p[20:22, 70:72] = 0.8  # false
-    p[40:43, 10:13] = 0.8  # false, but for what is known
+    p[37:43, 10:13] = 0.8  # in part where nothing is known
     label[39:45] = np.nan
     seen = Mistakes(0.5)
     image = np.arange(4800.0).reshape(60, 80)
