@@ -257,7 +257,7 @@ def parts_of(image, device):
             )  # fmt: skip
             steps = dict(zip(names, np.round(np.diff(marks), 5).tolist(), strict=True))
         with torch.inference_mode(), Operations() as counted:
-            sampler._look(
+            sampler._draws_of(
                 frame.read(tiles[0], network.config.channels), tiles[0].crop, sampling.PLANES
             )
         found[way] = steps | {"n_tiles": len(tiles), "launched_per_tile": counted.n}

@@ -92,8 +92,8 @@ def _check(path, size, changed):
                     raise EOFError
                 if missing > 0:
                     raise ValueError(
-                        f"{path} does not fill its last block: {missing} bytes that mean nothing, "
-                        "but that FITS asks for, are missing; astropy.io.fits reads and rewrites it"
+                        f"{path} ends {missing} bytes before its last block of {_BLOCK}: copy or "
+                        "download it again or, if it was written so, rewrite it with astropy"
                     )
                 file.seek(end)
             raise ValueError(f"{path} has {_MOST_HDUS} HDUs or more: split it")

@@ -80,7 +80,7 @@ def plot_detection(out: CosmicRayCCDData, *, axes: np.ndarray | None = None) -> 
         (out.cr_probability, {"cmap": "magma", "vmin": 0, "vmax": 1}, "probability"),
         (out.cr_entropy, {"cmap": "viridis", "vmin": 0, "vmax": np.log(2)}, "entropy (nats)"),
     )
-    _draw(axes, panels, fraction=0.046, pad=0.03)
+    _draw(axes, panels, {"fraction": 0.046, "pad": 0.03})
     # A hit must not fall between the dots of the screen when a large image is drawn small.
     size = math.ceil(max(out.shape) / _DRAWN_SIZE)
     overlay = np.zeros((*out.shape, 4), dtype=np.float32)
@@ -140,14 +140,14 @@ def plot_maps(
             (p, {"cmap": "viridis", "vmin": 0, "vmax": 1}, "probability"),
             (entropy(p), {"cmap": "magma", "vmin": 0, "vmax": np.log(2)}, "entropy (nats)"),
         )
-        _draw(row, panels, shrink=0.8)
+        _draw(row, panels, {"shrink": 0.8})
         for ax in row:
             ax.set(xticks=[], yticks=[], title="" if i else ax.get_title())
         row[0].set_ylabel(name)
     return axes
 
 
-def _draw(axes, panels, **bar):
+def _draw(axes, panels, bar):
     """Show images in their styles, under their titles, and the scales of what has one."""
     for ax, (pixels, style, title) in zip(axes, panels, strict=True):
         drawn = ax.imshow(pixels, origin="lower", **style)

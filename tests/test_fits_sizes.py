@@ -121,7 +121,7 @@ def test_what_is_truncated_is_called_so(tmp_path, name, cut):
 def test_a_last_block_that_is_not_filled_is_called_so(tmp_path, pack):
     content = sound(tmp_path / "sound.fits")
     (tmp_path / "short.fits").write_bytes(pack(content[:-1]))
-    with pytest.raises(ValueError, match=r"does not fill its last block: 1 bytes .* rewrites it"):
+    with pytest.raises(ValueError, match=r"ends 1 bytes before its last block .* rewrite it"):
         check_sizes(tmp_path / "short.fits")
 
 

@@ -88,7 +88,7 @@ def _load_models(names):
 
 def _count(args, file, truth, models, counts, mistakes):
     """Count the pixels of one file."""
-    chips = list(_look_at(args, file, truth, models))
+    chips = list(_detect_chips(args, file, truth, models))
     # Counted for all models or for none, so that they are compared on the same pixels.
     for name, count in counts.items():
         for probabilities, label, options, image in chips:
@@ -99,7 +99,7 @@ def _count(args, file, truth, models, counts, mistakes):
         print_output(f"{file.name}: {_line(chips)}")
 
 
-def _look_at(args, file, truth, models):
+def _detect_chips(args, file, truth, models):
     """Yield probabilities by model, label, index and group, and image of each chip of a file."""
     names = ("extver", "gain", "readnoise", "satlevel", "exposure_time")
     settings = {name: getattr(args, name) for name in names}

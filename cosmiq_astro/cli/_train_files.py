@@ -65,16 +65,14 @@ def train_files(args):
         done = read_checkpoint(checkpoint)["epoch"]
         print(f"goes on from {checkpoint}: {done} of {args.epochs} epochs are done", flush=True)
     on_terminal = sys.stderr.isatty() and not args.quiet
-    run = _settings_from(
-        TrainingRun,
-        args,
-        checkpoint=checkpoint,
-        examples=args.output / "examples" if args.examples else None,
-        progress_bar=on_terminal,
-        on_epoch=None if on_terminal or args.quiet else lambda row: _tell(row, args.epochs),
-        name=args.output.name,
-        instrument=args.instrument,
-    )
+    told = {
+        "checkpoint": checkpoint,
+        "examples": args.output / "examples" if args.examples else None,
+        "progress_bar": on_terminal,
+        "on_epoch": None if on_terminal or args.quiet else lambda row: _tell(row, args.epochs),
+        "name": args.output.name,
+        "instrument": args.instrument,
+    }
     with _subnormals_as_zero():
         result = train(
             training,
@@ -85,8 +83,8 @@ def train_files(args):
             kl_beta=args.kl_beta,
             epochs=args.epochs,
             seed=args.seed,
-            settings=_settings_from(TrainingSettings, args),
-            run=run,
+            settings=_settings_from(TrainingSettings, args, {}),
+            run=_settings_from(TrainingRun, args, told),
         )
     if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
         # Of several devices, one writes the model.
@@ -231,7 +229,7 @@ def _open(args, directories):
     )
 
 
-def _settings_from(settings, args, **others):
+def _settings_from(settings, args, others):
     """
     Make a group of settings of what the command line says.
 
@@ -241,7 +239,7 @@ def _settings_from(settings, args, **others):
         A dataclass that the parser of `cosmiq_astro.cli.train` has offered.
     args : `argparse.Namespace`
         Parsed arguments.
-    **others
+    others : dict
         Fields that the command line does not offer.
 
     Returns

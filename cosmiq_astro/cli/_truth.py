@@ -97,20 +97,19 @@ def simulate_frames(args, folder):
     """
     for i in range(args.simulate):
         file = folder / f"simulated_{i:03}_flc.fits"
-        write_frame(
-            file,
-            chip_shape=(_SIZE, _SIZE),
-            subarray=True,
-            field=_FIELDS[i % len(_FIELDS)],
-            exposure_time=args.exposure_time or 500.0,
-            seed=np.random.default_rng([args.seed, i]),
-            overwrite=False,
-        )
+        settings = {
+            "chip_shape": (_SIZE, _SIZE),
+            "subarray": True,
+            "field": _FIELDS[i % len(_FIELDS)],
+            "exposure_time": args.exposure_time or 500.0,
+            "seed": np.random.default_rng([args.seed, i]),
+        }
+        write_frame(file, settings, overwrite=False)
         yield file
         file.unlink()
 
 
-def write_frame(file, *, field, overwrite, **settings):
+def write_frame(file, settings, *, overwrite):
     """
     Write one simulated exposure with its truth.
 
@@ -118,12 +117,10 @@ def write_frame(file, *, field, overwrite, **settings):
     ----------
     file : `~pathlib.Path`
         Its name.
-    field : str
-        Kind of scene.
+    settings : dict
+        Arguments of `~cosmiq_astro.simulate.simulate_hst_file`, ``field`` among them.
     overwrite : bool
         Whether it may be replaced.
-    **settings
-        Of `~cosmiq_astro.simulate.simulate_hst_file`.
 
     Returns
     -------
@@ -133,8 +130,8 @@ def write_frame(file, *, field, overwrite, **settings):
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=".simulated-") as folder:
         # Under its own name, which is in the header, and of WFPC2 names a second file.
         made = Path(folder, file.name)
-        truth = simulate_hst_file(made, field=field, **settings)
-        _append_truth(made, truth, field)
+        truth = simulate_hst_file(made, **settings)
+        _append_truth(made, truth, settings["field"])
         # The image comes last: where it is, all of it is.
         for path in sorted(Path(folder).iterdir(), key=lambda path: path == made):
             with atomic_write(file.with_name(path.name), overwrite=overwrite) as temporary:

@@ -68,18 +68,17 @@ def run(args):
     for i in range(args.number):
         file = args.output / f"{args.name}_{i:03}_{_ENDINGS[args.camera]}.fits"
         refuse_existing(file, args.overwrite)
-        truth = write_frame(
-            file,
-            camera=args.camera,
-            exposure_time=args.exposure_time,
-            field=fields[i % len(fields)],
-            chip_shape=None if args.size is None else (args.size, args.size),
-            subarray=args.subarray,
-            filter_name=args.filter,
-            cosmic_ray_rate=args.cosmic_ray_rate,
-            seed=np.random.default_rng([args.seed, i]),
-            overwrite=args.overwrite,
-        )
+        settings = {
+            "camera": args.camera,
+            "exposure_time": args.exposure_time,
+            "field": fields[i % len(fields)],
+            "chip_shape": None if args.size is None else (args.size, args.size),
+            "subarray": args.subarray,
+            "filter_name": args.filter,
+            "cosmic_ray_rate": args.cosmic_ray_rate,
+            "seed": np.random.default_rng([args.seed, i]),
+        }
+        truth = write_frame(file, settings, overwrite=args.overwrite)
         n_hit = sum(int(chip.label.sum()) for chip in truth.values())
         n_pixels = sum(chip.label.size for chip in truth.values())
         if args.json:

@@ -213,21 +213,21 @@ class Sampler:
         }
 
         @torch.inference_mode()
-        def look(tile):
+        def compute(tile):
             with computing(self.device, self._precision):
-                moments, seen = self._look(frame.read(tile, channels), tile.crop, whole)
+                moments, seen = self._draws_of(frame.read(tile, channels), tile.crop, whole)
             for name, plane in whole.items():
                 part = plane[tile.write]
                 part.copy_(moments.plane(name)[: part.shape[0], : part.shape[1]])
             return describe_hits(seen.at(whole["probability"][tile.write] > HIT))
 
         hits = HitFeatures()
-        found = map_tiles(look, tiles, self.device)
+        found = map_tiles(compute, tiles, self.device)
         for _, described in zip(progress(tiles), found, strict=True):
             hits.add(described)
         return Prediction(whole, hits)
 
-    def _look(self, inputs, crop, planes):
+    def _draws_of(self, inputs, crop, planes):
         """Return what all draws say of a tile, and what the last block sees of it."""
         seen, passes = [], []
         for view in self._views:

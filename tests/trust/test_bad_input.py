@@ -414,7 +414,7 @@ def test_a_useless_exposure_time_does_not_hinder_electrons(at, value):
     assert at.ccd(SKY, meta={"EXPTIME": value}, seed=0).cr_mask.shape == SKY.shape
 
 
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
 def test_truncated_pixels_are_an_error_not_a_frame(at, share, capsys):
     file = truncated(at, share)
     assert main(["detect", str(file), "--model", "acs-wfc-unet"]) == 1
