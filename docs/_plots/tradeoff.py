@@ -24,7 +24,9 @@ for ax, rate in zip(axes, ("0.05%", "0.5%"), strict=True):
             ours = method.startswith("cosmicray")
             ax.plot(x, y, "o", color="C0" if ours else "C1")
             text = method.replace("cosmicray_", "").replace("deepCR ACS-WFC", "deepCR")
-            ax.annotate(text, (x, y), (6, 4), textcoords="offset points", fontsize=8)
+            # The same network twice: one name above its point, the other below.
+            offset = (0, -12) if "segments" in method else (6, 4)
+            ax.annotate(text, (x, y), offset, textcoords="offset points", fontsize=8)
     ax.set(xscale="log", yscale="log", xlabel="seconds per megapixel")
     ax.set(ylabel=f"missed at {rate[:-1]} % false positives")
     ax.margins(x=0.25, y=0.2)
