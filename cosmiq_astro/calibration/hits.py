@@ -25,6 +25,7 @@ _DESCRIPTIONS = {
     "charge": "summed charge of these pixels",
     "n_flagged": "how many of them are flagged",
     "n_true": "how many of them are cosmic ray",
+    "n_ignored": "pixels of the detection that do not count",
     "max_probability": "largest probability in the hit",
     "probability": "mean probability of the detection",
     "n_detections": "detections that share a pixel with it; more than 1: split",
@@ -47,7 +48,7 @@ class HitMatch:
         if charges were given, ``charge``.
     detections : `~astropy.table.QTable`
         One row per detection: ``id``, ``x``, ``y``, ``n_pixels``,
-        ``n_true``, ``n_hits``, ``probability``, ``max_probability`` and
+        ``n_true``, ``n_hits``, ``n_ignored``, ``probability``, ``max_probability`` and
         ``label`` (whether it is real), so that
         ``reliability_table(match.detections)`` is the reliability per hit.
     """
@@ -134,7 +135,8 @@ def match_hits(
         if plane is not None and np.shape(plane) != p.shape:
             raise ValueError(f"{name} has the shape {np.shape(plane)}, probability has {p.shape}")
     flagged = p >= threshold
-    found_id = np.where(counted, _numbered(flagged), 0)
+    whole_id = _numbered(flagged)
+    found_id = np.where(counted, whole_id, 0)
     true_id = np.where(counted, true_id, 0)
     p = np.nan_to_num(p)
     shared = (true_id > 0) & (found_id > 0)
@@ -154,6 +156,7 @@ def match_hits(
     index = detections["id"]
     detections["probability"] = scipy.ndimage.mean(p, found_id, index)
     detections["n_true"] = scipy.ndimage.sum_labels(true_id > 0, found_id, index).astype(int)
+    detections["n_ignored"] = scipy.ndimage.sum_labels(~counted, whole_id, index).astype(int)
     detections["n_hits"] = np.bincount(detection_of, minlength=found_id.max() + 1)[index]
     detections["label"] = detections["n_true"] > 0
     for table in (hits, detections):

@@ -3,10 +3,8 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import ndimage
 
 from cosmiq_astro._picture import stretch
-from cosmiq_astro._windows import TOUCHING
 from cosmiq_astro.calibration import match_hits
 
 __all__ = ["CAPTION", "Mistakes", "draw_mistakes"]
@@ -52,17 +50,16 @@ class Mistakes:
         image, probability, label : ndarray
             Shape ``(ny, nx)``; the label is NaN where it is unknown.
         """
-        unknown = ~np.isfinite(label)
-        match = match_hits(probability, label == 1, threshold=self.threshold, ignore=unknown)
-        missed = match.hits[~match.hits["found"]]
-        false = match.detections[~match.detections["label"]]
+        match = match_hits(
+            probability, label == 1, threshold=self.threshold, ignore=~np.isfinite(label)
+        )
         # What reaches beyond a hot pixel or the rim of a hit is neither true nor false.
-        flagged = probability >= self.threshold
-        groups, _ = ndimage.label(flagged, TOUCHING)
-        undecided = np.isin(false["id"], groups[flagged & unknown])
-        false = false[~undecided]
+        found = match.detections["label"]
+        decided = match.detections[found | (match.detections["n_ignored"] == 0)]
+        missed = match.hits[~match.hits["found"]]
+        false = decided[~decided["label"]]
         self.n_hits, self.n_missed = self.n_hits + len(match.hits), self.n_missed + len(missed)
-        self.n_detections += len(match.detections) - np.count_nonzero(undecided)
+        self.n_detections += len(decided)
         self.n_false += len(false)
         for kept, rows in ((self.missed, missed), (self.false, false)):
             for row in sorted(rows, key=lambda row: -row["n_pixels"])[:_N_STAMPS]:

@@ -65,6 +65,7 @@ def test_ignored_pixels_count_for_nothing(scene):
     assert match.completeness == match.purity == 1
     assert match.detections["n_hits"].max() == 1
     assert_array_equal(match.detections["n_pixels"], [2, 2, 2])
+    assert_array_equal(match.detections["n_ignored"], [0, 0, 3])
 
 
 def test_threshold(scene):
