@@ -64,6 +64,8 @@ def test_any_image_gives_lawful_maps(tiny_vi, pair):
 @given(images_with_masks(), st.integers(0, 3), st.floats(1e-3, 1 - 1e-3))
 @few
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+# What is doubtful about an image of this kind may be said.
+@pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyUserWarning")
 def test_masked_pixels_are_never_flagged_or_changed(tiny_vi, pair, growth, threshold):
     image, mask = pair
     ccd = CCDData(image, unit="electron", mask=mask)
