@@ -80,7 +80,7 @@ def cosmicray_vi(
 
     The network's weights are drawn ``T`` times; the mean probability over
     the draws decides on the mask, their scatter and entropy say how far it
-    can be trusted. With the bundled ``acs-wfc-vi`` the draws hardly differ: its
+    can be trusted. With the bundled models the draws hardly differ: their
     training data leave little doubt about the weights, and what is doubtful
     about a pixel is in the image, where the entropy shows it. The network grows
     out of deepCR [1]_, its weights' posterior out of Bayes by backprop [2]_.
@@ -92,9 +92,8 @@ def cosmicray_vi(
         per second. An array is taken to be in electron unless ``gain`` is
         given. It is not modified.
     T : int, optional
-        Number of weight draws, 1 or more, best an even number. Lower it to
-        save time (a mask needs no more than 4), raise it for a smoother
-        uncertainty plane.
+        Number of weight draws, 1 or more, best an even number. Raise it for a
+        smoother uncertainty plane; a mask needs no more than 2.
     model : str, path-like or Model, optional
         A variational model: a bundled name (see
         `~cosmiq_astro.list_models`), a model folder, or a loaded model.
@@ -126,10 +125,10 @@ def cosmicray_vi(
         uncertainty of replaced pixels, if there is one, becomes that of the
         guess (`~cosmiq_astro.cleaning.cleaned_variance`).
     sampling : {'antithetic', 'independent', 'moments', 'mean'}, optional
-        How the weights are drawn. ``'moments'`` draws none, and propagates
-        mean and variance, whatever ``T``: for models like the bundled ones that
-        draw weights in their last block alone. ``'mean'`` makes one pass with
-        their means, as fast as the baseline and without uncertainty.
+        How the weights are drawn. ``'moments'`` draws none, and integrates over
+        the posterior, whatever ``T``: for models like the bundled ones, whose
+        last layer alone is variational. ``'mean'`` makes one pass with the
+        means, without uncertainty.
     views : {1, 2, 4}, optional
         Ways to turn the image, whose mean counts, in each draw: as it is,
         transposed too, or also both turned by half a turn; the model's own

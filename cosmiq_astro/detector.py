@@ -63,7 +63,6 @@ class CosmicRayDetector:
         round to ten bits. ``'bfloat16'`` takes about 0.6 of the time on
         processors and GPUs that compute with it; on other processors it takes
         many times as long, and a warning says so.
-        ``'moments'`` has float32 in its last block.
 
     Raises
     ------
@@ -143,10 +142,9 @@ class CosmicRayDetector:
         seed : int, optional
             Seed of the draws; chosen and reported if None.
         sampling : {'antithetic', 'independent', 'moments', 'mean'}, optional
-            ``'moments'`` draws nothing and propagates mean and variance, for
-            models that draw weights in their last block alone. ``'mean'`` makes
-            one pass with the posterior means: as fast as the baseline, without
-            uncertainty.
+            ``'moments'`` draws nothing and integrates over the posterior, for
+            models whose last layer alone is variational. ``'mean'`` makes one
+            pass with the posterior means, without uncertainty.
         views : {1, 2, 4}, optional
             Ways to turn the image, whose mean counts: as it is, transposed too,
             or also both turned by half a turn. More are more accurate, and take

@@ -1,13 +1,15 @@
 """
 Train the bundled models ccd-unet and ccd-vi, for CCDs in general.
 
-python recipes/ccd.py --data DIR --work DIR [--init MODEL] [--stage unet|vi|all]
+python recipes/ccd.py --data DIR --work DIR [--init MODEL] [--stage unet|vi|all|widths]
 
 Scenes, optics and hits of wide ranges: PSFs of HST and of 1.2 to 6 pixels, bright skies, much read
 noise, hits in silicon of 14 to 300 micrometres. Version 1 began from version 4 of acs-wfc-unet, and
 was trained as this script had it in commit 2a53cd4: 14 epochs, and 3 more for each model. Version
 2 has the same weights; its thresholds are those of the largest F1 on the exposures of
-recipes/operating_curves.py. DIR of --data holds stis_ccd_1999.fits, itl_cosmic_rays_2017.fits.gz,
+recipes/operating_curves.py. Version 3 of ccd-vi (--stage widths) keeps the means of a posterior
+over the last block, whose widths were set by hand, and has the posterior over its head that the
+data ask for. DIR of --data holds stis_ccd_1999.fits, itl_cosmic_rays_2017.fits.gz,
 cosmos2020_sample.fits.gz and tinytim_acs_wfc/.
 """
 
@@ -21,7 +23,9 @@ import real_hits
 import scenes
 import torch
 
-from cosmiq_astro.models.model import save_model
+from cosmiq_astro.inference.sampling import network_of
+from cosmiq_astro.models.model import load_model, save_model
+from cosmiq_astro.models.registry import find_model
 from cosmiq_astro.simulate import Footprints, cosmic_ray_footprints
 from cosmiq_astro.training import (
     ObservingConditions,
@@ -33,6 +37,9 @@ from cosmiq_astro.training import (
     model_card,
     train,
 )
+from cosmiq_astro.training._epoch import prepare_batches
+from cosmiq_astro.training._posterior import solve_sigma
+from cosmiq_astro.training.network import start_network
 
 # Scenes, and more of crowded fields.
 N_SCENES = {"training": (192, 144), "validation": (32, 24)}
@@ -50,11 +57,12 @@ CONDITIONS = ObservingConditions(
     hit_scale=(0.4, 2.5),
     trap_density=(0.0, 0.3),
 )
-# Small batches: many steps. The variational model goes on from the baseline. Weights are drawn in
-# the last block alone, since what comes before looks at each tile once; nothing else is trained.
+# Small batches: many steps. The variational model goes on from the baseline, and trains the last
+# block. Weights are drawn in the head alone: what comes before looks at each tile once.
 UNET = TrainingSettings(patch_size=192, batch_size=4, learning_rate=1e-3)
-VI = replace(UNET, variational=("merge.0.*", "head"), freeze=("down.*", "up.*", "merge.1.*"))
+VI = replace(UNET, variational=("head",), freeze=("down.*", "up.*", "merge.1.*"))
 EPOCHS = {"unet": 17, "vi": 3}
+N_CURVATURE = 150  # patches that tell how sharply the data fix the weights
 SEED = 1
 DATA = f"""\
 Simulated exposures only, but for real hits. {N_SCENES["training"][0]} noise-free scenes of 512 x
@@ -119,27 +127,55 @@ def make_model(method, training, validation, arguments):
         ),
     )
     result.history.write(work / f"{name}_history.ecsv", overwrite=True)
-    network = result.model.network.to(arguments.device)
-    if method == "vi":
-        network.config = replace(network.config, views=2)
-    model, scores = calibrate(result.model, validation)
-    network.cpu()
-    ranges = {name: getattr(CONDITIONS, name) for name in ("exposure_time", "readnoise")}
-    # It may not judge the hits of an exposure: a patch mixes kinds that no exposure has together.
-    model = replace(model, version="2", ranges=ranges, known_hits=None)
-    scores.write(work / f"{name}_scores.ecsv", overwrite=True)
+    model, scores = finish(result.model, validation, arguments)
     start = "ccd-unet" if method == "vi" else init or "random weights"
     data = DATA.format(start=start)
     card = model_card(model, result.history, scores, data=data, limits=LIMITS)
     save_model(model, work / name, card=card, overwrite=True)
+
+
+def finish(model, validation, arguments):
+    """Calibrate a model; return it and its scores, which are written, too."""
+    network = model.network.to(arguments.device)
+    if model.method == "vi":
+        network.config = replace(network.config, views=2)
+    model, scores = calibrate(model, validation)
+    network.cpu()
+    ranges = {name: getattr(CONDITIONS, name) for name in ("exposure_time", "readnoise")}
+    # It may not judge the hits of an exposure: a patch mixes kinds that no exposure has together.
+    model = replace(model, version="3", ranges=ranges, known_hits=None)
+    scores.write(arguments.work / f"{model.name}_scores.ecsv", overwrite=True)
     print(scores)
+    return model, scores
+
+
+def solve_widths(training, validation, arguments):
+    """Leave of the bundled ccd-vi the means, and solve for the posterior of its head."""
+    old = load_model("ccd-vi")
+    means = replace(old, network=network_of(old.network, {}))
+    network = start_network(True, means, None, VI, SEED)
+    batches = prepare_batches(
+        network, training, 1, VI.patch_size, [(SEED, i) for i in range(N_CURVATURE)]
+    )
+    solve_sigma(
+        network,
+        [(inputs, valid) for inputs, _, valid, _ in batches],
+        training.n_valid_pixels,
+        generator=torch.Generator().manual_seed(SEED),
+    )
+    model, _ = finish(
+        replace(old, network=network.eval().requires_grad_(False)), validation, arguments
+    )
+    folder = find_model("ccd-vi")
+    card = (folder / "card.md").read_text(encoding="utf-8")
+    save_model(model, arguments.work / "ccd-vi", card=card, overwrite=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--stage", choices=("unet", "vi", "all"), default="all")
+    parser.add_argument("--stage", choices=("unet", "vi", "all", "widths"), default="all")
     parser.add_argument("--init", help="model that the baseline goes on from: a name, or a folder")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=0, help="processes that prepare patches")
@@ -149,6 +185,9 @@ def main():
     # The thread that prepares batches must not hold up the one that trains.
     sys.setswitchinterval(1e-4)
     parts = [dataset(part, arguments.data, arguments.work) for part in ("training", "validation")]
+    if arguments.stage == "widths":
+        solve_widths(*parts, arguments)
+        return
     for method in ("unet", "vi") if arguments.stage == "all" else (arguments.stage,):
         make_model(method, *parts, arguments)
 

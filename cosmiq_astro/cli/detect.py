@@ -90,7 +90,7 @@ def _add_detection(group):
         "--sampling",
         choices=get_args(Sampling),
         default="antithetic",
-        help="how the weights are drawn; 'moments' draws none and propagates mean and variance, "
+        help="how the weights are drawn; 'moments' draws none and integrates over the posterior, "
         "'mean' is without uncertainty",
     )
     text = "ways to turn the image, whose mean counts (default: the model's own)"

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from cosmiq_astro.familiarity.hits import HIT, HitFeatures, describe_hits
-from cosmiq_astro.inference.moments import QUANTILE_WEIGHTS, MomentsBlock
+from cosmiq_astro.inference.moments import QUANTILE_WEIGHTS, GaussianHead
 from cosmiq_astro.inference.parallel import map_tiles
 from cosmiq_astro.inference.uncertainty import PredictiveMoments
 from cosmiq_astro.models.fast_unet import Trunk
-from cosmiq_astro.models.last_block import LAST_BLOCK, LastBlock, drawn_early
+from cosmiq_astro.models.last_block import Heads, LastBlock, drawn_before
 from cosmiq_astro.models.layers import sample_weights, turn_kernels
 from cosmiq_astro.models.unet import empty_unet
 
@@ -74,13 +74,13 @@ def draw_weights(network, T, *, sampling="antithetic", seed):
     Raises
     ------
     ValueError
-        If the sampling is ``'moments'`` and weights are drawn before the last
-        block; the layer is named.
+        If the sampling is ``'moments'`` and weights are drawn before the head;
+        the layer is named.
     """
-    if sampling == "moments" and (early := drawn_early(network)):
+    if sampling == "moments" and (early := drawn_before(network, "head")):
         raise ValueError(
-            f"sampling={sampling!r} needs a model that draws weights in its last block alone "
-            f"(merge.0.*, head), and this one does in {', '.join(early)}; use 'antithetic'"
+            f"sampling={sampling!r} needs a model that draws the weights of its head alone, and "
+            f"this one does in {', '.join(early)}; use 'antithetic'"
         )
     if sampling in ("moments", "mean"):
         return [{}]
@@ -168,15 +168,17 @@ class Sampler:
         self._temperature, self._precision = temperature, precision
         self._weights = [1 / len(draws)] * len(draws)
         with computing(self.device, "float32"):
+            trunk = Trunk(network)
             if sampling == "moments":
-                self._parts = [(Trunk(network), MomentsBlock(network))]
+                self._parts = [(trunk, LastBlock(network), GaussianHead(network))]
                 self._weights = QUANTILE_WEIGHTS
-            elif all(name.startswith(LAST_BLOCK) for name in draws[0]):
-                paired = sampling == "antithetic"
-                self._parts = [(Trunk(network), LastBlock(network, draws, paired=paired))]
+            elif not drawn_before(network, "head"):
+                self._parts = [(trunk, LastBlock(network), Heads(network, draws))]
             else:
+                # The trunk is computed once where it is the same for all.
+                shared = None if drawn_before(network, "last block") else trunk
                 networks = [network_of(network, weights) for weights in draws]
-                self._parts = [(Trunk(one), LastBlock(one)) for one in networks]
+                self._parts = [(shared or Trunk(n), LastBlock(n), Heads(n)) for n in networks]
         self._has_spread = len(self._weights) > 1
 
     @property
@@ -214,8 +216,7 @@ class Sampler:
 
         @torch.inference_mode()
         def compute(tile):
-            with computing(self.device, self._precision):
-                moments, seen = self._draws_of(frame.read(tile, channels), tile.crop, whole)
+            moments, seen = self._draws_of(frame.read(tile, channels), tile.crop, whole)
             for name, plane in whole.items():
                 part = plane[tile.write]
                 part.copy_(moments.plane(name)[: part.shape[0], : part.shape[1]])
@@ -234,7 +235,8 @@ class Sampler:
             turned = turn(inputs, view).contiguous(memory_format=torch.channels_last)
             # Tiles have as much of a halo on either side.
             core = crop[::-1] if view & 1 else crop
-            seen.append(self._parts[0][0](turned, core))
+            with computing(self.device, self._precision):
+                seen.append(self._parts[0][0](turned, core))
             passes.append(self._logits(seen[-1], turned, core))
         moments = PredictiveMoments(with_information="mutual_information" in planes)
         for weight, each in zip(self._weights, zip(*passes, strict=True), strict=True):
@@ -247,8 +249,11 @@ class Sampler:
 
     def _logits(self, first, inputs, crop):
         """Yield the logits of every draw in one view; the first trunk has looked already."""
-        for i, (trunk, last) in enumerate(self._parts):
-            yield from last.logits(trunk(inputs, crop) if i else first)
+        for trunk, block, head in self._parts:
+            with computing(self.device, self._precision):
+                maps = block(first if trunk is self._parts[0][0] else trunk(inputs, crop))
+            # Draws of a head differ by less than what bfloat16 keeps.
+            yield from head.logits(maps.float())
 
 
 def computing(device, precision):

@@ -28,8 +28,7 @@ class Join(NamedTuple):
     skip : Tensor
         Weight for the skip connection, shape ``(n_out, n_skip, k, k)``.
     below : Tensor or None
-        Weight for the level below, shape ``(4 * n_out, n_below, 2, 2)``; None if all is lifted
-        before.
+        Weight for the level below, shape ``(4 * n_out, n_below, 2, 2)``; None without one.
     bias : Tensor
         Shape ``(n_out,)``.
     """
@@ -54,23 +53,6 @@ class Join(NamedTuple):
             The convolution.
         """
         return cls(_channels_last(weight.detach()), None, bias.detach())
-
-    @classmethod
-    def half_difference(cls, one, other):
-        """
-        Return half the difference of two layers that are not joined.
-
-        Parameters
-        ----------
-        one, other : `Join`
-            Of one shape.
-
-        Returns
-        -------
-        join : `Join`
-            Linear in its weights, as they are.
-        """
-        return cls.of((one.skip - other.skip) / 2, (one.bias - other.bias) / 2)
 
     @classmethod
     def after(cls, up, convolution):
@@ -133,8 +115,7 @@ class Seen:
     skip : Tensor
         Skip connection, with a border, shape ``(n, n_skip, rows, columns)``.
     below : Tensor or None
-        Of the level below, shape ``(n, n_below, rows / 2, columns / 2)``; None if it is lifted:
-        the skip connection has its maps then.
+        Of the level below, shape ``(n, n_below, rows / 2, columns / 2)``; None without one.
     up : torch.nn.ConvTranspose2d or None
         What the networks lift it with.
     edge : int
@@ -148,18 +129,6 @@ class Seen:
     up: Any
     edge: int
     shape: tuple[int, int]
-
-    @property
-    def planes(self):
-        """What a `Join` is applied to."""
-        return self.skip, self.below
-
-    def lifted(self):
-        """Return the same, lifted: all that last blocks see, shape ``(n, n_features, …)``."""
-        if self.below is None:
-            return self
-        whole = torch.cat([self.skip, self.up(self.below)], dim=1)
-        return Seen(whole, None, None, self.edge, self.shape)
 
     def at(self, where):
         """

@@ -1,4 +1,4 @@
-"""The last block of a U-Net, with each of several draws of its weights."""
+"""The last block of a U-Net, computed once for all draws of its head."""
 
 import torch
 from torch.nn import functional
@@ -6,146 +6,106 @@ from torch.nn import functional
 from cosmiq_astro.models.fast_unet import Join, apply_layers
 from cosmiq_astro.models.layers import variational_layers
 
-__all__ = ["LAST_BLOCK", "LastBlock", "drawn_early", "last_layers", "to_maps"]
+__all__ = ["Heads", "LastBlock", "drawn_before"]
 
-LAST_BLOCK = ("merge.0.", "head")
-"""How the names of its parameters begin."""
+_AT_ONCE = 16
+_BEGINS = {"last block": ("merge.0.", "head"), "head": ("head",)}
 
 
-def last_layers(network):
+def drawn_before(network, part):
     """
-    Return the layers of the last block.
+    Name the variational layers before some part of a network.
 
     Parameters
     ----------
     network : `~cosmiq_astro.models.unet.UNet`
         Any.
-
-    Returns
-    -------
-    layers : dict
-        Layer by name, in their order.
-    """
-    block = network.merge[0] if len(network.merge) else []
-    return {f"merge.0.{i}": layer for i, layer in enumerate(block)} | {"head": network.head}
-
-
-def drawn_early(network):
-    """
-    Name the layers before the last block that are variational.
-
-    Parameters
-    ----------
-    network : `~cosmiq_astro.models.unet.UNet`
-        Any.
+    part : {'last block', 'head'}
+        Which part.
 
     Returns
     -------
     names : list of str
-        Empty if all draws see the same features.
+        Empty if the part sees the same of an image with each draw.
     """
-    return [name for name in variational_layers(network) if not name.startswith(LAST_BLOCK)]
+    return [name for name in variational_layers(network) if not name.startswith(_BEGINS[part])]
 
 
 class LastBlock:
     """
-    The last block of a network, with each of several draws of its weights.
+    The last block of a network without its head.
 
-    What comes before the first layer that is drawn is computed once for all. Opposite draws have
-    the weights ``m + d`` and ``m - d``, and a convolution is linear in them: applied with m once,
-    that layer takes one more convolution, with d, for each pair.
+    Parameters
+    ----------
+    network : `~cosmiq_astro.models.unet.UNet`
+        Any; of a variational one, the means.
+    """
+
+    def __init__(self, network):
+        self._layers = []
+        if len(network.up):
+            first, *rest = network.merge[0]
+            self._layers = [Join.after(network.up[0], first)]
+            self._layers += [Join.of(layer.weight, layer.bias) for layer in rest]
+
+    def __call__(self, seen):
+        """
+        Return what the head sees.
+
+        Parameters
+        ----------
+        seen : `~cosmiq_astro.models.fast_unet.Seen`
+            Of one or more tiles.
+
+        Returns
+        -------
+        maps : Tensor
+            Of the pixels that it is seen for, shape ``(n, ny, nx, n_maps)``.
+        """
+        x, (ny, nx) = seen.skip, seen.shape
+        if self._layers:
+            first, *rest = self._layers
+            x = apply_layers(rest, functional.relu_(first(x, seen.below)))
+        return x[:, :, :ny, :nx].movedim(1, -1)
+
+
+class Heads:
+    """
+    The head of a network, with each of several draws of its weights.
 
     Parameters
     ----------
     network : `~cosmiq_astro.models.unet.UNet`
         The network, with the means.
     draws : sequence of dict, optional
-        Weights by the name of the parameter, all of the same; what a draw leaves out is the
-        network's own. One that leaves out all is the network itself.
-    paired : bool, optional
-        Whether each two draws (not an odd last) are opposite.
+        Weights by the name of the parameter; what a draw leaves out is the network's own.
     """
 
-    def __init__(self, network, draws=({},), *, paired=False):
-        layers = last_layers(network)
-        is_drawn = [any(key.startswith(f"{name}.") for key in draws[0]) for name in layers]
-        # If none is, the head is made of one draw.
-        n_shared = is_drawn.index(True) if any(is_drawn) else len(layers) - 1
-        self._joined = len(network.up) > 0 and n_shared > 0
-        joins = [
-            [
-                Join.of(draw.get(f"{name}.weight", w.weight), draw.get(f"{name}.bias", w.bias))
-                for draw in draws
-            ]
-            for name, w in layers.items()
-        ]
-        self._shared = [each[0] for each in joins[:n_shared]]
-        if self._joined:
-            self._shared[0] = Join.after(network.up[0], network.merge[0][0])
-        self._first, *self._rest = joins[n_shared:]
-        self._mean, self._steps = None, []
-        if paired and self._rest:
-            mean = list(layers.values())[n_shared]
-            self._mean = Join.of(mean.weight, mean.bias)
-            pairs = zip(self._first[::2], self._first[1::2], strict=False)
-            self._steps = [Join.half_difference(*pair) for pair in pairs]
+    def __init__(self, network, draws=({},)):
+        state = network.head.state_dict()
+        weight, bias = (
+            [draw.get(f"head.{name}", state[name]).flatten() for draw in draws]
+            for name in ("weight", "bias")
+        )
+        # A number of them at a time: memory does not grow with their number.
+        self._weight = torch.stack(weight, dim=1).split(_AT_ONCE, dim=1)
+        self._bias = torch.cat(bias).split(_AT_ONCE)
 
-    def logits(self, seen):
+    def logits(self, maps):
         """
-        Yield the logits of each draw in turn.
+        Yield the logits of each draw.
 
         Parameters
         ----------
-        seen : `Seen`
-            Of one or more tiles.
+        maps : Tensor
+            From a `LastBlock`, float32, shape ``(n, ny, nx, n_maps)``.
 
         Yields
         ------
         logits : Tensor
-            float32, of the pixels that it is seen for, shape ``(n, ny, nx)``.
+            float32, shape ``(n, ny, nx)``.
         """
-        ny, nx = seen.shape
-        planes = (seen if self._joined else seen.lifted()).planes
-        for layer in self._shared:
-            planes = (functional.relu_(layer(*planes)), None)
-        if not self._rest:
-            for logits in to_maps(planes[0], self._first):
-                yield logits[:, :ny, :nx].float()
-            return
-        for draw, x in enumerate(self._each_first(planes)):
-            *layers, head = (each[draw] for each in self._rest)
-            (logits,) = to_maps(apply_layers(layers, functional.relu_(x)), [head])
-            yield logits[:, :ny, :nx].float()
-
-    def _each_first(self, planes):
-        """Yield what the first layer that is drawn makes, for each draw; each may be changed."""
-        mean = self._mean(*planes) if self._steps else None
-        for step in self._steps:
-            step = step(*planes)
-            yield mean + step
-            yield torch.sub(mean, step, out=step)
-        for layer in self._first[2 * len(self._steps) :]:
-            yield layer(*planes)
-
-
-def to_maps(x, heads):
-    """
-    Apply several heads, each a 1 × 1 convolution to one map.
-
-    Parameters
-    ----------
-    x : Tensor
-        Shape ``(n, n_maps, ny, nx)``.
-    heads : list of `~cosmiq_astro.models.fast_unet.Join`
-        1 × 1.
-
-    Returns
-    -------
-    maps : sequence of Tensor
-        One for each, shape ``(n, ny, nx)``.
-    """
-    x = x.movedim(1, -1)
-    if len(heads) == 1:  # a product with a vector is faster than a convolution
-        return [x @ heads[0].skip.flatten() + heads[0].bias]
-    weights = torch.stack([head.skip.flatten() for head in heads], dim=1)
-    return (x @ weights + torch.cat([head.bias for head in heads])).movedim(-1, 0).contiguous()
+        for weight, bias in zip(self._weight, self._bias, strict=True):
+            # A product with a vector is faster.
+            product = maps @ (weight if weight.shape[1] > 1 else weight[:, 0]) + bias
+            yield from product.movedim(-1, 0).contiguous() if weight.shape[1] > 1 else [product]

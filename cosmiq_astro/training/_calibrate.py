@@ -21,7 +21,7 @@ from cosmiq_astro.calibration import (
 from cosmiq_astro.familiarity.hits import HIT, describe_hits, fit_known_hits
 from cosmiq_astro.familiarity.stars import fit_known_stars, measure_stars
 from cosmiq_astro.inference.sampling import computing, draw_weights, network_of
-from cosmiq_astro.models.last_block import drawn_early
+from cosmiq_astro.models.last_block import drawn_before
 from cosmiq_astro.preprocess import normalize, subtract_sky
 from cosmiq_astro.training.datasets import make_batch
 from cosmiq_astro.training.network import Teacher
@@ -126,7 +126,9 @@ def calibrate(
         model,
         temperature=temperature,
         threshold=threshold,
-        known_hits=None if drawn_early(model.network) else fit_known_hits(hits, other_hits),
+        known_hits=None
+        if drawn_before(model.network, "last block")
+        else fit_known_hits(hits, other_hits),
         known_stars=fit_known_stars(stars + other_stars),
         operating_curve=operating_curve(probability, labels) if is_mixed else None,
     )
