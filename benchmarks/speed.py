@@ -23,10 +23,8 @@ import cosmiq_astro as ca
 
 WAYS = {
     "T=16": {"T": 16},
-    "T=8": {"T": 8},
-    "T=4": {"T": 4},
+    "T=16, one view": {"T": 16, "views": 1},
     "moments": {"sampling": "moments"},
-    "mean weights": {"sampling": "mean"},
 }
 
 

@@ -26,13 +26,13 @@ from cosmiq_astro.simulate import simulate_hst_file
 SHAPE = (2048, 4096)
 COMMAND = "from cosmiq_astro.cli.main import main; raise SystemExit(main())"
 UNET = ("--model", "acs-wfc-unet")
-VI = ("--model", "acs-wfc-vi", "--sampling", "moments")
+VI = ("--model", "acs-wfc-vi")
 WAYS = [
     # What is detected, which planes are written, workers.
     ("acs-wfc-unet", UNET, "prob,ent", 1),
     ("acs-wfc-unet", UNET, "prob,ent", 2),
     ("acs-wfc-unet", UNET, "none", 2),
-    ("acs-wfc-vi, moments", VI, "prob,std,ent,mi", 2),
+    ("acs-wfc-vi", VI, "prob,std,ent,mi", 2),
 ]
 
 
