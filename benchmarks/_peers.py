@@ -30,9 +30,9 @@ def model_tool(name, T):
     Parameters
     ----------
     name : str
-        Model name or folder; with ``@T`` for another number of passes, or ``@mean`` or
-        ``@moments`` for another way of sampling. What stands before ``=`` is its name in the
-        tables.
+        Model name or folder; with ``@T`` for another number of passes, ``@mean`` or ``@moments``
+        for another way of sampling, or ``@bfloat16``. What stands before ``=`` is its name in
+        the tables.
     T : int
         Passes of a variational model.
     """
@@ -42,7 +42,8 @@ def model_tool(name, T):
     options = {"T": int(setting) if setting.isdigit() else T, "seed": 0}
     if setting in ("mean", "moments"):
         options["sampling"] = setting
-    detector = CosmicRayDetector(model, device="cpu")
+    precision = "bfloat16" if setting == "bfloat16" else "float32"
+    detector = CosmicRayDetector(model, device="cpu", precision=precision)
 
     def run(frame):
         return detector(frame.image, readnoise=frame.readnoise, **options)

@@ -1,9 +1,9 @@
 """
 Score models on frames that other code made: other optics, skies and hits than the training's.
 
-``--models`` names models or folders; a label may stand before ``=``, and
-``@T`` (passes, or ``mean``) after the name of a variational model. Frames and
-the peers' planes are kept in ``--work``.
+``--models`` names models or folders; a label may stand before ``=``, and ``@bfloat16``, or of a
+variational model ``@T`` (passes, or ``mean``), after the name. Frames and the peers' planes are
+kept in ``--work``.
 """
 
 import argparse
