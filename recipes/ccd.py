@@ -126,7 +126,7 @@ def make_model(method, training, validation, arguments):
     network.cpu()
     ranges = {name: getattr(CONDITIONS, name) for name in ("exposure_time", "readnoise")}
     # It may not judge the hits of an exposure: a patch mixes kinds that no exposure has together.
-    model = replace(model, version="2", ranges=ranges, known_hits=None)
+    model = replace(model, version="2", ranges=ranges, familiar_hits=None)
     scores.write(work / f"{name}_scores.ecsv", overwrite=True)
     start = "ccd-unet" if method == "vi" else init or "random weights"
     data = DATA.format(start=start)
