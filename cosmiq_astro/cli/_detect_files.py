@@ -12,14 +12,7 @@ from astropy.io import fits
 from tqdm import tqdm
 
 from cosmiq_astro import batch
-from cosmiq_astro._io import (
-    atomic_write,
-    check_run,
-    describe,
-    printable,
-    readable,
-    refuse_existing,
-)
+from cosmiq_astro._io import atomic_write, check_run, describe, printable, readable, refuse_existing
 from cosmiq_astro.cli import _report
 from cosmiq_astro.cli._errors import about, attempt, with_advice
 from cosmiq_astro.cli._terminal import print_error, print_output, print_warning

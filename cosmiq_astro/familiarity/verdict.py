@@ -247,10 +247,7 @@ def _gain(pixels, maps, readnoise):
             "combined or resampled",
         )
     elif ratio > _TOO_NOISY:
-        yield (
-            what,
-            f"gain may be too large by about {ratio**2:.1f}, or readnoise is too small",
-        )
+        yield (what, f"gain may be too large by about {ratio**2:.1f}, or readnoise is too small")
 
 
 def _saturated(pixels, usable, satlevel):
