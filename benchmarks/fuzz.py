@@ -243,7 +243,7 @@ def try_model(folder, sound, rng):
     for name in ("probability", "uncertainty", "entropy", "mutual_information"):
         if not np.isfinite(getattr(maps, name)).all():
             raise RuntimeError(f"{name} is not finite")
-    for name in ("novelty", "star_novelty"):
+    for name in ("unfamiliarity", "star_unfamiliarity"):
         value = getattr(maps, name)
         if value < 0 or np.isinf(value):
             raise RuntimeError(f"{name} is {value}")
@@ -253,8 +253,8 @@ def tiny_model():
     """Return a small untrained variational model; its weights do not matter."""
     import torch
 
-    from cosmiq_astro.familiarity.hits import KnownHits
-    from cosmiq_astro.familiarity.stars import KnownStars
+    from cosmiq_astro.familiarity.hits import FamiliarHits
+    from cosmiq_astro.familiarity.stars import FamiliarStars
     from cosmiq_astro.models.model import Model
     from cosmiq_astro.models.unet import UNetConfig, empty_unet, initialize_weights
 
@@ -262,11 +262,11 @@ def tiny_model():
     network = initialize_weights(empty_unet(config), torch.Generator().manual_seed(0))
     network.head.weight.data.mul_(30)
     n = 2 * network.config.hidden
-    hits = KnownHits(np.zeros(n), np.eye(n), np.ones(n))
-    stars = KnownStars(np.linspace(1.5, 3, 100), np.linspace(1, 2, 100))
+    hits = FamiliarHits(np.zeros(n), np.eye(n), np.ones(n))
+    stars = FamiliarStars(np.linspace(1.5, 3, 100), np.linspace(1, 2, 100))
     network.eval().requires_grad_(False)
-    known = {"known_hits": hits, "known_stars": stars}
-    return Model("tiny", "1", "test", network, threshold=0.2, **known)
+    familiar = {"familiar_hits": hits, "familiar_stars": stars}
+    return Model("tiny", "1", "test", network, threshold=0.2, **familiar)
 
 
 def work(connection, seed, start, stop, kind):

@@ -137,8 +137,8 @@ def compare(device):
             row["flags_differ"] = float(
                 np.mean((found.probability > 0.5) != (truth.probability > 0.5))
             )
-            row["novelty"] = abs(found.novelty - truth.novelty)
-            row["star_novelty"] = abs(found.star_novelty - truth.star_novelty)
+            row["unfamiliarity"] = abs(found.unfamiliarity - truth.unfamiliarity)
+            row["star_unfamiliarity"] = abs(found.star_unfamiliarity - truth.star_unfamiliarity)
             rows.append(row)
             print(json.dumps(row), flush=True)
     return rows

@@ -8,7 +8,7 @@ what does is imported where a CCDData is at hand.
 import math
 import sys
 import warnings
-from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 from astropy import units as u
@@ -29,16 +29,6 @@ def seconds_of(exposure_time):
     return float(seconds) if np.ndim(seconds) == 0 and 0 < seconds < math.inf else None
 
 
-@dataclass
-class _Frame:
-    """What of a CCDData an array has."""
-
-    data: np.ndarray
-    mask: np.ndarray | None
-    unit: u.UnitBase
-    meta: dict = field(default_factory=dict)
-
-
 def coerce(ccd, gain):
     """Return the input as it is if it is CCDData, else what it has of one; and which it was."""
     nddata = sys.modules.get("astropy.nddata")
@@ -56,7 +46,7 @@ def coerce(ccd, gain):
     data = np.array(ccd)
     if data.dtype.kind not in "fiu":
         raise TypeError(f"ccd must hold real numbers, got dtype {data.dtype}")
-    return _Frame(data, mask, unit), False
+    return SimpleNamespace(data=data, mask=mask, unit=unit, meta={}), False
 
 
 def own_mask(frame):

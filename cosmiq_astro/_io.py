@@ -256,13 +256,19 @@ def atomic_write(path, *, overwrite=False):
         yield temporary
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())
-        if not overwrite:
-            _move_to_free(temporary, target, path)
+        if overwrite:
+            _refuse_special(path)
+            if target.exists():
+                temporary.chmod(target.stat().st_mode)
+            temporary.replace(target)
             return
-        _refuse_special(path)
-        if target.exists():
-            temporary.chmod(target.stat().st_mode)
-        temporary.replace(target)
+        try:
+            os.link(temporary, target)  # fails where a file is by now
+        except OSError as error:
+            refuse_existing(path, overwrite=False)
+            if isinstance(error, FileExistsError):
+                raise
+            temporary.replace(target)  # a file system without hard links
 
 
 @contextlib.contextmanager
@@ -273,8 +279,7 @@ def temporary_folder(where=None):
     Parameters
     ----------
     where : path-like, optional
-        The directory that it is made in; the system's for temporary files if
-        None.
+        Where it is made; in the system's directory for temporary files if None.
 
     Yields
     ------
@@ -343,16 +348,3 @@ def refuse_existing(path, overwrite):
         raise FileExistsError(
             f"{path} exists already; set overwrite to replace it, or name another file"
         )
-
-
-def _move_to_free(temporary, target, path):
-    """Move a file where none may be, ``path`` as given, in one step where the file system can."""
-    try:
-        os.link(temporary, target)
-    except FileExistsError:
-        refuse_existing(path, overwrite=False)
-        raise
-    except OSError:
-        # A file system without hard links.
-        refuse_existing(path, overwrite=False)
-        temporary.replace(target)

@@ -120,8 +120,8 @@ def cards_of(found, *, clean=None):
     if clean is not None:
         cards["CRVICLN"] = (clean, "how flagged pixels were replaced")
     measured = {
-        "CRVINOV": (maps.novelty, "novelty of the hits; usually below 1"),
-        "CRVINOVS": (maps.star_novelty, "novelty of the stars; usually below 1"),
+        "CRVIUNF": (maps.unfamiliarity, "unfamiliarity of the hits; usually below 1"),
+        "CRVIUNFS": (maps.star_unfamiliarity, "unfamiliarity of the stars; usually below 1"),
         "CRVIFWHM": (maps.stars.fwhm, "[pix] FWHM of the sharpest stars"),
         "CRVIELON": (maps.stars.elongation, "major over minor axis of the sharpest stars"),
     }

@@ -223,7 +223,11 @@ def detect_files(
     >>> print(first["status"][0], again["status"][0], again["n_hits"][0] == first["n_hits"][0])
     ok skipped True
     """
-    checked = _checked(settings or {})
+    unknown = set(settings or {}) - {part.name for part in fields(DetectSettings)}
+    if unknown:
+        raise ValueError(f"settings has {sorted(unknown)}, which detect_file does not know")
+    # With what they name loaded: no file gets another, whatever becomes of it.
+    checked = DetectSettings(**(settings or {})).loaded()
     in_place = checked.in_place
     check_count("jobs", jobs)
     if scheduler is not None and jobs > 1:
@@ -258,7 +262,10 @@ def detect_files(
         save(table, found, earlier, overwrite=True)
     if report is None:
         for outcome in outcomes:
-            for note in _worth_a_warning(outcome):
+            # What failed says why in its row.
+            is_doubtful = outcome.result is not None and outcome.result.doubts
+            notes = (outcome.verdict, *outcome.notes) if is_doubtful else outcome.notes
+            for note in () if outcome.status == "failed" else notes:
                 warnings.warn(f"{outcome.file_in}: {note}", AstropyUserWarning, stacklevel=2)
     return found
 
@@ -330,22 +337,6 @@ def find_outcome(
         hit_rate=stated_rate(headers),
         verdict="; ".join(dict.fromkeys(verdict_line(noted_doubts(h)) for h in headers)),
     )
-
-
-def _worth_a_warning(outcome):
-    """Return the notes, after a verdict of doubt; what failed says why in its place."""
-    if outcome.status == "failed":
-        return ()
-    is_doubtful = outcome.result is not None and outcome.result.doubts
-    return (outcome.verdict, *outcome.notes) if is_doubtful else outcome.notes
-
-
-def _checked(settings):
-    """Return settings with what they name loaded: no file gets another, whatever becomes of it."""
-    unknown = set(settings) - {part.name for part in fields(DetectSettings)}
-    if unknown:
-        raise ValueError(f"settings has {sorted(unknown)}, which detect_file does not know")
-    return DetectSettings(**settings).loaded()
 
 
 def _pair(files, outputs, in_place):

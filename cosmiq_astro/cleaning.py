@@ -1,9 +1,7 @@
 """
 Replacing the pixels that a cosmic ray has hit.
 
-The names of the methods are those of astroscrappy and
-`ccdproc.cosmicray_lacosmic`. Only the flagged pixels are visited, in blocks,
-so that a large image takes little memory beyond its copy.
+Only the flagged pixels are visited, in blocks: a large image takes little memory beyond its copy.
 """
 
 from __future__ import annotations
@@ -17,13 +15,7 @@ import scipy
 from astropy.utils.exceptions import AstropyUserWarning
 
 from cosmiq_astro._pixels import refuse_files
-from cosmiq_astro._windows import (
-    MAX_REACH,
-    masked_mean,
-    masked_median,
-    masked_variance,
-    windows,
-)
+from cosmiq_astro._windows import MAX_REACH, masked_mean, masked_median, masked_variance, windows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -94,18 +86,15 @@ def clean_pixels(
     Warns
     -----
     AstropyUserWarning
-        If flagged pixels were left unchanged, with their number: those
-        farther than 50 pixels from every good pixel (for ``'maskfill'``, only
-        if the image has none at all).
+        If flagged pixels were left unchanged, with their number: those farther than 50 pixels from
+        every good pixel (for ``'maskfill'``, only if the image has none at all).
 
     Notes
     -----
-    Windows are cut off at the edge of the image. A window without a good
-    pixel is enlarged, ring by ring, until it holds one; it then uses the good
-    pixels of that ring. The names and weights are those of astroscrappy
-    [1]_, which instead writes one background level for the whole image, takes
-    the lower of two middle values for a median, and leaves the two outer rows
-    and columns uncleaned.
+    Windows are cut off at the edge of the image. A window without a good pixel is enlarged, ring by
+    ring, until it holds one; it then uses the good pixels of that ring. The names and weights are
+    those of astroscrappy [1]_, which instead writes one background level for the whole image, takes
+    the lower of two middle values for a median, and skips the two outer rows and columns.
 
     References
     ----------
@@ -125,22 +114,17 @@ def clean_pixels(
     """
     data, good, targets = _checked(data, cr_mask, mask, method, size)
     rows, columns = targets
-    if method == "maskfill":
-        found = _maskfill(data, good, targets, size)
-    else:
-        usable = np.isfinite(data) if method == "median" else good
-        found = _fill(data, usable, targets, method, size)
     cleaned, n_left = data.copy(), rows.size
-    for chosen, values in found:
+    fill = _maskfill if method == "maskfill" else _fill
+    for chosen, values in fill(data, good, targets, method, size):
         if np.issubdtype(data.dtype, np.integer):
             values = np.rint(values)
         cleaned[rows[chosen], columns[chosen]] = values
         n_left -= values.size
     if n_left:
         warnings.warn(
-            f"{n_left} of {rows.size} flagged pixels were left unchanged: "
-            f"no good pixel within {MAX_REACH} pixels of them. Look at cr_mask and mask, which "
-            "together with the non-finite pixels hide all of their surroundings.",
+            f"{n_left} of {rows.size} flagged pixels were left unchanged: no good pixel within "
+            f"{MAX_REACH} pixels of them. Look at cr_mask, mask and pixels that are not finite.",
             AstropyUserWarning,
             stacklevel=2,
         )
@@ -184,12 +168,11 @@ def cleaned_variance(
 
     Notes
     -----
-    Let the pixel, had it not been hit, and its :math:`n` good neighbours be
-    draws from one distribution: the scene scatters by :math:`\tau^2` between
-    these pixels, and the noise adds :math:`\bar v`. The sample variance
-    :math:`s^2` of the neighbours (``n - 1`` in the denominator) estimates
-    :math:`\tau^2 + \bar v`, and the guess :math:`\hat x`, independent of the
-    pixel, misses it by
+    Let the pixel, had it not been hit, and its :math:`n` good neighbours be draws from one
+    distribution: the scene scatters by :math:`\tau^2` between these pixels, and the noise adds
+    :math:`\bar v`. The sample variance :math:`s^2` of the neighbours (``n - 1`` in the denominator)
+    estimates :math:`\tau^2 + \bar v`, and the guess :math:`\hat x`, independent of the pixel,
+    misses it by
 
     .. math::
         \mathrm{E}(\hat x - x)^2 = (\tau^2 + \bar v)\,(1 + c), \qquad
@@ -202,14 +185,12 @@ def cleaned_variance(
     .. math::
         V = \max(s^2, \bar v)\,(1 + c)
 
-    with :math:`\bar v` the mean variance of the neighbours. A replaced pixel
-    is therefore never taken for more precise than the measured ones about it.
-    In a flat sky the maximum makes *V* about 12 % too large for 24
-    neighbours. Two limits: the values of replaced pixels are correlated with
-    their neighbours, which a variance cannot express; and beside a star's
-    core, where the scene is no draw from its surroundings, *V* is a scale
-    rather than a standard error. For ``'median'`` and ``'maskfill'`` the same
-    expression is used, from the good neighbours in the window.
+    with :math:`\bar v` the mean variance of the neighbours. A replaced pixel is therefore never
+    taken for more precise than the measured ones about it. In a flat sky the maximum makes *V*
+    about 12 % too large for 24 neighbours. Two limits: the values of replaced pixels are correlated
+    with their neighbours, which a variance cannot express; and beside a star's core, where the
+    scene is no draw from its surroundings, *V* is a scale rather than a standard error. The same
+    is used for ``'median'`` and ``'maskfill'``, from the good neighbours in the window.
 
     Examples
     --------
@@ -222,8 +203,7 @@ def cleaned_variance(
     """
     data, good, targets = _checked(data, cr_mask, mask, method, size)
     result = np.array(variance)
-    if result.shape != data.shape:
-        raise ValueError(f"variance has the shape {result.shape}, data {data.shape}: give one")
+    _require_same_shape("variance", result, data.shape)
     rows, columns = targets
     for chosen, window, valid, distance in windows(good, targets, size):
         scatter, n_good = masked_variance(data[window], valid)
@@ -295,10 +275,8 @@ def scene_under(image, hits, invalid):
 
     Parameters
     ----------
-    image : ndarray of float
-        Shape ``(ny, nx)``.
-    hits, invalid : ndarray of bool
-        Pixels of hits; pixels that tell nothing.
+    image, hits, invalid : ndarray
+        Pixel values; pixels of hits; pixels that tell nothing.
 
     Returns
     -------
@@ -335,8 +313,9 @@ def _require_same_shape(name, mask, shape):
         raise ValueError(f"{name} has the shape {np.shape(mask)}, the image {shape}: give one")
 
 
-def _fill(data, usable, targets, method, size):
+def _fill(data, good, targets, method, size):
     """Yield indices into the targets and the values found for them, block by block."""
+    usable = np.isfinite(data) if method == "median" else good
     dtype = np.result_type(data.dtype, np.float32)
     for chosen, window, valid, distance in windows(usable, targets, size):
         neighbours = data[window].astype(dtype)
@@ -354,13 +333,13 @@ def _weights(method, distance, valid):
     return np.where(valid, weight, 0.0)
 
 
-def _maskfill(data, good, targets, size):
+def _maskfill(data, good, targets, method, size):
     """Fill with the package maskfill; yields what `_fill` does, all at once."""
     try:
         from maskfill import maskfill  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(
-            "method='maskfill' needs the package maskfill: pip install maskfill, or choose "
+            f"method={method!r} needs the package maskfill: pip install maskfill, or choose "
             f"another of {CLEAN_METHODS}"
         ) from error
     # Without a good pixel maskfill never returns.

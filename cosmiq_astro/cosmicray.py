@@ -265,28 +265,14 @@ def cosmicray_unet(
         ``ccd-unet`` or ``acs-wfc-unet``.
     threshold : float or {'pure', 'balanced', 'complete'}, optional
         Probability from which a pixel is flagged.
-    gain : float or `~astropy.units.Quantity`, optional
-        Electron per adu.
-    readnoise : float or `~astropy.units.Quantity`, optional
-        Read noise, electron.
-    satlevel : float or `~astropy.units.Quantity`, optional
-        Saturation level, electron.
-    exposure_time : float or `~astropy.units.Quantity`, optional
-        Seconds.
+    gain, readnoise, satlevel, exposure_time : float or `~astropy.units.Quantity`, optional
+        Electron per adu, electron, electron, seconds.
     mask_growth : int, optional
         Radius of the disk that the mask is grown by, pixels.
     clean : {None, 'median', 'medmask', 'meanmask', 'idw', 'maskfill'}, optional
         How to replace flagged pixels.
-    views : {1, 2, 4}, optional
+    views, device, tile_size, precision, progress_bar : optional
         As for `cosmicray_vi`.
-    device : str, optional
-        As for `cosmicray_vi`.
-    tile_size : int, optional
-        Side of the tiles, pixels.
-    precision : {'float32', 'bfloat16'}, optional
-        As for `cosmicray_vi`.
-    progress_bar : bool, optional
-        Whether to show one.
     add_keyword : bool, optional
         Whether to write ``CRVI…`` cards to the header.
     protect : array-like, path-like or None, optional

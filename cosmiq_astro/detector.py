@@ -213,11 +213,15 @@ class CosmicRayDetector:
         if not usable.all():
             pixels = pixels.masked_fill(torch.from_numpy(~usable).to(self.device), 0)
         stars = measure_stars(pixels, prediction.planes["probability"], statistics.noise)
-        known_hits, known_stars = self.model.known_hits, self.model.known_stars
+        familiar_hits, familiar_stars = self.model.familiar_hits, self.model.familiar_stars
         found = self._planes(prediction.planes, planes, finite)
-        novelty = float("nan")
-        if known_hits is not None:
-            novelty = known_hits.novelty(prediction.hits, count_alike(found["probability"]))
+        unfamiliarity = star_unfamiliarity = float("nan")
+        if familiar_hits is not None:
+            unfamiliarity = familiar_hits.unfamiliarity(
+                prediction.hits, count_alike(found["probability"])
+            )
+        if familiar_stars is not None:
+            star_unfamiliarity = familiar_stars.unfamiliarity(stars)
         return CosmicRayMaps(
             **found,
             usable=usable,
@@ -228,9 +232,9 @@ class CosmicRayDetector:
             precision=self.precision,
             seed=seed,
             statistics=statistics,
-            novelty=novelty,
+            unfamiliarity=unfamiliarity,
             stars=stars,
-            star_novelty=float("nan") if known_stars is None else known_stars.novelty(stars),
+            star_unfamiliarity=star_unfamiliarity,
         )
 
     def _planes(self, predicted, asked, finite) -> dict[str, Any]:

@@ -91,14 +91,11 @@ def flatten(image, usable, background, *, variance, satlevel=None):
 
 def _block_medians(values):
     """Return medians over blocks, spread over the pixels smoothly; NaN is left out."""
-    ny, nx = values.shape
-    rows, columns = (max(1, round(n / _BLOCK)) for n in (ny, nx))
-    coarse, _, _ = block_medians(values, (rows, columns))
+    n_blocks = tuple(max(1, round(n / _BLOCK)) for n in values.shape)
+    coarse, _, _ = block_medians(values, n_blocks)
     known = np.isfinite(coarse)
     if not known.any():
         return np.ones(values.shape)
     coarse = np.where(known, coarse, np.median(coarse[known]))
-    y = (np.arange(ny) + 0.5) * rows / ny - 0.5
-    x = (np.arange(nx) + 0.5) * columns / nx - 0.5
-    grid = np.meshgrid(y, x, indexing="ij")
-    return ndimage.map_coordinates(coarse, grid, order=1, mode="nearest")
+    size = np.divide(values.shape, n_blocks)
+    return ndimage.zoom(coarse, size, order=1, mode="nearest", grid_mode=True)

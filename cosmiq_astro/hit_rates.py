@@ -44,7 +44,8 @@ def hit_rates(files: Sequence[str | PathLike]) -> QTable:
     Raises
     ------
     ValueError
-        If a file holds no detection, or does not tell when it was taken.
+        If a file holds no detection, does not tell when it was taken, or has a time that is
+        not a number.
 
     Examples
     --------
@@ -108,8 +109,8 @@ def _read(file):
         headers = [hdu.header for hdu in hdus if "CRVINHIT" in hdu.header]
     if not headers:
         raise ValueError(f"{file} holds no detection: give outputs of a detection")
-    exposure_time = stated_time(ChainMap(headers[0], primary))
-    exposure_time = math.nan if exposure_time is None else exposure_time
+    stated = stated_time(ChainMap(headers[0], primary))
+    exposure_time = math.nan if stated is None else _number(file, "EXPTIME (or XPOSURE)", stated)
     n_hits = sum(header["CRVINHIT"] for header in headers)
     rate = stated_rate(headers)
     error = rate * math.sqrt(n_hits) / max(n_hits, 1)
@@ -121,9 +122,21 @@ def _start(file, header, primary):
     """Return when the exposure began, MJD."""
     for source in (header, primary):
         if "EXPSTART" in source:
-            return float(source["EXPSTART"])
+            return _number(file, "EXPSTART", source["EXPSTART"])
         if "DATE-OBS" in source:
             date = str(source["DATE-OBS"]).strip()
             clock = str(source.get("TIME-OBS", source.get("UT", ""))).strip()
-            return Time(date if "T" in date or not clock else f"{date}T{clock}", scale="utc").mjd
+            date = date if "T" in date or not clock else f"{date}T{clock}"
+            try:
+                return Time(date, scale="utc").mjd
+            except ValueError as error:
+                raise ValueError(f"{file}: DATE-OBS is {date!r}, not a date: correct it") from error
     raise ValueError(f"{file} has neither EXPSTART nor DATE-OBS: the time of its rate is unknown")
+
+
+def _number(file, card, value):
+    """Return what a card says, also where its number stands as a text."""
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{file}: {card} is {value!r}, not a number: correct it") from error

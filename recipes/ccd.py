@@ -143,7 +143,7 @@ def finish(model, validation, arguments):
     network.cpu()
     ranges = {name: getattr(CONDITIONS, name) for name in ("exposure_time", "readnoise")}
     # It may not judge the hits of an exposure: a patch mixes kinds that no exposure has together.
-    model = replace(model, version="3", ranges=ranges, known_hits=None)
+    model = replace(model, version="3", ranges=ranges, familiar_hits=None)
     scores.write(arguments.work / f"{model.name}_scores.ecsv", overwrite=True)
     print(scores)
     return model, scores

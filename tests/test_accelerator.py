@@ -48,7 +48,7 @@ def test_maps_are_those_of_the_cpu(image, device, model, sampling):
     for plane in ("probability", "uncertainty", "entropy", "mutual_information"):
         difference = np.abs(getattr(there, plane) - getattr(here, plane))
         assert difference.max() < 1e-4, plane
-    np.testing.assert_allclose(there.novelty, here.novelty, atol=1e-3)
+    np.testing.assert_allclose(there.unfamiliarity, here.unfamiliarity, atol=1e-3)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="a setting of CUDA")

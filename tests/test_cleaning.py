@@ -251,7 +251,7 @@ def test_variance_of_a_single_neighbour_and_of_none():
     np.testing.assert_allclose(result, [[4, 8, 9]])
     image[0, 0] = np.nan
     np.testing.assert_array_equal(cleaned_variance(variance, flagged, data=image), variance)
-    with pytest.raises(ValueError, match=r"variance has the shape \(2,\), data \(1, 3\)"):
+    with pytest.raises(ValueError, match=r"variance has the shape \(2,\), the image \(1, 3\)"):
         cleaned_variance(np.ones(2), flagged, data=image)
 
 

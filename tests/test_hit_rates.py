@@ -57,6 +57,27 @@ def test_compressed_images_count_as_others_do(write, tmp_path):
     assert one["n_hits"] == other["n_hits"] == 25
 
 
+def test_a_number_may_stand_as_a_text(write):
+    (rates,) = hit_rates([write("a.fits", (4, 1.0), EXPSTART=" 56000.5", EXPTIME="864.0 ")])
+    assert rates["exposure_time"] == 864 * u.s
+    assert rates["time"].mjd == pytest.approx(56000.505)
+
+
+@pytest.mark.parametrize(
+    ("cards", "message"),
+    [
+        ({"EXPSTART": 1.0, "EXPTIME": "long"}, r"EXPTIME \(or XPOSURE\) is 'long', not a number"),
+        ({"EXPSTART": 1.0, "XPOSURE": "8 min"}, r"EXPTIME \(or XPOSURE\) is '8 min', not a number"),
+        ({"EXPSTART": "noon"}, "EXPSTART is 'noon', not a number: correct it"),
+        ({"DATE-OBS": "yesterday"}, "DATE-OBS is 'yesterday', not a date: correct it"),
+    ],
+)
+def test_cards_that_are_no_numbers(write, cards, message):
+    file = write("a.fits", (4, 1.0), **cards)
+    with pytest.raises(ValueError, match=f"^{file}: {message}"):
+        hit_rates([file])
+
+
 def test_bad_files(write):
     with pytest.raises(ValueError, match=r"a\.fits holds no detection"):
         hit_rates([write("a.fits", EXPSTART=56000.0)])

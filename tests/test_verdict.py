@@ -19,7 +19,7 @@ MODEL = "acs-wfc-unet"
 @pytest.fixture(scope="module")
 def plain_model():
     """One that judges neither hits nor stars, which are no real ones here."""
-    return replace(ca.load_model(MODEL), known_hits=None, known_stars=None)
+    return replace(ca.load_model(MODEL), familiar_hits=None, familiar_stars=None)
 
 
 def in_adu(gain):

@@ -12,14 +12,7 @@ from astropy.io import fits
 from tqdm import tqdm
 
 from cosmiq_astro import batch
-from cosmiq_astro._io import (
-    atomic_write,
-    check_run,
-    describe,
-    printable,
-    readable,
-    refuse_existing,
-)
+from cosmiq_astro._io import atomic_write, check_run, describe, printable, readable, refuse_existing
 from cosmiq_astro.cli import _report
 from cosmiq_astro.cli._errors import about, attempt, with_advice
 from cosmiq_astro.cli._terminal import print_error, print_output, print_warning
@@ -58,7 +51,10 @@ def detect_files(args):
         pictures = _plan_pictures(args, pairs) if args.plot else {}
     except ValueError as error:
         args.usage_error(with_advice(str(error), args))
-    n_failed = _plan(args, pairs) if args.dry_run else _detect(args, files, outputs, pictures)
+    if args.dry_run:
+        n_failed = _plan(args, pairs, pictures)
+    else:
+        n_failed = _detect(args, files, outputs, pictures)
     if n_failed and len(files) > 1:
         print(f"cosmiq-astro: {n_failed} of {len(files)} files failed", file=sys.stderr)
     return 1 if n_failed else 0
@@ -96,7 +92,7 @@ def _settings(args):
     return {name: getattr(args, name) for name in names if hasattr(args, name)}
 
 
-def _plan(args, pairs):
+def _plan(args, pairs, pictures):
     """Say what would be done with the files, and return with how many of them nothing can be."""
     settings = DetectSettings(**_settings(args))
     if args.resume:
@@ -104,13 +100,14 @@ def _plan(args, pairs):
     n_failed = 0
     for file_in, file_out in pairs:
         try:
+            picture = pictures.get(str(file_in))
             done = batch.find_outcome(file_in, file_out, settings) if args.resume else None
             if done is not None:
-                _say_done(args, done)
+                _say_done(args, done, None if _is_drawn(args, done, picture) else picture)
                 continue
             target = None if args.in_place else file_out
             plan = plan_file(file_in, target, **settings.only(PLAN_SETTINGS))
-            _say(args, _report.plan_facts(plan), _report.plan_text(_shown(args, plan)))
+            _say(args, _report.plan_facts(plan), _report.plan_text(_shown(args, plan)), picture)
         except Exception as error:
             if args.debug:
                 traceback.print_exc()
@@ -149,12 +146,16 @@ def _detect(args, files, outputs, pictures):
 
 def _draw(args, outcome, picture):
     """Draw what came of a file, unless an earlier run has."""
-    if outcome.status == "skipped" and picture.exists() and not args.overwrite:
+    if _is_drawn(args, outcome, picture):
         return
     draw(outcome.file_out, picture, overwrite=args.overwrite or args.resume)
     if not (args.quiet or args.json):
         with tqdm.external_write_mode():
             print_output(f"{printable(picture)}: image, mask, probability, entropy")
+
+
+def _is_drawn(args, outcome, picture):
+    return picture and outcome.status == "skipped" and picture.exists() and not args.overwrite
 
 
 def _shown(args, named):
@@ -179,21 +180,22 @@ def _tell(args, outcome):
             _say(args, _report.result_facts(outcome.result), text)
 
 
-def _say(args, facts, text):
+def _say(args, facts, text, picture=None):
+    """Report on a file, and name the picture that would be drawn."""
     if args.json:
-        print_output(json.dumps(facts))
+        print_output(json.dumps(facts | ({"picture": str(picture)} if picture else {})))
     elif not args.quiet:
-        print_output(text)
+        print_output(f"{text}\n  picture: {printable(picture)}" if picture else text)
 
 
-def _say_done(args, outcome):
+def _say_done(args, outcome, picture=None):
     """Report on a file that was finished before: by an earlier run, or by a worker that died."""
     facts = {name: getattr(outcome, name) for name in ("file_in", "status", "file_out")}
     file_in, file_out = printable(outcome.file_in), printable(outcome.file_out)
     said = f"{outcome.n_pixels_flagged} pixels flagged, {outcome.n_hits} hits -> {file_out}"
     if outcome.status == "skipped":
         said = f"skipped, {file_out} is up to date"
-    _say(args, facts, f"{file_in}: {said}")
+    _say(args, facts, f"{file_in}: {said}", picture)
 
 
 def _say_failed(args, file_in, message):

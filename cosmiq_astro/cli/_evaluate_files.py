@@ -13,6 +13,7 @@ import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
 import cosmiq_astro
+from cosmiq_astro._exposure import own_mask
 from cosmiq_astro._io import refuse_existing
 from cosmiq_astro._operating_curve import find_threshold
 from cosmiq_astro.calibration import (
@@ -103,15 +104,15 @@ def _detect_chips(args, file, truth, models):
     """Yield probabilities by model, label, index and group, and image of each chip of a file."""
     names = ("extver", "gain", "readnoise", "satlevel", "exposure_time")
     settings = {name: getattr(args, name) for name in names}
-    # Nothing is written: there is no output to be named.
-    plan = plan_file(file, in_place=True, **settings)
+    # Nothing is written: it does not matter which output, or which detection, is there.
+    plan = plan_file(file, overwrite=True, **settings)
     for note in plan.notes:
         warnings.warn(note, AstropyUserWarning, stacklevel=2)
     for chip in plan.chips:
         ccd = read_chip(file, chip.chip.extver, dq_ignore=args.dq_ignore)
         label = read_truth(file, truth, chip)
-        if ccd.mask is not None:
-            label[ccd.mask] = np.nan
+        if (mask := own_mask(ccd)) is not None:
+            label[mask] = np.nan
         options = {}
         if args.group is not None:
             if args.group not in ccd.meta:

@@ -53,17 +53,12 @@ def result_facts(result):
     facts : dict
         ``status`` is ``'ok'``; ``hit_rate`` is in cm⁻² s⁻¹.
     """
+    names = ("instrument", "model", "T", "seed", "threshold", "doubts", "verdict")
     return {
         "file_in": str(result.file_in),
         "status": "ok",
         "file_out": str(result.file_out),
-        "instrument": result.instrument,
-        "model": result.model,
-        "T": result.T,
-        "seed": result.seed,
-        "threshold": result.threshold,
-        "doubts": list(result.doubts),
-        "verdict": result.verdict,
+        **{name: getattr(result, name) for name in names},
         **_numbers(result),
         "chips": [
             {"extver": chip.extver, "n_pixels": chip.n_pixels, **_numbers(chip)}

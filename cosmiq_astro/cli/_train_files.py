@@ -90,11 +90,7 @@ def train_files(args):
         # Of several devices, one writes the model.
         return 0
     model, scores = calibrate(
-        result.model,
-        validation,
-        start=begun_from,
-        patch_size=args.patch_size,
-        seed=args.seed,
+        result.model, validation, start=begun_from, patch_size=args.patch_size, seed=args.seed
     )
     unseen = halves(validation, seed=args.seed)[1]
     compared = {args.output.name: model, f"{start.name}, as it was": start}

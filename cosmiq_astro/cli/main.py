@@ -28,17 +28,7 @@ import warnings
 
 import cosmiq_astro
 from cosmiq_astro._io import describe, printable
-from cosmiq_astro.cli import (
-    apply,
-    detect,
-    evaluate,
-    hits,
-    label,
-    models,
-    review,
-    simulate,
-    train,
-)
+from cosmiq_astro.cli import apply, detect, evaluate, hits, label, models, review, simulate, train
 from cosmiq_astro.cli._errors import with_advice
 from cosmiq_astro.cli._options import add_command
 from cosmiq_astro.cli._terminal import forget_output, print_error, print_warning

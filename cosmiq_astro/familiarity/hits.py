@@ -1,5 +1,5 @@
 """
-Novelty: whether the cosmic rays of an image look like those that a model was trained on.
+Unfamiliarity: whether the cosmic rays of an image look like those that a model was trained on.
 
 What the last block of a network sees at a pixel describes the pixel's
 surroundings. Its mean over the pixels of all hits of an image is compared with
@@ -15,7 +15,14 @@ from scipy import ndimage
 
 from cosmiq_astro._windows import TOUCHING
 
-__all__ = ["HIT", "HitFeatures", "KnownHits", "count_alike", "describe_hits", "fit_known_hits"]
+__all__ = [
+    "HIT",
+    "FamiliarHits",
+    "HitFeatures",
+    "count_alike",
+    "describe_hits",
+    "fit_familiar_hits",
+]
 
 HIT = 0.5
 """Probability above which a pixel is one of a hit."""
@@ -25,7 +32,7 @@ _LEAST_PIXELS = 10
 _PIXELS_PER_HIT = 3
 # In so many pixels no single hit counts for much.
 _MANY_PIXELS = 1000
-# What novelty 1 is: of validation patches, one in twenty lies farther out.
+# What unfamiliarity 1 is: of validation patches, one in twenty lies farther out.
 _QUANTILE = 0.95
 
 
@@ -105,7 +112,7 @@ class HitFeatures:
 
 
 @dataclass(frozen=True)
-class KnownHits:
+class FamiliarHits:
     """
     The hits that a model knows: where the mean features of validation patches lie.
 
@@ -138,7 +145,7 @@ class KnownHits:
         if not np.min(self.scatter) > 0 or not self.limit > 0:
             raise ValueError("scatter and limit must be positive")
 
-    def novelty(self, hits, n_alike: float = _PIXELS_PER_HIT):
+    def unfamiliarity(self, hits, n_alike: float = _PIXELS_PER_HIT):
         """
         Return how far the hits of an image lie from those known.
 
@@ -151,7 +158,7 @@ class KnownHits:
 
         Returns
         -------
-        novelty : float
+        unfamiliarity : float
             Squared distance over that which 5 % of validation patches exceed:
             above 1, the hits are unlike those trained on. NaN for fewer than
             10 pixels.
@@ -163,7 +170,7 @@ class KnownHits:
         return float(distance / self.limit)
 
 
-def fit_known_hits(patches, others):
+def fit_familiar_hits(patches, others):
     """
     Learn what hits look like to a network.
 
@@ -177,7 +184,7 @@ def fit_known_hits(patches, others):
 
     Returns
     -------
-    known : `KnownHits` or None
+    familiar : `FamiliarHits` or None
         None if there are fewer than two patches per feature: too few to tell.
     """
     patches = [values for values in patches if values.shape[1] >= _LEAST_PIXELS]
@@ -194,9 +201,9 @@ def fit_known_hits(patches, others):
     whiten = np.linalg.inv(np.linalg.cholesky(within))
     mean = means.mean(axis=0)
     scatter, directions = np.linalg.eigh(np.cov((means - mean) @ whiten.T, rowvar=False))
-    known = KnownHits(mean, directions.T @ whiten, np.maximum(scatter, 1e-6))
-    far = [known.novelty(HitFeatures().add(values)) for values in others]
+    familiar = FamiliarHits(mean, directions.T @ whiten, np.maximum(scatter, 1e-6))
+    far = [familiar.unfamiliarity(HitFeatures().add(values)) for values in others]
     far = [value for value in far if np.isfinite(value)]
     if not far:
         return None
-    return replace(known, limit=float(np.quantile(far, _QUANTILE)))
+    return replace(familiar, limit=float(np.quantile(far, _QUANTILE)))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["KnownStars", "StarShape", "fit_known_stars", "measure_stars"]
+__all__ = ["FamiliarStars", "StarShape", "fit_familiar_stars", "measure_stars"]
 
 _SNR = 20
 # Of a pixel that may belong to a star.
@@ -25,7 +25,7 @@ _MOST_PIXELS = 200_000
 _REACH = 2
 _FWHM = math.sqrt(8 * math.log(2))
 _LARGEST_ELONGATION = 10.0
-# One in twenty validation patches has stars as rare as novelty 1, or rarer.
+# One in twenty validation patches has stars as rare as unfamiliarity 1, or rarer.
 _RARE = 0.05
 # Fewer cannot tell what is that rare.
 _LEAST_PATCHES = 100
@@ -124,7 +124,7 @@ def _shape_of(share):
 
 
 @dataclass(frozen=True)
-class KnownStars:
+class FamiliarStars:
     """
     The stars that a model knows: what was measured on validation patches.
 
@@ -144,7 +144,7 @@ class KnownStars:
             if not in_order or not (values > 0).all() or not np.isfinite(values).all():
                 raise ValueError(f"{name} must be positive numbers in increasing order")
 
-    def novelty(self, stars):
+    def unfamiliarity(self, stars):
         """
         Return how rare stars of such a shape are among those known.
 
@@ -155,7 +155,7 @@ class KnownStars:
 
         Returns
         -------
-        novelty : float
+        unfamiliarity : float
             ``ln(1/p) / ln(20)``, *p* being the share of patches that lie as
             far out in the width, to either side, or in the elongation,
             counted twice as it may be either: above 1, stars are unlike those
@@ -164,15 +164,15 @@ class KnownStars:
         if math.isnan(stars.fwhm):
             return math.nan
         below, less = (
-            (np.searchsorted(known, value) + 0.5) / (known.size + 1)
-            for known, value in ((self.fwhm, stars.fwhm), (self.elongation, stars.elongation))
+            (np.searchsorted(patches, value) + 0.5) / (patches.size + 1)
+            for patches, value in ((self.fwhm, stars.fwhm), (self.elongation, stars.elongation))
         )
         share = 2 * min(2 * below, 2 * (1 - below), 1 - less)
         return math.log(1 / min(share, 1.0)) / math.log(1 / _RARE)
 
     def limits(self):
         """
-        Return what is rare enough for novelty 1.
+        Return what is rare enough for unfamiliarity 1.
 
         Returns
         -------
@@ -183,7 +183,7 @@ class KnownStars:
         return float(narrowest), float(widest), float(np.quantile(self.elongation, 1 - _RARE / 2))
 
 
-def fit_known_stars(patches):
+def fit_familiar_stars(patches):
     """
     Learn what stars are like where a model is at home.
 
@@ -194,11 +194,11 @@ def fit_known_stars(patches):
 
     Returns
     -------
-    known : `KnownStars` or None
+    familiar : `FamiliarStars` or None
         None for fewer than 100 patches with stars: too few to tell.
     """
     measured = [stars for stars in patches if not math.isnan(stars.fwhm)]
     if len(measured) < _LEAST_PATCHES:
         return None
     values = np.sort([(stars.fwhm, stars.elongation) for stars in measured], axis=0)
-    return KnownStars(fwhm=values[:, 0], elongation=values[:, 1])
+    return FamiliarStars(fwhm=values[:, 0], elongation=values[:, 1])

@@ -9,11 +9,11 @@ from cosmiq_astro.preprocess import SUBTRACTED, estimate_statistics
 
 __all__ = ["doubts", "noted_doubts", "verdict_line"]
 
-# Of fewer stars their novelty gives false alarms, in cutouts and sparse fields, unless their width
-# is off by these factors.
+# Of fewer stars their unfamiliarity gives false alarms, in cutouts and sparse fields, unless their
+# width is off by these factors.
 _MANY_STARS = 50
 _TOO_NARROW, _TOO_WIDE = 0.95, 1.2
-# Novelty of hits: that of whole familiar frames was 0.6 to 1.0, that of flagged stars 1.1 to 6.
+# Unfamiliarity of hits: of whole familiar frames it was 0.6 to 1.0, of flagged stars 1.1 to 6.
 _UNLIKE = 1.25
 # Of cosmic rays 4 to 8 % stretch over more than 5 pixels, and a quarter has 3 pixels at most. Where
 # pixels are large none may be so long, and half have 4 pixels. Stars taken for hits are compact: 4
@@ -139,9 +139,9 @@ def _ranges(model, known):
 
 def _stars(model, maps):
     # NaN compares False.
-    if not maps.star_novelty > 1:
+    if not maps.star_unfamiliarity > 1:
         return
-    narrowest, widest, longest = model.known_stars.limits()
+    narrowest, widest, longest = model.familiar_stars.limits()
     far = not _TOO_NARROW * narrowest <= maps.stars.fwhm <= _TOO_WIDE * widest
     if far or maps.stars.n_stars >= _MANY_STARS:
         yield (
@@ -152,10 +152,11 @@ def _stars(model, maps):
 
 
 def _hits(model, maps, labels):
-    if maps.novelty > _UNLIKE:
+    if maps.unfamiliarity > _UNLIKE:
         yield (
-            f"what was found is unlike the cosmic rays that the model {model.name} knows (novelty "
-            f"{maps.novelty:.2g}, usually below 1): stars or lines that are too sharp, hot pixels"
+            f"what was found is unlike the cosmic rays that the model {model.name} knows "
+            f"(unfamiliarity {maps.unfamiliarity:.2g}, usually below 1): stars or lines that are "
+            "too sharp, hot pixels"
         )
     sides = [max(s.stop - s.start for s in box) for box in ndimage.find_objects(labels)]
     n_long = np.count_nonzero(np.array(sides) > _LONG)
@@ -246,10 +247,7 @@ def _gain(pixels, maps, readnoise):
             "combined or resampled",
         )
     elif ratio > _TOO_NOISY:
-        yield (
-            what,
-            f"gain may be too large by about {ratio**2:.1f}, or readnoise is too small",
-        )
+        yield (what, f"gain may be too large by about {ratio**2:.1f}, or readnoise is too small")
 
 
 def _saturated(pixels, usable, satlevel):

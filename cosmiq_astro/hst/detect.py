@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
-from cosmiq_astro.hst.detect_chip import detect_chip, output_of
+from cosmiq_astro.hst.detect_chip import detect_chip
 from cosmiq_astro.hst.instruments import INSTRUMENTS
 from cosmiq_astro.hst.output import write_detections
 from cosmiq_astro.hst.plan import PLAN_SETTINGS, plan_file
@@ -232,17 +232,16 @@ def run_detection(file_in, file_out, settings, *, run=""):
         if near != names.file_in:
             as_given = settings.only(PLAN_SETTINGS) | {"overwrite": True}
             plan = plan_file(near, names.file_out, **as_given)
-        detections = [detect_chip(plan.file_in, c, settings, seed=seed) for c in plan.chips]
-        results = tuple(detection.result for detection in detections)
+        told = {"seed": seed, "source": source, "run": run}
+        done = [detect_chip(plan.file_in, chip, settings, **told) for chip in plan.chips]
+        (first, *_), results, outputs = zip(*done, strict=True)
         for doubt in dict.fromkeys(doubt for result in results for doubt in result.doubts):
             chips = ", ".join(str(chip.extver) for chip in results if doubt in chip.doubts)
             warnings.warn(f"chip {chips}: {doubt}", AstropyUserWarning, stacklevel=3)
-        outputs = [output_of(d, settings, source=source, run=run) for d in detections]
         overwrite = settings.overwrite or settings.in_place
         write_detections(
             plan.file_in, plan.file_out, outputs, dq_out=plan.dq_out, overwrite=overwrite
         )
-    first = detections[0].found
     return FileResult(
         file_in=names.file_in,
         file_out=names.file_out,

@@ -1,7 +1,7 @@
 """The detection on one chip, and what is to be written of it."""
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from astropy import units as u
@@ -9,7 +9,7 @@ from astropy.time import Time
 from scipy import ndimage
 
 from cosmiq_astro import __version__
-from cosmiq_astro._detection import Detection, Request, find_cosmic_rays
+from cosmiq_astro._detection import Request, find_cosmic_rays
 from cosmiq_astro._rate import RATE
 from cosmiq_astro._result import cards_of
 from cosmiq_astro._windows import TOUCHING
@@ -17,38 +17,14 @@ from cosmiq_astro.cleaning import clean_pixels
 from cosmiq_astro.hst.chips import read_chip
 from cosmiq_astro.hst.instruments import identify
 from cosmiq_astro.hst.output import ChipOutput
-from cosmiq_astro.hst.plan import ChipPlan
 from cosmiq_astro.hst.results import ChipResult
 from cosmiq_astro.hst.settings import PLANE_NAMES
 from cosmiq_astro.nddata import PLANES
 
-__all__ = ["ChipDetection", "detect_chip", "output_of", "without_hot_pixels"]
+__all__ = ["detect_chip", "without_hot_pixels"]
 
 
-@dataclass(frozen=True)
-class ChipDetection:
-    """
-    What was found on one chip.
-
-    Attributes
-    ----------
-    plan : `~cosmiq_astro.hst.ChipPlan`
-        How the chip was read out.
-    found : `~cosmiq_astro._detection.Detection`
-        Mask and planes.
-    result : `~cosmiq_astro.hst.ChipResult`
-        The same in numbers.
-    data : ndarray or None
-        New pixels of the image, if it was cleaned.
-    """
-
-    plan: ChipPlan
-    found: Detection = field(repr=False)
-    result: ChipResult
-    data: np.ndarray | None = field(default=None, repr=False)
-
-
-def detect_chip(file, chip_plan, settings, *, seed):
+def detect_chip(file, chip_plan, settings, *, seed, source, run=""):
     """
     Find the cosmic rays on one chip.
 
@@ -62,11 +38,17 @@ def detect_chip(file, chip_plan, settings, *, seed):
         What `detect_file` was asked for, with the model loaded.
     seed : int
         Of the draws, the same for all chips.
+    source, run : str
+        Digest of the input file; name of the run over many files, or empty.
 
     Returns
     -------
-    detection : `ChipDetection`
-        What was found.
+    found : `~cosmiq_astro._detection.Detection`
+        Mask and planes.
+    result : `~cosmiq_astro.hst.ChipResult`
+        The same in numbers.
+    output : `~cosmiq_astro.hst.output.ChipOutput`
+        What is to be written of it.
     """
     start = time.perf_counter()
     extver = chip_plan.chip.extver
@@ -102,50 +84,9 @@ def detect_chip(file, chip_plan, settings, *, seed):
         doubts=found.doubts,
         seconds=time.perf_counter() - start,
     )
-    return ChipDetection(chip_plan, found, result, data)
-
-
-def output_of(detection, settings, *, source, run=""):
-    """
-    Return what is to be written of a detection.
-
-    Parameters
-    ----------
-    detection : `ChipDetection`
-        What was found.
-    settings : `~cosmiq_astro.hst.settings.DetectSettings`
-        As for `detect_chip`.
-    source, run : str
-        Digest of the input file; name of the run over many files, or empty.
-
-    Returns
-    -------
-    output : `~cosmiq_astro.hst.output.ChipOutput`
-        Planes, cards and history.
-    """
-    chip, found = detection.plan.chip, detection.found
-    maps = found.maps
-    planes = {PLANES[f"cr_{n}"]: getattr(maps, n) for n in map(PLANE_NAMES.get, settings.planes)}
-    return ChipOutput(
-        chip=chip,
-        planes={"CRVIMASK": found.cr_mask, **planes},
-        cards=_cards(detection, settings, source, run),
-        history=(
-            f"cosmiq_astro {__version__} {Time.now().isot[:19]}: cosmic rays of "
-            f"{'SCI' if chip.is_hst else 'the image'},{chip.extver} by {found.model.name}, "
-            f"T={maps.T}, seed {maps.seed}, threshold {found.threshold:g}"
-        ),
-        dq_bit=detection.plan.dq_bit,
-        data=detection.data,
-    )
-
-
-def _cards(detection, settings, source, run):
-    """Return what is to be noted in the image's header, value and comment by keyword."""
-    result = detection.result
-    cards = cards_of(detection.found, clean=settings.clean)
-    cards["CRVIDQ"] = (detection.plan.dq_bit or 0, "DQ bit set on flagged pixels")
-    cards["CRVINUSE"] = (result.n_pixels, "pixels searched")
+    cards = cards_of(found, clean=settings.clean)
+    cards["CRVIDQ"] = (chip_plan.dq_bit or 0, "DQ bit set on flagged pixels")
+    cards["CRVINUSE"] = (n_pixels, "pixels searched")
     if result.hit_rate is not None:
         rate = float(f"{result.hit_rate.to_value(RATE):.10g}")
         cards["CRVIRATE"] = (rate, "hits per cm2 and second")
@@ -153,7 +94,24 @@ def _cards(detection, settings, source, run):
     cards["CRVIKEY"] = (settings.digest(), "digest of model and settings")
     if run:
         cards["CRVIRUN"] = (run, "the same for all files of a run")
-    return cards
+    return found, result, _output(chip_plan, found, cards, settings.planes, data)
+
+
+def _output(chip_plan, found, cards, names, data):
+    chip, maps = chip_plan.chip, found.maps
+    planes = {PLANES[f"cr_{name}"]: getattr(maps, name) for name in map(PLANE_NAMES.get, names)}
+    return ChipOutput(
+        chip=chip,
+        planes={"CRVIMASK": found.cr_mask, **planes},
+        cards=cards,
+        history=(
+            f"cosmiq_astro {__version__} {Time.now().isot[:19]}: cosmic rays of "
+            f"{'SCI' if chip.is_hst else 'the image'},{chip.extver} by {found.model.name}, "
+            f"T={maps.T}, seed {maps.seed}, threshold {found.threshold:g}"
+        ),
+        dq_bit=chip_plan.dq_bit,
+        data=data,
+    )
 
 
 def _hit_rate(n_hits, n_pixels, chip_plan):

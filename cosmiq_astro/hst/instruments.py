@@ -95,18 +95,10 @@ INSTRUMENTS = {
     row.name: row
     for row in (
         Instrument(
-            "ACS/WFC",
-            _ACS_UNUSABLE,
-            pixel_size=15 * u.um,
-            full_well=84700,
-            exposed=(2048, 4096),
+            "ACS/WFC", _ACS_UNUSABLE, pixel_size=15 * u.um, full_well=84700, exposed=(2048, 4096)
         ),
         Instrument(
-            "ACS/HRC",
-            _ACS_UNUSABLE,
-            pixel_size=21 * u.um,
-            full_well=155000,
-            exposed=(1024, 1024),
+            "ACS/HRC", _ACS_UNUSABLE, pixel_size=21 * u.um, full_well=155000, exposed=(1024, 1024)
         ),
         Instrument("WFC3/UVIS", _ACS_UNUSABLE, pixel_size=15 * u.um, full_well=72000),
         # Reed-Solomon, reference defect, camera defect, missing, bad, whole chip masked.

@@ -47,15 +47,15 @@ class CosmicRayMaps:
         Sky and noise that the image was normalised with, electron.
     stars : `~cosmiq_astro.familiarity.stars.StarShape`
         Width and elongation of the sharpest stars.
-    novelty : float
+    unfamiliarity : float
         How far the hits lie from those that the model knows, 1 being what 5 %
         of its validation images exceed
-        (`~cosmiq_astro.familiarity.hits.KnownHits`). NaN where there are
+        (`~cosmiq_astro.familiarity.hits.FamiliarHits`). NaN where there are
         fewer than 10 pixels with a probability above 0.5, or the model knows
         none.
-    star_novelty : float
+    star_unfamiliarity : float
         How rare such stars are among those that the model knows; above 1,
-        rarer than 95 % of them (`~cosmiq_astro.familiarity.stars.KnownStars`).
+        rarer than 95 % of them (`~cosmiq_astro.familiarity.stars.FamiliarStars`).
         NaN where there are fewer than 10 stars, or the model knows none.
     """
 
@@ -72,8 +72,8 @@ class CosmicRayMaps:
     seed: int
     statistics: ImageStatistics
     stars: StarShape
-    novelty: float = float("nan")
-    star_novelty: float = float("nan")
+    unfamiliarity: float = float("nan")
+    star_unfamiliarity: float = float("nan")
 
     def __repr__(self):
         n_likely = np.count_nonzero(self.probability > 0.5)

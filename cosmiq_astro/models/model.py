@@ -15,8 +15,8 @@ from safetensors.torch import load, save
 
 from cosmiq_astro._io import atomic_write, read_bounded, refuse_existing
 from cosmiq_astro._operating_curve import check_operating_curve
-from cosmiq_astro.familiarity.hits import KnownHits
-from cosmiq_astro.familiarity.stars import KnownStars
+from cosmiq_astro.familiarity.hits import FamiliarHits
+from cosmiq_astro.familiarity.stars import FamiliarStars
 from cosmiq_astro.models.deepcr import read_deepcr
 from cosmiq_astro.models.registry import MODEL_FILES, find_model
 from cosmiq_astro.models.unet import LARGEST_FILE, UNet, UNetConfig, check_weights, empty_unet
@@ -30,7 +30,7 @@ _RANGES = ("exposure_time", "readnoise")
 _TEXTS = ("name", "version", "instrument")
 _LARGEST_CONFIG = 2**20  # bytes
 # What the weights' file holds beside them, by its prefix.
-_KNOWN = {"known_hits": KnownHits, "known_stars": KnownStars}
+_FAMILIAR = {"familiar_hits": FamiliarHits, "familiar_stars": FamiliarStars}
 # Beyond these logits overflow, or all probabilities are one half.
 _LIMITS = {"threshold": (0, 1), "temperature": (1e-3, 1e3)}
 
@@ -68,9 +68,9 @@ class Model:
         Precision and recall to be expected at each threshold
         (`~cosmiq_astro.calibration.operating_curve`), on validation frames, or on
         those that its ``frames`` names.
-    known_hits : `~cosmiq_astro.familiarity.hits.KnownHits` or None
+    familiar_hits : `~cosmiq_astro.familiarity.hits.FamiliarHits` or None
         What hits look like to the network, by which it tells unfamiliar ones.
-    known_stars : `~cosmiq_astro.familiarity.stars.KnownStars` or None
+    familiar_stars : `~cosmiq_astro.familiarity.stars.FamiliarStars` or None
         Shape of the stars that it was trained on.
     """
 
@@ -84,8 +84,8 @@ class Model:
     recalibration: Recalibration | None = None
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     operating_curve: dict | None = field(default=None, repr=False)
-    known_hits: KnownHits | None = field(default=None, repr=False)
-    known_stars: KnownStars | None = field(default=None, repr=False)
+    familiar_hits: FamiliarHits | None = field(default=None, repr=False)
+    familiar_stars: FamiliarStars | None = field(default=None, repr=False)
 
     def __post_init__(self):
         _check_recalibration(self.recalibration)
@@ -147,23 +147,23 @@ def load_model(model: str | PathLike) -> Model:
     try:
         state = load(content)
         check_weights(weights, state)
-        known: dict[str, Any] = {name: _pop_parts(state, f"{name}.") for name in _KNOWN}
+        familiar: dict[str, Any] = {name: _pop_parts(state, f"{name}.") for name in _FAMILIAR}
         network.load_state_dict(state, assign=True)
     except (RuntimeError, SafetensorError, LookupError, TypeError, OverflowError) as error:
         raise ValueError(
             f"the weights in {weights} do not fit the network that config.json describes: {error}"
         ) from error
-    for name, parts in known.items():
+    for name, parts in familiar.items():
         try:
-            known[name] = _KNOWN[name](**parts) if parts else None
+            familiar[name] = _FAMILIAR[name](**parts) if parts else None
         except (ValueError, TypeError) as error:
             raise ValueError(f"{name} in {weights} cannot be used: {error}") from error
-    _check_features(weights, known["known_hits"], network)
+    _check_features(weights, familiar["familiar_hits"], network)
     network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     config["network"] = network
     names = [part.name for part in fields(Model) if part.name in config]
     try:
-        return Model(**{name: config[name] for name in names}, **known)
+        return Model(**{name: config[name] for name in names}, **familiar)
     except ValueError as error:
         raise ValueError(f"{folder / 'config.json'}: {error}") from error
 
@@ -223,10 +223,12 @@ def _pop_parts(state, prefix):
     return {name.removeprefix(prefix): state.pop(name).double().numpy() for name in names}
 
 
-def _check_features(path, known_hits, network):
+def _check_features(path, familiar_hits, network):
     n = network.config.hidden * (2 if len(network.up) else 1)
-    if known_hits is not None and known_hits.mean.size != n:
-        raise ValueError(f"{path}: known_hits has {known_hits.mean.size} features, the network {n}")
+    if familiar_hits is not None and familiar_hits.mean.size != n:
+        raise ValueError(
+            f"{path}: familiar_hits has {familiar_hits.mean.size} features, the network {n}"
+        )
 
 
 def _read_config(folder):
@@ -317,9 +319,9 @@ def save_model(model: Model, folder: str | PathLike, *, card: str, overwrite: bo
         refuse_existing(folder / name, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
-    for name in _KNOWN:
-        if (known := getattr(model, name)) is not None:
-            parts = asdict(known).items()
+    for name in _FAMILIAR:
+        if (familiar := getattr(model, name)) is not None:
+            parts = asdict(familiar).items()
             state |= {f"{name}.{k}": torch.tensor(v, dtype=torch.float32) for k, v in parts}
     weights = save(state)  # save_file hides the file from all but its owner
     config = {

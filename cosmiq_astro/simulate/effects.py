@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, zoom
 from scipy.signal import lfilter
 
 if TYPE_CHECKING:
@@ -314,10 +314,5 @@ def flat_residual(
     """
     coarse = shape[0] // 60 + 2, shape[1] // 60 + 2
     waves = gaussian_filter(rng.standard_normal(coarse), 0.5, mode="nearest")
-    y = np.linspace(0, coarse[0] - 1, shape[0])
-    x = np.linspace(0, coarse[1] - 1, shape[1])
-    rows = np.array([np.interp(x, np.arange(coarse[1]), row) for row in waves])
-    low = np.minimum(y.astype(int), coarse[0] - 2)
-    part = (y - low)[:, None]
-    field = rows[low] * (1 - part) + rows[low + 1] * part
+    field = zoom(waves, np.divide(shape, coarse), order=1)
     return (1 + smooth * field + pixel * rng.standard_normal(shape)).astype(np.float32)

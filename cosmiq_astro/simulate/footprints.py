@@ -311,8 +311,7 @@ class Footprints:
         charge = np.bincount(pixel, self.charge[inside], ny * nx).astype(np.float32)
         if not return_unknown:
             return charge.reshape(ny, nx)
-        unknown = np.zeros(ny * nx, bool)
-        unknown[pixel[self.unknown[inside]]] = True
+        unknown = np.bincount(pixel, self.unknown[inside], ny * nx) > 0
         return charge.reshape(ny, nx), unknown.reshape(ny, nx)
 
     def save(self, path: str | PathLike) -> None:

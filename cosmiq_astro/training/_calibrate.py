@@ -1,4 +1,4 @@
-"""After training: temperature, threshold, known hits and stars, and the card that says so."""
+"""After training: temperature, threshold, familiar hits and stars, and the card that says so."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from cosmiq_astro.calibration import (
     operating_curve,
     tpr_at_fpr,
 )
-from cosmiq_astro.familiarity.hits import HIT, describe_hits, fit_known_hits
-from cosmiq_astro.familiarity.stars import fit_known_stars, measure_stars
+from cosmiq_astro.familiarity.hits import HIT, describe_hits, fit_familiar_hits
+from cosmiq_astro.familiarity.stars import fit_familiar_stars, measure_stars
 from cosmiq_astro.inference.sampling import computing, draw_weights, network_of
 from cosmiq_astro.models.last_block import drawn_before
 from cosmiq_astro.preprocess import normalize, subtract_sky
@@ -82,8 +82,8 @@ def calibrate(
     Returns
     -------
     model : `~cosmiq_astro.models.model.Model`
-        The same network with ``temperature``, ``threshold``, ``known_hits``,
-        ``known_stars`` and ``operating_curve`` set, the last of the half that
+        The same network with ``temperature``, ``threshold``, ``familiar_hits``,
+        ``familiar_stars`` and ``operating_curve`` set, the last of the half that
         nothing was fitted on.
     scores : `~astropy.table.QTable`
         One row of scores on the half that nothing was fitted on, after the
@@ -126,10 +126,10 @@ def calibrate(
         model,
         temperature=temperature,
         threshold=threshold,
-        known_hits=None
+        familiar_hits=None
         if drawn_before(model.network, "last block")
-        else fit_known_hits(hits, other_hits),
-        known_stars=fit_known_stars(stars + other_stars),
+        else fit_familiar_hits(hits, other_hits),
+        familiar_stars=fit_familiar_stars(stars + other_stars),
         operating_curve=operating_curve(probability, labels) if is_mixed else None,
     )
     return fitted, _scores(probability, labels, threshold)

@@ -164,6 +164,30 @@ def test_dry_run_writes_nothing(make_file, run, capsys):
     assert list(file.parent.iterdir()) == [file]
 
 
+def test_dry_run_names_the_pictures(make_file, run, capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    one, two = make_file("one_flt.fits"), make_file("two_flt.fits")
+    options = ["--plot", "--resume", "-o", f"{tmp_path / 'new'}/"]
+    pictures = [tmp_path / "new" / f"{name}_flt_crvi.png" for name in ("one", "two")]
+    assert run(one, *options) == 0
+    pictures[0].rename(tmp_path / "a.png")
+    capsys.readouterr()
+    assert run(one, two, "--dry-run", *options) == 0
+    text = capsys.readouterr().out
+    assert [line for line in text.splitlines() if "picture: " in line] == [
+        f"  picture: {picture}" for picture in pictures
+    ]
+    assert run(one, two, "--dry-run", "--json", *options) == 0
+    rows = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [row["picture"] for row in rows] == [str(picture) for picture in pictures]
+    # One that is there already is not drawn again.
+    (tmp_path / "a.png").rename(pictures[0])
+    assert run(one, "--dry-run", *options) == 0
+    assert "picture: " not in capsys.readouterr().out
+    assert run(one, "--dry-run", "--overwrite", *options) == 0
+    assert f"  picture: {pictures[0]}\n" in capsys.readouterr().out
+
+
 def test_dry_run_finds_what_would_fail(make_file, run, capsys):
     file = make_file()
     file.with_name("j1_flc_crvi.fits").touch()

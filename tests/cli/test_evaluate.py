@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import QTable
+from astropy.utils.exceptions import AstropyUserWarning
 
 from cosmiq_astro import cosmicray_vi, load_model
 from cosmiq_astro._types import Field
 from cosmiq_astro.calibration import brier_score, negative_log_likelihood
 from cosmiq_astro.cli._stamps import Mistakes, draw_mistakes
 from cosmiq_astro.cli.main import build_parser, main
-from cosmiq_astro.hst import read_chip
+from cosmiq_astro.hst import detect_file, read_chip
 from cosmiq_astro.models.model import save_model
 from cosmiq_astro.simulate import FIELDS
 
@@ -113,6 +114,38 @@ def test_what_label_could_not_decide_does_not_count(make_frame, run, tmp_path, c
     fits.writeto(tmp_path / f"{stem}_ignore.fits", ignore)
     assert run(file, "--truth", tmp_path / f"{stem}_mask.fits", "--json") == 0
     assert scores(capsys)["n_pixels"] == n_all - ignore.sum()
+
+
+def test_a_cube_of_wfpc2_is_scored_as_its_chips_are(run, tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    truth = rng.random((4, 32, 80)) < 0.05
+    cube = (rng.normal(50, 8, truth.shape) + 500 * truth).astype(np.float32)
+    primary = fits.PrimaryHDU(cube)
+    primary.header.update(INSTRUME="WFPC2", ATODGAIN=7.0, EXPTIME=500.0, BUNIT="COUNTS")
+    table = fits.TableHDU.from_columns([fits.Column("DETECTOR", "J", array=[1, 2, 3, 4])])
+    fits.HDUList([primary, table]).writeto(tmp_path / "u1_c0f.fits")
+    planes = [
+        fits.ImageHDU(plane.astype(np.uint8), name="TRUTH", ver=number)
+        for number, plane in enumerate(truth, start=1)
+    ]
+    fits.HDUList([fits.PrimaryHDU(), *planes]).writeto(tmp_path / "truth.fits")
+    files = [tmp_path / "u1_c0f.fits", "--truth", tmp_path / "truth.fits"]
+    assert run(*files, "--json") == 0
+    found = scores(capsys)
+    assert found["n_pixels"] == truth.size
+    assert found["base_rate"] == pytest.approx(truth.mean())
+
+
+def test_an_earlier_detection_hides_no_pixels(make_frame, run, models, tmp_path, capsys):
+    file, _ = make_frame(beside="truth.fits")
+    options = ["--json", "--truth", tmp_path / "truth.fits"]
+    assert run(file, *options) == 0
+    before = scores(capsys)
+    with pytest.warns(AstropyUserWarning):
+        result = detect_file(file, model=models[0], seed=1, threshold=0.1)
+    assert result.n_pixels_flagged > 0
+    assert run(result.file_out, *options) == 0
+    assert scores(capsys) == before
 
 
 def test_simulated_frames_are_those_of_the_command(run, tmp_path, monkeypatch, capsys):

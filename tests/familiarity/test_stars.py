@@ -5,7 +5,12 @@ import pytest
 from astropy.utils.exceptions import AstropyUserWarning
 
 from cosmiq_astro import CosmicRayCCDData, CosmicRayDetector, cosmicray_unet, load_model
-from cosmiq_astro.familiarity.stars import KnownStars, StarShape, fit_known_stars, measure_stars
+from cosmiq_astro.familiarity.stars import (
+    FamiliarStars,
+    StarShape,
+    fit_familiar_stars,
+    measure_stars,
+)
 from cosmiq_astro.models.model import save_model
 
 SIGMA = 2.3548
@@ -90,39 +95,45 @@ def test_the_share_of_bright_pixels_looked_at_changes_little(monkeypatch):
 
 
 @pytest.fixture
-def known():
+def familiar():
     rng = np.random.default_rng(2)
-    return fit_known_stars(
+    return fit_familiar_stars(
         [StarShape(*values, 20) for values in rng.uniform((1.8, 1.0), (2.6, 1.2), (999, 2))]
     )
 
 
-def test_novelty_is_the_rarity_of_width_or_elongation(known):
-    usual = known.novelty(StarShape(2.2, 1.1, 20))
+def test_unfamiliarity_is_the_rarity_of_width_or_elongation(familiar):
+    usual = familiar.unfamiliarity(StarShape(2.2, 1.1, 20))
     assert 0 <= usual < 0.02
-    assert str(known.novelty(StarShape(2.2, 1.05, 20))) == "0.0"
+    assert str(familiar.unfamiliarity(StarShape(2.2, 1.05, 20))) == "0.0"
     # 1.25 % of the patches are narrower, or wider, and 2.5 % are longer than this.
-    assert known.novelty(StarShape(1.8 + 0.8 * 0.0125, 1.1, 20)) == pytest.approx(1, abs=0.15)
-    assert known.novelty(StarShape(2.6 - 0.8 * 0.0125, 1.1, 20)) == pytest.approx(1, abs=0.15)
-    assert known.novelty(StarShape(2.2, 1.2 - 0.2 * 0.025, 20)) == pytest.approx(1, abs=0.15)
+    assert familiar.unfamiliarity(StarShape(1.8 + 0.8 * 0.0125, 1.1, 20)) == pytest.approx(
+        1, abs=0.15
+    )
+    assert familiar.unfamiliarity(StarShape(2.6 - 0.8 * 0.0125, 1.1, 20)) == pytest.approx(
+        1, abs=0.15
+    )
+    assert familiar.unfamiliarity(StarShape(2.2, 1.2 - 0.2 * 0.025, 20)) == pytest.approx(
+        1, abs=0.15
+    )
     for stars in (StarShape(1.2, 1.0, 20), StarShape(5.0, 1.0, 20), StarShape(2.2, 3.0, 20)):
-        assert known.novelty(stars) > 1
-    assert np.isnan(known.novelty(StarShape(np.nan, np.nan, 3)))
-    narrowest, widest, longest = known.limits()
+        assert familiar.unfamiliarity(stars) > 1
+    assert np.isnan(familiar.unfamiliarity(StarShape(np.nan, np.nan, 3)))
+    narrowest, widest, longest = familiar.limits()
     assert (narrowest, widest, longest) == pytest.approx((1.81, 2.59, 1.195), abs=0.01)
 
 
-def test_one_in_twenty_familiar_images_is_rare(known):
+def test_one_in_twenty_familiar_images_is_rare(familiar):
     rng = np.random.default_rng(5)
     values = rng.uniform((1.8, 1.0), (2.6, 1.2), (20_000, 2))
-    rare = np.mean([known.novelty(StarShape(*value, 20)) > 1 for value in values])
+    rare = np.mean([familiar.unfamiliarity(StarShape(*value, 20)) > 1 for value in values])
     assert rare == pytest.approx(0.05, abs=0.02)
 
 
 def test_too_few_patches_cannot_tell():
     stars = [StarShape(2.0, 1.0, 20)] * 99
-    assert fit_known_stars(stars + [StarShape(np.nan, np.nan, 2)] * 50) is None
-    assert fit_known_stars([*stars, StarShape(2.1, 1.0, 20)]).fwhm.size == 100
+    assert fit_familiar_stars(stars + [StarShape(np.nan, np.nan, 2)] * 50) is None
+    assert fit_familiar_stars([*stars, StarShape(2.1, 1.0, 20)]).fwhm.size == 100
 
 
 @pytest.mark.parametrize(
@@ -130,14 +141,14 @@ def test_too_few_patches_cannot_tell():
 )
 def test_numbers_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match="fwhm must be positive numbers in increasing order"):
-        KnownStars(fwhm=np.array(wrong), elongation=np.ones(2))
+        FamiliarStars(fwhm=np.array(wrong), elongation=np.ones(2))
 
 
-def test_saved_and_loaded(tmp_path, make_tiny, known):
-    model = load_model(save_model(make_tiny(known_stars=known), tmp_path / "a", card=""))
-    for name, value in dataclasses.asdict(known).items():
-        np.testing.assert_allclose(getattr(model.known_stars, name), value, rtol=1e-6)
-    assert model.known_hits is None
+def test_saved_and_loaded(tmp_path, make_tiny, familiar):
+    model = load_model(save_model(make_tiny(familiar_stars=familiar), tmp_path / "a", card=""))
+    for name, value in dataclasses.asdict(familiar).items():
+        np.testing.assert_allclose(getattr(model.familiar_stars, name), value, rtol=1e-6)
+    assert model.familiar_hits is None
 
 
 @pytest.mark.parametrize("tile_size", [64, 256])
@@ -146,7 +157,7 @@ def test_a_detection_measures_them_whatever_the_tiles(tile_size):
     detector = CosmicRayDetector("acs-wfc-unet", device="cpu", tile_size=tile_size)
     maps = detector(image, readnoise=5.0)
     assert maps.stars.fwhm == pytest.approx(2.0, rel=0.08)
-    assert 0 <= maps.star_novelty < 1
+    assert 0 <= maps.star_unfamiliarity < 1
 
 
 @pytest.mark.filterwarnings("ignore:the noise is .* of what sky")
@@ -154,14 +165,14 @@ def test_unfamiliar_stars_give_cards_and_many_a_warning():
     model = load_model("acs-wfc-unet")
     few = CosmicRayCCDData(make_field(9.0, n=40) + 100, unit="electron")
     with pytest.warns(AstropyUserWarning, match=r"stars are \d.* pixels wide \(FWHM\)"):
-        assert cosmicray_unet(few, model=model, readnoise=5.0).meta["CRVINOVS"] > 1
+        assert cosmicray_unet(few, model=model, readnoise=5.0).meta["CRVIUNFS"] > 1
     ccd = CosmicRayCCDData(make_field(9.0, n=150, shape=(400, 460)) + 100, unit="electron")
     with pytest.warns(AstropyUserWarning, match=r"stars are \d.* pixels wide \(FWHM\)") as caught:
         out = cosmicray_unet(ccd, model=model, readnoise=5.0)
     assert caught[0].filename == __file__
-    assert out.meta["CRVINOVS"] > 1
+    assert out.meta["CRVIUNFS"] > 1
     assert out.meta["CRVIFWHM"] > 4
     assert 1 <= out.meta["CRVIELON"] < 1.3
-    out = cosmicray_unet(ccd, model=dataclasses.replace(model, known_stars=None), readnoise=5.0)
-    assert "CRVINOVS" not in out.meta
+    out = cosmicray_unet(ccd, model=dataclasses.replace(model, familiar_stars=None), readnoise=5.0)
+    assert "CRVIUNFS" not in out.meta
     assert out.meta["CRVIFWHM"] > 4

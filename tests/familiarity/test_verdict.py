@@ -8,7 +8,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from scipy.special import erf
 
 from cosmiq_astro import CosmicRayCCDData, cosmicray_unet, load_model
-from cosmiq_astro.familiarity.stars import KnownStars, StarShape
+from cosmiq_astro.familiarity.stars import FamiliarStars, StarShape
 from cosmiq_astro.familiarity.verdict import doubts
 from cosmiq_astro.preprocess import ImageStatistics
 
@@ -16,11 +16,11 @@ MODEL = SimpleNamespace(
     name="m",
     method="unet",
     ranges={"readnoise": (3, 6)},
-    known_stars=KnownStars(np.linspace(1.7, 2.9, 200), np.linspace(1.0, 1.4, 200)),
+    familiar_stars=FamiliarStars(np.linspace(1.7, 2.9, 200), np.linspace(1.0, 1.4, 200)),
 )
 FAMILIAR = SimpleNamespace(
-    novelty=0.9,
-    star_novelty=0.2,
+    unfamiliarity=0.9,
+    star_unfamiliarity=0.2,
     stars=StarShape(2.1, 1.1, 80),
     statistics=ImageStatistics(50.0, 8.0),
     probability=np.zeros((10, 10), np.float32),
@@ -41,13 +41,15 @@ def but(**changes):
 
 def measured(fwhm, n_stars, noise=8.0, sky=50.0):
     stars = StarShape(fwhm, 1.1, n_stars)
-    novelty = MODEL.known_stars.novelty(stars)
-    return but(stars=stars, star_novelty=novelty, statistics=ImageStatistics(sky, noise))
+    unfamiliarity = MODEL.familiar_stars.unfamiliarity(stars)
+    return but(
+        stars=stars, star_unfamiliarity=unfamiliarity, statistics=ImageStatistics(sky, noise)
+    )
 
 
 def test_no_doubts_of_a_familiar_exposure():
     assert judge() == ()
-    assert judge(but(novelty=math.nan, star_novelty=math.nan)) == ()
+    assert judge(but(unfamiliarity=math.nan, star_unfamiliarity=math.nan)) == ()
     assert judge(readnoise=None) == ()
 
 
@@ -57,7 +59,7 @@ def test_no_doubts_of_a_familiar_exposure():
         (measured(1.6, 80), "stars are 1.6 pixels wide"),
         (measured(1.3, 12), "stars are 1.3 pixels wide"),
         (measured(4.5, 12), "stars are 4.5 pixels wide"),
-        (but(novelty=1.9), "what was found is unlike the cosmic rays that the model m knows"),
+        (but(unfamiliarity=1.9), "what was found is unlike the cosmic rays that the model m knows"),
     ],
 )
 def test_unfamiliar_stars_and_hits(maps, message):
@@ -168,7 +170,7 @@ def test_sharp_lines_come_with_a_warning_for_every_model(tiny_unet):
     x = np.arange(200)
     lines = sum(3e3 * np.exp(-((x - c) ** 2) / 0.6) for c in range(4, 200, 6))
     ccd = CosmicRayCCDData(rng.poisson(np.tile(50 + lines, (200, 1))) * 1.0, unit="electron")
-    for model in (load_model("ccd-unet"), replace(load_model("acs-wfc-unet"), known_stars=None)):
+    for model in (load_model("ccd-unet"), replace(load_model("acs-wfc-unet"), familiar_stars=None)):
         with pytest.warns(AstropyUserWarning, match="probabilities need not be right here"):
             out = cosmicray_unet(ccd, model=model, readnoise=5.0)
         assert out.meta["CRVIFAM"] is False

@@ -564,8 +564,8 @@ def test_hits_unlike_those_trained_on_are_told_chip_by_chip(make_file, make_imag
     for image in images:
         image[20, 5:17] += 3000
     model = ca.load_model("acs-wfc-unet")
-    far = dataclasses.replace(model.known_hits, mean=model.known_hits.mean + 5)
-    far = dataclasses.replace(model, known_hits=far)
+    far = dataclasses.replace(model.familiar_hits, mean=model.familiar_hits.mean + 5)
+    far = dataclasses.replace(model, familiar_hits=far)
     with pytest.warns(AstropyUserWarning, match=r"chip [12].*: what was found is unlike") as caught:
         result = detect_file(make_file(images=images), model=far)
     assert {warning.filename for warning in caught} == {__file__}
@@ -573,7 +573,7 @@ def test_hits_unlike_those_trained_on_are_told_chip_by_chip(make_file, make_imag
     assert set(result.doubts) == {doubt for chip in result.chips for doubt in chip.doubts}
     with fits.open(result.file_out) as hdus:
         for version in (1, 2):
-            assert hdus["SCI", version].header["CRVINOV"] > 1
+            assert hdus["SCI", version].header["CRVIUNF"] > 1
             assert hdus["SCI", version].header["CRVIFAM"] is False
 
 

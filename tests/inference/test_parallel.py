@@ -123,7 +123,7 @@ def test_maps_do_not_depend_on_the_number_of_threads(tiny_vi, frame):
         torch.set_num_threads(n)
         detector = ca.CosmicRayDetector(tiny_vi, device="cpu", tile_size=16)
         maps.append(detector(frame, T=4, seed=2))
-    assert maps[0].novelty == pytest.approx(maps[1].novelty, rel=1e-6, nan_ok=True)
+    assert maps[0].unfamiliarity == pytest.approx(maps[1].unfamiliarity, rel=1e-6, nan_ok=True)
     for name in ("probability", "uncertainty", "entropy", "mutual_information"):
         one, four = (getattr(m, name) for m in maps)
         np.testing.assert_allclose(one, four, atol=1e-6)
