@@ -64,8 +64,8 @@ bright unresolved light (30 to 10,000 electrons) with lanes of dust, in the seco
 Commands: `python recipes/acs_wfc/go_on.py --data DIR --work DIR`, twice, then `bundle.py` beside
 it. From the weights of version 6, which an earlier recipe had made for the optics of ACS/WFC alone,
 701 steps of 16 exposures made version 7, and about 703 more these weights. The length of both runs
-was a time, and the end of the first was brought forward: the commands come close to these weights, and
-not to the same.
+was a time, and the end of the first was brought forward: the commands come close to these weights,
+and not to the same.
 
 ## Scores on validation exposures
 
