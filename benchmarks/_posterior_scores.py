@@ -126,7 +126,7 @@ def rows(n, found, methods):
                 **_column("aurc_mi_percent", _percent(by_information, by_entropy), drawn),
                 "mean_mi": np.mean([pair[tests.index(test)][0][1].mean() for pair in told]),
                 "median_relative_sigma": found["relative"][m].mean(),
-                "fitted": found["fitted"][m].mean(),
+                "fitted": np.median(found["fitted"][m]),
                 **_column("auroc_unfamiliar_mi", np.mean(auroc[0], axis=0)),
                 "auroc_unfamiliar_std": np.mean(auroc[1], axis=0)[0],
             }

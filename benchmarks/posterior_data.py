@@ -4,8 +4,9 @@ What does a posterior over the weights give, and does it give more where there w
 python benchmarks/posterior_data.py --data DIR --work DIR [--out FILE]
 
 Small networks (8 feature maps) are trained on 1024, 256, 64 and 16 simulated exposures of
-recipes/acs_wfc/train.py, four of each by seed; the checkpoint of lowest loss on validation
-exposures is kept. Each is then asked in several ways at one view: as it is, with widths of the last
+recipes/acs_wfc/train.py (with a third of its sources and optics), four of each by seed, for as many
+steps; the checkpoint of lowest loss on validation exposures is kept, so that few exposures do not
+overfit. Each is then asked in several ways at one view: as it is, with widths of the last
 block set by hand, with the posterior of the last block or of the head, with Laplace's approximation
 of the head, and as an ensemble of the four. Temperatures, and what is called fitted, come from the
 validation exposures. Scores are taken on others of the same making (familiar) and on the centres
@@ -426,6 +427,11 @@ def network_of(arrays):
     return network.requires_grad_(False)
 
 
+def rounded(row):
+    """Return a row with numbers of four digits."""
+    return {k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in row.items()}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--data", type=Path, required=True)
@@ -455,7 +461,7 @@ def main():
             lambda n=n, networks=networks: scores_of(n, networks, samples),
         )
         print(n, f"{time.monotonic() - start:.0f} s", flush=True)
-        found += rows(n, scores, METHODS)
+        found += [rounded(row) for row in rows(n, scores, METHODS)]
     write(
         Table(rows=found),
         arguments.out,
