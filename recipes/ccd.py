@@ -127,48 +127,38 @@ def make_model(method, training, validation, arguments):
         ),
     )
     result.history.write(work / f"{name}_history.ecsv", overwrite=True)
-    model, scores = finish(result.model, validation, arguments)
-    start = "ccd-unet" if method == "vi" else init or "random weights"
-    data = DATA.format(start=start)
-    card = model_card(model, result.history, scores, data=data, limits=LIMITS)
-    save_model(model, work / name, card=card, overwrite=True)
-
-
-def finish(model, validation, arguments):
-    """Calibrate a model; return it and its scores, which are written, too."""
-    network = model.network.to(arguments.device)
-    if model.method == "vi":
+    network = result.model.network.to(arguments.device)
+    if method == "vi":
         network.config = replace(network.config, views=2)
-    model, scores = calibrate(model, validation)
+    model, scores = calibrate(result.model, validation)
     network.cpu()
     ranges = {name: getattr(CONDITIONS, name) for name in ("exposure_time", "readnoise")}
     # It may not judge the hits of an exposure: a patch mixes kinds that no exposure has together.
     model = replace(model, version="3", ranges=ranges, familiar_hits=None)
-    scores.write(arguments.work / f"{model.name}_scores.ecsv", overwrite=True)
+    scores.write(work / f"{name}_scores.ecsv", overwrite=True)
+    start = "ccd-unet" if method == "vi" else init or "random weights"
+    data = DATA.format(start=start)
+    card = model_card(model, result.history, scores, data=data, limits=LIMITS)
+    save_model(model, work / name, card=card, overwrite=True)
     print(scores)
-    return model, scores
 
 
-def solve_widths(training, validation, arguments):
+def solve_widths(training, work):
     """Leave of the bundled ccd-vi the means, and solve for the posterior of its head."""
     old = load_model("ccd-vi")
     means = replace(old, network=network_of(old.network, {}))
     network = start_network(True, means, None, VI, SEED)
-    batches = prepare_batches(
-        network, training, 1, VI.patch_size, [(SEED, i) for i in range(N_CURVATURE)]
-    )
+    seeds = [(SEED, i) for i in range(N_CURVATURE)]
+    batches = prepare_batches(network, training, 1, VI.patch_size, seeds)
     solve_sigma(
         network,
         [(inputs, valid) for inputs, _, valid, _ in batches],
         training.n_valid_pixels,
         generator=torch.Generator().manual_seed(SEED),
     )
-    model, _ = finish(
-        replace(old, network=network.eval().requires_grad_(False)), validation, arguments
-    )
-    folder = find_model("ccd-vi")
-    card = (folder / "card.md").read_text(encoding="utf-8")
-    save_model(model, arguments.work / "ccd-vi", card=card, overwrite=True)
+    model = replace(old, version="3", network=network.eval().requires_grad_(False))
+    card = (find_model("ccd-vi") / "card.md").read_text(encoding="utf-8")
+    save_model(model, work / "ccd-vi", card=card, overwrite=True)
 
 
 def main():
@@ -184,10 +174,10 @@ def main():
     torch.set_flush_denormal(True)
     # The thread that prepares batches must not hold up the one that trains.
     sys.setswitchinterval(1e-4)
-    parts = [dataset(part, arguments.data, arguments.work) for part in ("training", "validation")]
     if arguments.stage == "widths":
-        solve_widths(*parts, arguments)
+        solve_widths(dataset("training", arguments.data, arguments.work), arguments.work)
         return
+    parts = [dataset(part, arguments.data, arguments.work) for part in ("training", "validation")]
     for method in ("unet", "vi") if arguments.stage == "all" else (arguments.stage,):
         make_model(method, *parts, arguments)
 
