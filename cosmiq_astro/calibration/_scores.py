@@ -120,14 +120,13 @@ class Scores:
         return _sums.rank_pixels(*errors, self._sample.weight)
 
     @property
-    def image_sizes(self) -> np.ndarray:
-        """Number of pixels of each image."""
+    def _image_sizes(self):
         return self._image_sums[..., _sums.COUNT].sum((1, 2, 3))
 
     @property
     def meta(self) -> dict:
         """What a table says of its origin; keys fit FITS cards."""
-        sizes = self.image_sizes
+        sizes = self._image_sizes
         return {
             "N_PIXELS": int(sizes.sum()),
             "N_LEFT": self.n_left_out,
@@ -185,9 +184,8 @@ class Scores:
         """Return the reliability table; of an accumulator fine bins for ``'count'``."""
         bins, low, high = self._bins(binning, non_trivial)
         n, weight = bins[:, _sums.COUNT], bins[:, _sums.WEIGHT]
-        mean, frequency = (
-            _sums.ratio(bins[:, i], weight) for i in (_sums.PROBABILITY, _sums.POSITIVE)
-        )
+        mean = _sums.ratio(bins[:, _sums.PROBABILITY], weight)
+        frequency = _sums.ratio(bins[:, _sums.POSITIVE], weight)
         ends = _sums.wilson_interval(np.nan_to_num(frequency) * n, n)
         edges = {"p_low": low, "p_high": high, "n_pixels": np.rint(n).astype(np.int64)}
         means = {"weight": weight, "mean_probability": mean, "observed_fraction": frequency}
@@ -258,24 +256,34 @@ class Scores:
         """Return a table that says what its columns and numbers are."""
         return with_descriptions(QTable(columns, meta=(meta or {}) | self.meta))
 
-    def with_left_out(self):
+    def differences(self, other: Scores, *, level: float) -> list[dict]:
+        """Return rows of the scores of ``other`` minus these, on the same images."""
+        (a, a_others), (b, b_others) = self._with_left_out(), other._with_left_out()
+        rows = []
+        for name in a:
+            difference = float(b[name] - a[name])
+            low, high = _interval(name, difference, b_others[name] - a_others[name], level)
+            rows.append({"score": name, "difference": difference, "low": low, "high": high})
+        return rows
+
+    def _with_left_out(self):
         """Return the scores that are sums by name, and the same with each image left out."""
         total = self._image_sums.sum(0)
         return _sums.score_sums(total), _sums.score_sums(total - self._image_sums)
 
     def _sum_scores(self, level):
         """Return the scores that are sums by name, with their intervals if there is a level."""
-        row, (values, others) = {}, self.with_left_out()
+        row, (values, others) = {}, self._with_left_out()
         for name, value in values.items():
             row[name] = float(value)
             if level is not None and name not in _BIASED:
-                ends = interval(name, value, others[name], level)
+                ends = _interval(name, value, others[name], level)
                 ends = np.clip(ends, _LOWEST.get(name, 0), _HIGHEST.get(name, 1))
                 row[f"{name}_low"], row[f"{name}_high"] = map(float, ends)
         t = None if level is None else _half_width(len(self._image_sums), level)
-        for end in ("", "_non_trivial"):
-            name = f"rms_calibration_error{end}"
-            bins = _sums.bin_sums(self._image_sums, non_trivial=bool(end))
+        for non_trivial in (False, True):
+            name = f"rms_calibration_error{'_non_trivial' * non_trivial}"
+            bins = _sums.bin_sums(self._image_sums, non_trivial=non_trivial)
             row[name], low, high = _sums.rms_calibration_error(bins, t=t)
             if level is not None:
                 row |= {f"{name}_low": low, f"{name}_high": high}
@@ -297,11 +305,11 @@ def _half_width(n, level):
     return float(stdtrit(n - 1, 0.5 + level / 2))
 
 
-def interval(name, value, others, level):
+def _interval(name, value, others, level):
     """Return the ends of the interval of a score, from those with each image left out."""
     half = np.nan if name in _BIASED else _half_width(len(others), level)
-    half = half * _sums.jackknife_error(others)
-    return value + np.array([-half, half])
+    half = half * float(_sums.jackknife_error(others))
+    return float(value - half), float(value + half)
 
 
 def warn_of_few(n_images):

@@ -16,7 +16,7 @@ from astropy.table import QTable
 from cosmiq_astro._io import atomic_write
 
 from ._input import Column, Labels, Pixels, as_sample
-from ._scores import DESCRIPTIONS, Scores, interval, stacked, warn_of_few
+from ._scores import DESCRIPTIONS, Scores, stacked, warn_of_few
 from .plots import FIGURES, figure_of
 
 if TYPE_CHECKING:
@@ -262,22 +262,17 @@ def _tables_of(scores, level):
 def _differences(scores, level):
     """Build the table of differences to the first model, on the same images."""
     (reference, first), *others = scores.items()
-    values, left_out = first.with_left_out()
     rows = []
     for name, second in others:
-        sizes = [one.image_sizes for one in (first, second)]
+        sizes = [one._image_sizes for one in (first, second)]
         if not np.array_equal(*sizes):
             raise ValueError(
                 f"data[{name!r}] has {len(sizes[1])} images of {sizes[1].sum():.0f} pixels that "
                 f"count, data[{reference!r}] has {len(sizes[0])} of {sizes[0].sum():.0f}; "
                 "models must be compared on the same pixels of the same images"
             )
-        other_values, other_left_out = second.with_left_out()
-        for score in values:
-            difference = float(other_values[score] - values[score])
-            ends = interval(score, difference, other_left_out[score] - left_out[score], level)
-            row = {"model": name, "against": reference, "score": score, "difference": difference}
-            rows.append(row | dict(zip(("low", "high"), map(float, ends), strict=True)))
+        names = {"model": name, "against": reference}
+        rows += [names | row for row in first.differences(second, level=level)]
     return QTable(rows)
 
 
