@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from cosmiq_astro._windows import TOUCHING
 from cosmiq_astro.detector import CosmicRayDetector
-from cosmiq_astro.training._posterior import doubt_of_prior
+from cosmiq_astro.training.network import doubt_of_prior
 
 if TYPE_CHECKING:
     from cosmiq_astro.models.model import Model

@@ -16,10 +16,15 @@ from cosmiq_astro._counts import check_count
 from cosmiq_astro.models.layers import kl_divergence
 from cosmiq_astro.models.model import Model, load_model
 from cosmiq_astro.models.unet import UNetConfig, empty_unet
-from cosmiq_astro.training._checkpoint import read_checkpoint
-from cosmiq_astro.training._epoch import Epochs, prepare_batches
-from cosmiq_astro.training._posterior import doubt_of_prior, solve_sigma
-from cosmiq_astro.training.network import Teacher, freeze_layers, start_network
+from cosmiq_astro.training._epoch import Epochs, read_checkpoint
+from cosmiq_astro.training.datasets import prepare_batches
+from cosmiq_astro.training.network import (
+    Teacher,
+    doubt_of_prior,
+    freeze_layers,
+    solve_sigma,
+    start_network,
+)
 from cosmiq_astro.training.settings import (
     EPOCHS,
     HIDDEN,
@@ -87,10 +92,9 @@ class TrainingResult:
         """
         content = read_checkpoint(path)
         about = content["about"]
-        network = empty_unet(UNetConfig(**about["config"]))
+        network = empty_unet(UNetConfig(**about.pop("config")))
         network.load_state_dict(content["best_weights"], assign=True)
-        names = about["name"], about["instrument"]
-        return cls._of(network, content["history"], content["settings"], *names)
+        return cls._of(network, content["history"], content["settings"], **about)
 
     @classmethod
     def _of(cls, network, history, schedule, name, instrument):
