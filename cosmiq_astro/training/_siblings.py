@@ -164,9 +164,10 @@ def _field_of(thumbnail, references):
     """Return the number of its field and by how many rows it is moved; a new field is added."""
     for number, (shape, transform) in enumerate(references):
         if shape == thumbnail.shape:
-            correlation, rows = _correlate(transform, thumbnail)
-            if correlation > _SAME:
-                return number, rows
+            surface = fft.irfft2(np.conj(transform) * fft.rfft2(thumbnail), shape)
+            if float(surface.max()) > _SAME:
+                ny, row = shape[0], int(np.unravel_index(np.argmax(surface), shape)[0])
+                return number, row if row < ny / 2 else row - ny
     references.append((thumbnail.shape, fft.rfft2(thumbnail)))
     return len(references) - 1, 0
 
@@ -184,13 +185,6 @@ def _thumbnail(image):
     stars = ndimage.gaussian_filter(stars, 1.5 * factor)[::factor, ::factor]
     stars -= stars.mean()
     return stars / math.sqrt(float((stars**2).sum())), factor
-
-
-def _correlate(transform, thumbnail):
-    surface = fft.irfft2(np.conj(transform) * fft.rfft2(thumbnail), thumbnail.shape)
-    row = int(np.unravel_index(np.argmax(surface), surface.shape)[0])
-    ny = thumbnail.shape[0]
-    return float(surface.max()), row if row < ny / 2 else row - ny
 
 
 def find_trails(stands_out):

@@ -52,6 +52,11 @@ class Patch(NamedTuple):
     statistics: ImageStatistics
 
 
+def draw_patch(dataset, size, rng):
+    """Return a patch of any of the frames."""
+    return dataset.patch(int(rng.integers(dataset.n_frames)), size, rng)
+
+
 def make_batch(
     dataset: Dataset,
     n: int,
@@ -97,7 +102,7 @@ def make_batch(
     labels = np.zeros((n, 1, full, full), dtype=np.float32)
     valid, silent = (np.zeros((n, 1, full, full), dtype=bool) for _ in range(2))
     for i in range(n):
-        patch = dataset.patch(int(rng.integers(dataset.n_frames)), size, rng)
+        patch = draw_patch(dataset, size, rng)
         pixels = subtract_sky(patch.image, patch.usable, patch.statistics.sky)
         # One of the eight symmetries of the square.
         turns, flip = int(rng.integers(4)), 1 - 2 * int(rng.integers(2))

@@ -169,17 +169,19 @@ class InjectionDataset(ObservedFrames):
             used.
         """
         images, masks, ignore, files = find_exposures(path, gain=gain, need_masks=False)
-        camera = {"readnoise": readnoise, "satlevel": satlevel}
-        camera = {name: to_electrons(name, value, gain=gain) for name, value in camera.items()}
+        readnoise = to_electrons("readnoise", readnoise, gain=gain)
+        satlevel = to_electrons("satlevel", satlevel, gain=gain)
         unknown = [i for i, mask in enumerate(masks) if mask is None]
         if finder is not None and unknown:
-            found = find_hits([images[i] for i in unknown], model=finder, **camera)
+            frames = [images[i] for i in unknown]
+            found = find_hits(frames, readnoise=readnoise, satlevel=satlevel, model=finder)
             for i, mask in zip(unknown, found, strict=True):
                 masks[i] = mask
         if not isinstance(cosmic_rays, Footprints):
             cosmic_rays = read_hits(cosmic_rays, gain)
         masks = [combine_masks(*pair) for pair in zip(masks, ignore, strict=True)]
         varied = {"density": density, "exposure_scale": exposure_scale, "extra_sky": extra_sky}
+        camera = {"readnoise": readnoise, "satlevel": satlevel}
         dataset = cls(images, cosmic_rays, masks=masks, **camera, **varied)
         dataset.group(files, by=visits)
         return dataset
