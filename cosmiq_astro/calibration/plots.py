@@ -242,7 +242,21 @@ FIGURES = {
 
 
 def figure_of(report, name):
-    """Return a figure of a report, with a curve for each model."""
+    """
+    Draw a figure of a report, with a curve for each model.
+
+    Parameters
+    ----------
+    report : `~cosmiq_astro.calibration.CalibrationReport`
+        The report.
+    name : str
+        One of `FIGURES`.
+
+    Returns
+    -------
+    figure : `~matplotlib.figure.Figure`
+        The figure.
+    """
     from matplotlib.figure import Figure
 
     kinds = ["reliability", "reliability_non_trivial"] if name == "reliability" else [name]

@@ -53,7 +53,23 @@ class Patch(NamedTuple):
 
 
 def draw_patch(dataset, size, rng):
-    """Return a patch of any of the frames."""
+    """
+    Draw a patch of any frame.
+
+    Parameters
+    ----------
+    dataset : dataset
+        With ``n_frames`` and ``patch(frame, size, rng)``.
+    size : int
+        Side of the patch.
+    rng : `~numpy.random.Generator`
+        Source of all randomness.
+
+    Returns
+    -------
+    patch : `Patch`
+        The patch.
+    """
     return dataset.patch(int(rng.integers(dataset.n_frames)), size, rng)
 
 
@@ -116,11 +132,25 @@ def make_batch(
 
 def prepare_batches(network, dataset, n, size, seeds, workers=0):
     """
-    Yield batches of ``n`` patches, Tensors as in `make_batch`, each seeded by its place in the run.
+    Yield batches, each seeded by its place in the run alone.
 
-    ``seeds`` has what `numpy.random.default_rng` takes, one for each batch. The batches are the
-    same for any number of processes; with none a thread makes them, which needs no
-    ``if __name__ == "__main__"`` in a script.
+    Parameters
+    ----------
+    network : `~cosmiq_astro.models.unet.UNet`
+        For which they are.
+    dataset : dataset
+        With ``n_frames`` and ``patch(frame, size, rng)``.
+    n, size : int
+        Patches in each batch, and their side.
+    seeds : iterable of tuple of int
+        What `numpy.random.default_rng` takes, one for each batch.
+    workers : int, optional
+        Processes; 0 for a thread, which needs no ``if __name__ == "__main__"`` in a script.
+
+    Yields
+    ------
+    inputs, labels, valid, silent : Tensor
+        As in `make_batch`; the same for any ``workers``.
     """
     import torch
     from torch.utils.data import DataLoader
