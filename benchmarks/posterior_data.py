@@ -29,17 +29,14 @@ from astropy.table import Table
 from torch.nn import functional
 
 from cosmiq_astro.calibration import TemperatureScaling, fit_temperature
-from cosmiq_astro.inference.sampling import draw_weights
+from cosmiq_astro.inference.sampling import draw_weights, network_of
 from cosmiq_astro.inference.uncertainty import PredictiveMoments
-from cosmiq_astro.models.fast_unet import Seen
-from cosmiq_astro.models.last_block import LastBlock
 from cosmiq_astro.models.layers import variational_layers
 from cosmiq_astro.models.model import Model
 from cosmiq_astro.models.unet import UNetConfig
 from cosmiq_astro.preprocess import estimate_statistics, normalize, subtract_sky
 from cosmiq_astro.training import TrainingSettings
-from cosmiq_astro.training._posterior import solve_sigma
-from cosmiq_astro.training.network import start_network
+from cosmiq_astro.training.network import solve_sigma, start_network
 
 sys.path.append(str(Path(__file__).parents[1] / "recipes" / "acs_wfc"))
 import train
@@ -222,14 +219,11 @@ def laplace(network, batches, n_data, prior):
 def block_way(found, n=DRAWS):
     """Return the function from features to logits of draws, with their weights."""
     draws = draw_weights(found, n, sampling="antithetic", seed=0)
-    block = LastBlock(found, draws, paired=True)
-    border = PAD - found.finish_radius
-    cut = (..., slice(border, -border), slice(border, -border))
+    networks = [network_of(found, weights) for weights in draws]
 
     def way(features):
-        shape = tuple(side - 2 * PAD for side in features.shape[-2:])
-        seen = Seen(features[cut], None, None, found.finish_radius, shape)
-        return torch.cat(list(block.logits(seen))), np.full(n, 1 / n)
+        logits = [one.finish(features)[:, 0, PAD:-PAD, PAD:-PAD] for one in networks]
+        return torch.cat(logits), np.full(n, 1 / n)
 
     return way
 

@@ -37,9 +37,8 @@ from cosmiq_astro.training import (
     model_card,
     train,
 )
-from cosmiq_astro.training._epoch import prepare_batches
-from cosmiq_astro.training._posterior import solve_sigma
-from cosmiq_astro.training.network import start_network
+from cosmiq_astro.training.datasets import prepare_batches
+from cosmiq_astro.training.network import solve_sigma, start_network
 
 # Scenes, and more of crowded fields.
 N_SCENES = {"training": (192, 144), "validation": (32, 24)}

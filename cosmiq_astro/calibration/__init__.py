@@ -9,17 +9,7 @@ truth images; tables come back as `~astropy.table.QTable`.
 methods of the same names.
 """
 
-from . import (
-    accumulator,
-    hits,
-    metrics,
-    montecarlo,
-    plots,
-    recalibrate,
-    report,
-    tables,
-    thresholds,
-)
+from . import accumulator, hits, metrics, montecarlo, plots, recalibrate, report, tables, thresholds
 from .accumulator import *
 from .hits import *
 from .metrics import *
@@ -30,13 +20,6 @@ from .report import *
 from .tables import *
 from .thresholds import *
 
-__all__ = []
-__all__ += accumulator.__all__
-__all__ += hits.__all__
-__all__ += metrics.__all__
-__all__ += montecarlo.__all__
-__all__ += plots.__all__
-__all__ += recalibrate.__all__
-__all__ += report.__all__
-__all__ += tables.__all__
-__all__ += thresholds.__all__
+_MODULES = (accumulator, hits, metrics, montecarlo, plots, recalibrate, report, tables, thresholds)
+
+__all__ = [name for module in _MODULES for name in module.__all__]

@@ -150,28 +150,23 @@ def _from_images(results, truths, extra):
             if isinstance(value, str) and name == "uncertainty":
                 value = plane(result, value)
                 if value is None:
-                    raise ValueError(
-                        f"uncertainty={extra[name]!r} is no plane of {type(result).__name__}"
-                    )
+                    kind = type(result).__name__
+                    raise ValueError(f"uncertainty={extra[name]!r} is no plane of {kind}")
             elif isinstance(value, list | tuple):
                 if len(value) != len(results):
                     raise ValueError(f"{name} has {len(value)} entries for {len(results)} images")
                 value = value[i]
             if value is not None:
                 columns[name] = value
-        usable = _usable(result)
+        mask, cr_mask = (getattr(result, name, None) for name in ("mask", "cr_mask"))
+        # Where the detector was asked to look, if the result says.
+        usable = getattr(result, "usable", None)
+        if mask is not None and cr_mask is not None:
+            usable = ~mask | cr_mask
         if usable is not None:
             truth = np.ma.masked_where(~usable, truth)
         image = plane(result, "probability")
         yield _flat({"probability": result if image is None else image, "label": truth} | columns)
-
-
-def _usable(result):
-    """Return where the detector was asked to look, or None if the result does not say."""
-    mask, cr_mask = (getattr(result, name, None) for name in ("mask", "cr_mask"))
-    if mask is None or cr_mask is None:
-        return getattr(result, "usable", None)
-    return ~mask | cr_mask
 
 
 def _joined(samples):

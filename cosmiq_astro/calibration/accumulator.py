@@ -6,10 +6,9 @@ import numpy as np
 from astropy.table import QTable
 from scipy.special import expit, logit
 
-from . import _ranks, _sums
+from . import _sums
 from ._input import Column, Labels, Pixels, as_sample
-from ._scores import Scores
-from ._tables import with_descriptions
+from ._scores import Scores, with_descriptions
 
 __all__ = ["CalibrationAccumulator"]
 
@@ -178,7 +177,7 @@ class CalibrationAccumulator(Scores):
         for part in sample.chunks():
             fine = _fine_bin(logit(part.probability.astype(float)), _LOGIT_WIDTH)
             _add(self._by_probability, fine, part.label, part.weight)
-            uncertainty, wrong = _ranks.errors(part, self.threshold)
+            uncertainty, wrong = _sums.errors(part, self.threshold)
             with np.errstate(divide="ignore"):
                 fine = _fine_bin(np.log(uncertainty), _LOG_WIDTH)
             _add(self._by_uncertainty, fine, wrong, part.weight)
@@ -195,13 +194,13 @@ class CalibrationAccumulator(Scores):
             np.concatenate([[0.0], expit(_LOW + _LOGIT_WIDTH * (np.arange(_N_FINE) + part)), [1.0]])
             for part in (0.0, 0.5)
         )
-        return _ranks.Ranks(low, *self._by_probability, middle).occupied()
+        return _sums.Ranks(low, *self._by_probability, middle).occupied()
 
     @property
     def _error_ranks(self):
         low = np.append(0.0, np.exp(_LOW + _LOG_WIDTH * np.arange(_N_FINE + 1)))
         middle = low * np.exp(0.5 * _LOG_WIDTH)
-        return _ranks.Ranks(low, *self._by_uncertainty, middle).occupied()
+        return _sums.Ranks(low, *self._by_uncertainty, middle).occupied()
 
 
 def _fine_bin(x, width):

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 
 from cosmiq_astro._windows import TOUCHING
 
+from ._scores import described
 from ._sums import ratio, wilson_interval
-from ._tables import described
 
 __all__ = ["HitMatch", "completeness_table", "match_hits"]
 
@@ -66,17 +66,12 @@ class HitMatch:
     @property
     def completeness(self) -> float:
         """Fraction of the true hits that were found; NaN without hits."""
-        return _mean(self.hits["found"])
+        return float(ratio(np.sum(self.hits["found"]), len(self.hits)))
 
     @property
     def purity(self) -> float:
         """Fraction of the detections that are real; NaN without detections."""
-        return _mean(self.detections["label"])
-
-
-def _mean(column):
-    """Return the mean as a float, NaN for no rows."""
-    return float(np.mean(column)) if len(column) else np.nan
+        return float(ratio(np.sum(self.detections["label"]), len(self.detections)))
 
 
 def match_hits(
@@ -229,8 +224,8 @@ def completeness_table(
         edges = np.unique(np.quantile(values, np.linspace(0, 1, n_bins + 1)))
         edges = edges if edges.size > 1 else u.Quantity([edges[0], edges[0] + 1 * values.unit])
     limits = u.Quantity(edges, values.unit, dtype=float)
-    n_hits = np.histogram(values, limits)[0]
-    n_found = np.histogram(values[np.asarray(hits["found"])], limits)[0]
+    found = np.asarray(hits["found"])
+    n_hits, n_found = (np.histogram(x, limits)[0] for x in (values, values[found]))
     low, high = wilson_interval(n_found, n_hits)
     columns = [limits[:-1], limits[1:], n_hits, n_found, ratio(n_found, n_hits), low, high]
     texts = {

@@ -13,7 +13,7 @@ threshold, sit among the uncertain.
 from __future__ import annotations
 
 from ._input import Binning, Column, Labels, Pixels, as_sample
-from ._scores import SampleScores
+from ._scores import Scores
 
 __all__ = [
     "aurc",
@@ -29,7 +29,7 @@ __all__ = [
 def _scores(probability, label, weight, *, uncertainty=None, n_bins=1, threshold=0.5):
     """Return the scores of any accepted input."""
     sample = as_sample(probability, label, weight=weight, uncertainty=uncertainty)
-    return SampleScores(sample, n_bins=n_bins, threshold=threshold)
+    return Scores(sample, n_bins=n_bins, threshold=threshold)
 
 
 def brier_score(
@@ -254,7 +254,8 @@ def aurc(
     ----------
     .. [1] Geifman, Y., Uziel, G., & El-Yaniv, R. 2019, ICLR, arXiv:1805.08206
     """
-    return _scores(probability, label, weight, uncertainty=uncertainty, threshold=threshold).aurc()
+    scores = _scores(probability, label, weight, uncertainty=uncertainty, threshold=threshold)
+    return scores.aurc()
 
 
 def error_auroc(
@@ -285,6 +286,5 @@ def error_auroc(
     ----------
     .. [1] Hendrycks, D., & Gimpel, K. 2017, ICLR, arXiv:1610.02136
     """
-    return _scores(
-        probability, label, weight, uncertainty=uncertainty, threshold=threshold
-    ).error_auroc()
+    scores = _scores(probability, label, weight, uncertainty=uncertainty, threshold=threshold)
+    return scores.error_auroc()

@@ -13,7 +13,7 @@ import numpy as np
 from astropy.table import Table
 
 from ._input import Labels, Pixels, as_sample
-from ._scores import SampleScores
+from ._scores import Scores
 from ._sums import entropy
 from .tables import reliability_table, risk_coverage_table, roc_table
 
@@ -78,13 +78,8 @@ def plot_reliability(
     counts_ax = _counts_axes(ax)
     edges = np.append(rows["p_low"], rows["p_high"][-1])
     counts = np.asarray(rows["n_pixels"], dtype=float)
-    counts_ax.stairs(
-        np.where(counts > 0, counts, np.nan),
-        edges,
-        baseline=None,
-        color=points[0].get_color(),
-        alpha=0.5,
-    )
+    style = {"baseline": None, "color": points[0].get_color(), "alpha": 0.5}
+    counts_ax.stairs(np.where(counts > 0, counts, np.nan), edges, **style)
     _scale_counts(counts_ax)
     ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability", ylabel="observed fraction")
     return _named(ax, name, "upper left")
@@ -105,12 +100,7 @@ def _counts_axes(ax):
 
 def _scale_counts(twin):
     """Choose scale and ticks for all the steps there are; each number is written whole."""
-    from matplotlib.ticker import (
-        LogFormatterMathtext,
-        LogLocator,
-        NullFormatter,
-        StrMethodFormatter,
-    )
+    from matplotlib import ticker
 
     counts = np.concatenate([steps.get_data().values for steps in twin.patches])
     counts = counts[np.isfinite(counts)]
@@ -118,12 +108,12 @@ def _scale_counts(twin):
     twin.set_yscale("log" if ratio >= 10 else "linear")
     if ratio >= 10:
         # Over two decades and less, their ends alone would be too few.
-        twin.yaxis.set_major_locator(LogLocator(subs=(1,) if ratio >= 1000 else (1, 2, 5)))
-        twin.yaxis.set_minor_formatter(NullFormatter())
+        twin.yaxis.set_major_locator(ticker.LogLocator(subs=(1,) if ratio >= 1000 else (1, 2, 5)))
+        twin.yaxis.set_minor_formatter(ticker.NullFormatter())
     else:
         twin.set_ylim(0, None if not counts.size else 1.1 * counts.max())
-    plain = StrMethodFormatter("{x:,.0f}")
-    twin.yaxis.set_major_formatter(LogFormatterMathtext() if ratio >= 1000 else plain)
+    plain = ticker.StrMethodFormatter("{x:,.0f}")
+    twin.yaxis.set_major_formatter(ticker.LogFormatterMathtext() if ratio >= 1000 else plain)
 
 
 def _named(ax, name, loc):
@@ -226,7 +216,9 @@ def plot_entropy_error(
     ax : `~matplotlib.axes.Axes`
         The axes.
     """
-    rows, ax = _prepared(table, label, "error_rate", _entropy_error_table, ax)
+    rows, ax = _prepared(
+        table, label, "error_rate", lambda *data: Scores(as_sample(*data)).entropy_error_table(), ax
+    )
     names = ("entropy", "error_rate", "error_rate_low", "error_rate_high")
     _error_bars(ax, *(rows[column] for column in names), name=name)
     grid = np.linspace(0, 0.5, 200)
@@ -236,6 +228,42 @@ def plot_entropy_error(
     return _named(ax, name, "upper left")
 
 
-def _entropy_error_table(probability, label):
-    """Make the table that `plot_entropy_error` draws."""
-    return SampleScores(as_sample(probability, label)).entropy_error_table()
+FIGURES = {
+    "reliability": (
+        plot_reliability,
+        "Reliability of all pixels, and of non-trivial pixels in equal-count bins. Pixels of "
+        "p up to 0.01 are non-trivial only if they are cosmic rays, which lifts the lowest bins.",
+    ),
+    "roc": (plot_roc, "True- against false-positive rate"),
+    "risk_coverage": (plot_risk_coverage, "Error rate of the pixels kept, most certain first"),
+    "entropy_error": (plot_entropy_error, "Error rate against entropy; dashed: calibrated"),
+}
+"""What draws each figure of a report, and its caption."""
+
+
+def figure_of(report, name):
+    """
+    Draw a figure of a report, with a curve for each model.
+
+    Parameters
+    ----------
+    report : `~cosmiq_astro.calibration.CalibrationReport`
+        The report.
+    name : str
+        One of `FIGURES`.
+
+    Returns
+    -------
+    figure : `~matplotlib.figure.Figure`
+        The figure.
+    """
+    from matplotlib.figure import Figure
+
+    kinds = ["reliability", "reliability_non_trivial"] if name == "reliability" else [name]
+    drawn = Figure(figsize=(5.4 * len(kinds), 4.2), layout="constrained")
+    for ax, kind in zip(drawn.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
+        table = report.tables[kind]
+        for model in report.models:
+            FIGURES[name][0](table[table["model"] == model], ax=ax, name=model)
+        ax.set_title("non-trivial pixels" if kind.endswith("non_trivial") else "")
+    return drawn

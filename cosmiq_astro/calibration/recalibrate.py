@@ -11,12 +11,13 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 import numpy as np
 import scipy  # its optimize is loaded when a map is fitted, not with every model
 from scipy.special import expit, logit
 
-from . import _ranks
+from . import _sums
 from ._input import Column, Labels, Pixels, as_sample
 from ._sums import CLIP
 
@@ -36,6 +37,8 @@ _TEMPERATURES = (0.05, 20.0)
 class Recalibration(abc.ABC):
     """A map of probabilities, as returned by the fits; call it to apply it."""
 
+    _method: ClassVar[str]
+
     @abc.abstractmethod
     def __call__(self, probability: np.ndarray) -> np.ndarray:
         """Return the recalibrated probability; NaN stays NaN."""
@@ -50,7 +53,7 @@ class Recalibration(abc.ABC):
             The name of the method and its numbers.
         """
         state = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
-        return {"method": _NAMES[type(self)]} | state
+        return {"method": self._method} | state
 
     @staticmethod
     def from_dict(state: dict) -> Recalibration:
@@ -72,15 +75,14 @@ class Recalibration(abc.ABC):
         ValueError
             If the method or its numbers are not known.
         """
-        state = dict(state)
+        state = {k: tuple(v) if isinstance(v, list) else v for k, v in state.items()}
         name = state.pop("method", None)
-        classes = {name: cls for cls, name in _NAMES.items()}
+        classes: dict[str, type] = {cls._method: cls for cls in Recalibration.__subclasses__()}
         if name not in classes:
             raise ValueError(f"method must be one of {list(classes)}, not {name!r}")
         expected = {f.name for f in fields(classes[name])}
         if set(state) != expected:
             raise ValueError(f"{name} needs the numbers {sorted(expected)}, not {sorted(state)}")
-        state = {k: tuple(v) if isinstance(v, list) else v for k, v in state.items()}
         return classes[name](**state)
 
 
@@ -95,6 +97,7 @@ class TemperatureScaling(Recalibration):
         Also ``float(scaling)``.
     """
 
+    _method: ClassVar = "temperature"
     temperature: float
 
     def __post_init__(self):
@@ -122,6 +125,7 @@ class BetaCalibration(Recalibration):
         Shift in logit.
     """
 
+    _method: ClassVar = "beta"
     a: float
     b: float
     c: float
@@ -150,6 +154,7 @@ class IsotonicCalibration(Recalibration):
         The points, in ascending order of probability.
     """
 
+    _method: ClassVar = "isotonic"
     probability: tuple[float, ...]
     value: tuple[float, ...]
 
@@ -168,13 +173,6 @@ class IsotonicCalibration(Recalibration):
     def __call__(self, probability: np.ndarray) -> np.ndarray:
         """Return the recalibrated probability; constant outside the points, NaN stays NaN."""
         return np.interp(probability, self.probability, self.value)
-
-
-_NAMES = {
-    TemperatureScaling: "temperature",
-    BetaCalibration: "beta",
-    IsotonicCalibration: "isotonic",
-}
 
 
 def fit_temperature(
@@ -306,7 +304,7 @@ def fit_isotonic(
        Restrictions (pooling adjacent violators)
     """
     sample = _both_classes(probability, label, weight)
-    ranks = _ranks.rank_sample(sample)
+    ranks = _sums.rank_sample(sample)
     total = ranks.event + ranks.other
     fit = scipy.optimize.isotonic_regression(ranks.event / total, weights=total)
     first = fit.blocks[:-1]

@@ -1,4 +1,4 @@
-"""One object with every diagnostic, of one model or of several side by side."""
+"""Every diagnostic at once, of one model or several side by side, and the page that shows it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from astropy.table import QTable
 
 from cosmiq_astro._io import atomic_write
 
-from . import _sums
 from ._input import Column, Labels, Pixels, as_sample
-from ._page import FIGURES, figure, page
-from ._scores import SampleScores, Scores, warn_of_few
-from ._tables import DESCRIPTIONS, stacked
+from ._scores import DESCRIPTIONS, Scores, stacked, warn_of_few
+from .plots import FIGURES, figure_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,6 +25,15 @@ if TYPE_CHECKING:
 __all__ = ["CalibrationReport", "calibration_report"]
 
 _N_POINTS = 500
+_NARROW = ("roc", "risk_coverage", "entropy_error")
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .8rem .2rem 0; text-align: left; border-bottom: 1px solid #ddd; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(30rem, 1fr)); gap: 1rem; }
+.wide { grid-column: 1 / -1; }
+figure { margin: 0; } img { max-width: 100%; } .scroll { overflow-x: auto; }
+"""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -74,9 +81,9 @@ class CalibrationReport:
             ``score``, one column of text per model (with its interval, if
             there is one), and ``meaning``.
         """
-        scores = self.tables["scores"]
         facts = ("model", "group", "n_pixels", "n_left_out", "base_rate")
-        names = [name for name in scores.colnames if name in DESCRIPTIONS and name not in facts]
+        columns = self._rows.colnames
+        names = [name for name in columns if name in DESCRIPTIONS and name not in facts]
         table = QTable({"score": names})
         for row in self._rows:
             table[str(row["model"])] = [_with_interval(row, name) for name in names]
@@ -134,7 +141,6 @@ class CalibrationReport:
             If a file is there already and ``overwrite`` is False; then
             nothing is written.
         """
-        figures = figures or {}
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:  # at whose end all files are moved to their places
@@ -144,12 +150,12 @@ class CalibrationReport:
 
             for name, table in self.tables.items():
                 table.write(file(f"{name}.ecsv"), format="ascii.ecsv")
-            for name in FIGURES:
-                figure(self, name).savefig(file(f"{name}.png"), dpi=110)
-            for name, (drawn, _) in figures.items():
+            own = {name: (figure_of(self, name), text) for name, (_, text) in FIGURES.items()}
+            captions = {}
+            for name, (drawn, text) in (own | dict(figures or {})).items():
                 drawn.savefig(file(f"{name}.png"), dpi=110)
-            captions = {name: html.escape(text) for name, (_, text) in figures.items()}
-            file("index.html").write_text(page(self, captions), encoding="utf-8")
+                captions[name] = html.escape(text)
+            file("index.html").write_text(_page(self, captions), encoding="utf-8")
         return directory / "index.html"
 
 
@@ -223,7 +229,7 @@ def calibration_report(
             if not sample.size:
                 n = sample.n_left_out
                 raise ValueError(f"no pixel is left: all {n} are masked or not a number")
-            given = SampleScores(sample, n_bins=n_bins, threshold=threshold)
+            given = Scores(sample, n_bins=n_bins, threshold=threshold)
         scores[str(name)] = given
     first = next(iter(scores.values()))
     if level is not None:
@@ -243,23 +249,22 @@ def calibration_report(
 
 def _tables_of(scores, level):
     """Return each table of one model."""
-    return {
+    tables = {
         "scores": scores.table_of_scores(level),
         "reliability": scores.reliability_table(),
         "reliability_non_trivial": scores.reliability_table(binning="count", non_trivial=True),
-        "roc": scores.roc_table(n_points=_N_POINTS),
-        "precision_recall": scores.precision_recall_table(n_points=_N_POINTS),
-        "risk_coverage": scores.risk_coverage_table(n_points=_N_POINTS),
-        "entropy_error": scores.entropy_error_table(),
     }
+    for name in ("roc", "precision_recall", "risk_coverage"):
+        tables[name] = getattr(scores, f"{name}_table")(n_points=_N_POINTS)
+    return tables | {"entropy_error": scores.entropy_error_table()}
 
 
 def _differences(scores, level):
-    """Build the table of differences to the first model."""
+    """Build the table of differences to the first model, on the same images."""
     (reference, first), *others = scores.items()
     rows = []
     for name, second in others:
-        sizes = [one._image_sums[..., _sums.COUNT].sum((1, 2, 3)) for one in (first, second)]
+        sizes = [one._image_sizes for one in (first, second)]
         if not np.array_equal(*sizes):
             raise ValueError(
                 f"data[{name!r}] has {len(sizes[1])} images of {sizes[1].sum():.0f} pixels that "
@@ -281,12 +286,13 @@ def _with_interval(row, name):
 
 def _sentence(row, n_images):
     """Say in words what the scores of a model mean."""
-    n, base = row["n_pixels"], row["base_rate"]
-    flagged, wrong, right = (100 * row[name] for name in ("tpr", "fpr", "precision"))
+    rates = ("base_rate", "tpr", "fpr", "precision")
+    base, flagged, wrong, right = (100 * row[name] for name in rates)
     text = (
-        f"{row['model']}: scored {n:,} pixels of {n_images} image{'s' if n_images > 1 else ''}, of "
-        f"which {100 * base:.3g} % are cosmic rays. It flags {flagged:.3g} % of these and "
-        f"{wrong:.3g} % of the others; {right:.3g} % of what it flags are cosmic rays."
+        f"{row['model']}: scored {row['n_pixels']:,} pixels of {n_images} "
+        f"image{'s' if n_images > 1 else ''}, of which {base:.3g} % are cosmic rays. It flags "
+        f"{flagged:.3g} % of these and {wrong:.3g} % of the others; {right:.3g} % of what it flags "
+        "are cosmic rays."
     )
     error = row["rms_calibration_error_non_trivial"]
     if np.isfinite(error):
@@ -295,3 +301,42 @@ def _sentence(row, n_images):
             f"{_with_interval(row, 'rms_calibration_error_non_trivial')}, root mean square."
         )
     return text
+
+
+def _page(report, captions):
+    """Return the HTML page, with figures by name."""
+    figures = "".join(
+        f"<figure{'' if name in _NARROW else ' class=wide'}>"
+        f'<img src="{name}.png" alt="{text}"><figcaption>{text}</figcaption></figure>'
+        for name, text in captions.items()
+    )
+    parts = {"Scores": _html(report.summary())}
+    if "differences" in report.tables:
+        parts["Score minus that of the first model"] = _html(report.tables["differences"], "+.3g")
+    scores = report.tables["scores"]
+    if any(scores["group"] != "all"):
+        columns = ["model", "group", "n_pixels", "base_rate", "brier", "nll"]
+        columns += ["ece", "ece_non_trivial", "tpr", "fpr", "roc_auc", "aurc"]
+        parts["Groups"] = _html(scores[columns], ".4g")
+    parts["Plots"] = f'<div class="plots">{figures}</div>'
+    settings = ", ".join(f"{name} {value}" for name, value in report.meta.items())
+    parts["Settings"] = f"<p>{html.escape(settings)}</p>"
+    links = ", ".join(f'<a href="{name}.ecsv">{name}.ecsv</a>' for name in report.tables)
+    parts["Tables"] = f"<p>{links}</p>"
+    sentences = "".join(f"<p>{html.escape(text)}</p>" for text in report.sentences())
+    sections = "".join(f"<h2>{title}</h2>{content}" for title, content in parts.items())
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>Calibration report</title><style>{_STYLE}</style></head><body>"
+        f"<h1>Calibration report</h1>{sentences}{sections}</body></html>\n"
+    )
+
+
+def _html(table, form=""):
+    """Return a table as HTML, its numbers in a format."""
+    table = table.copy()
+    for column in table.itercols():
+        if column.dtype.kind == "f":
+            column.info.format = form
+    lines = table.pformat(max_lines=-1, max_width=-1, html=True, show_unit=False)
+    return f'<div class="scroll">{"".join(lines)}</div>'

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 from astropy.table import QTable
 from numpy.typing import ArrayLike
 
 from ._input import Binning, Column, Labels, Pixels, as_sample
-from ._scores import SampleScores
-from ._tables import stacked
+from ._scores import Scores, stacked
 
 __all__ = [
     "block_index",
@@ -34,7 +34,7 @@ __all__ = [
 
 def _grouped(build, sample, *, n_bins=15, threshold=0.5):
     """Return the table that is built of `Scores`; with groups, a block of rows for each."""
-    scores = SampleScores(sample, n_bins=n_bins, threshold=threshold)
+    scores = Scores(sample, n_bins=n_bins, threshold=threshold)
     if sample.group is None:
         return build(scores)
     table = stacked({name: build(one) for name, one in scores.groups.items()}, "group")
@@ -92,11 +92,8 @@ def reliability_table(
     ([0.15, 0.85], [0.5, 1.0])
     """
     sample = as_sample(probability, label, weight=weight, group=group)
-    return _grouped(
-        lambda scores: scores.reliability_table(binning=binning, non_trivial=non_trivial),
-        sample,
-        n_bins=n_bins,
-    )
+    build = partial(Scores.reliability_table, binning=binning, non_trivial=non_trivial)
+    return _grouped(build, sample, n_bins=n_bins)
 
 
 def roc_table(
@@ -135,7 +132,7 @@ def roc_table(
     .. [1] Fawcett, T. 2006, Pattern Recognition Letters, 27, 861
     """
     sample = as_sample(probability, label, weight=weight, group=group)
-    return _grouped(lambda scores: scores.roc_table(n_points=n_points), sample)
+    return _grouped(partial(Scores.roc_table, n_points=n_points), sample)
 
 
 def precision_recall_table(
@@ -163,7 +160,7 @@ def precision_recall_table(
         precision in ``meta['AP']``.
     """
     sample = as_sample(probability, label, weight=weight, group=group)
-    return _grouped(lambda scores: scores.precision_recall_table(n_points=n_points), sample)
+    return _grouped(partial(Scores.precision_recall_table, n_points=n_points), sample)
 
 
 def risk_coverage_table(
@@ -194,9 +191,8 @@ def risk_coverage_table(
         ``meta['AURC']`` and ``meta['AUGRC']`` are the areas.
     """
     sample = as_sample(probability, label, weight=weight, group=group, uncertainty=uncertainty)
-    return _grouped(
-        lambda scores: scores.risk_coverage_table(n_points=n_points), sample, threshold=threshold
-    )
+    build = partial(Scores.risk_coverage_table, n_points=n_points)
+    return _grouped(build, sample, threshold=threshold)
 
 
 def score_table(
@@ -269,7 +265,7 @@ def score_table(
     sample = as_sample(
         probability, label, weight=weight, group=group, uncertainty=uncertainty, image=image
     )
-    return SampleScores(sample, n_bins=n_bins, threshold=threshold).score_table(level=level)
+    return Scores(sample, n_bins=n_bins, threshold=threshold).score_table(level=level)
 
 
 def quantile_groups(values: ArrayLike, *, n_groups: int = 5) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import _ranks
+from . import _sums
 from ._input import Column, Labels, Pixels, as_sample
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def choose_threshold(
         raise ValueError(f"give exactly one of {', '.join(criteria)}; got {list(given) or 'none'}")
     ((criterion, target),) = given.items()
     sample = as_sample(probability, label, weight=weight, image=image)
-    threshold, true, false = (x[1:] for x in _ranks.roc_curve(_ranks.rank_sample(sample)))
+    threshold, true, false = (x[1:] for x in _sums.roc_curve(_sums.rank_sample(sample)))
     if not (true.size and true[-1] > 0 and false[-1] > 0):
         raise ValueError("label must have pixels of both classes to choose a threshold")
 
@@ -138,15 +138,9 @@ def choose_threshold(
         row = np.flatnonzero(threshold == value)[0]
     else:
         row = _chosen_row(criterion, target, true, false)
-    return ThresholdChoice(
-        threshold=float(threshold[row]),
-        criterion=criterion,
-        target=float(target),
-        tpr=float(true[row] / true[-1]),
-        fpr=float(false[row] / false[-1]),
-        precision=float(true[row] / (true[row] + false[row])),
-        n_images=n_images,
-    )
+    chosen, tp, fp = threshold[row], true[row], false[row]
+    rates = map(float, (tp / true[-1], fp / false[-1], tp / (tp + fp)))
+    return ThresholdChoice(float(chosen), criterion, float(target), *rates, n_images=n_images)
 
 
 def _chosen_row(criterion, target, true, false):
@@ -241,7 +235,7 @@ def operating_curve(
         raise ValueError(f"thresholds must rise, got {thresholds}")
     sample = as_sample(probability, label, weight=weight)
     # From the lowest probability, all flagged, to infinity, none.
-    score, *flagged = (x[::-1] for x in _ranks.roc_curve(_ranks.rank_sample(sample)))
+    score, *flagged = (x[::-1] for x in _sums.roc_curve(_sums.rank_sample(sample)))
     n_true, n_false = (weight[0] for weight in flagged)
     if not (n_true > 0 and n_false > 0):
         raise ValueError("label must have both cosmic rays and other pixels")

@@ -22,7 +22,7 @@ from cosmiq_astro.training import (
     train,
 )
 from cosmiq_astro.training._calibrate import halves
-from cosmiq_astro.training._checkpoint import read_checkpoint
+from cosmiq_astro.training._epoch import read_checkpoint
 from cosmiq_astro.training.compare import check_labels, find_causes
 from cosmiq_astro.training.settings import VALIDATION_FRACTION
 

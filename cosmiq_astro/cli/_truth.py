@@ -9,7 +9,7 @@ from astropy.io import fits
 from cosmiq_astro._io import atomic_write, readable
 from cosmiq_astro.hst import find_chips
 from cosmiq_astro.simulate import simulate_hst_file
-from cosmiq_astro.training._files import FitsImage
+from cosmiq_astro.training._pixels import FitsImage
 
 # Of the exposures that are simulated to be evaluated.
 _FIELDS, _SIZE = ("extragalactic", "globular", "galaxy"), 512

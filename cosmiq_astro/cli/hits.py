@@ -41,7 +41,7 @@ def run(args):
     refuse_existing(args.output, args.overwrite)
     from cosmiq_astro._io import atomic_write
     from cosmiq_astro.training import cut_hits
-    from cosmiq_astro.training._files import find_images
+    from cosmiq_astro.training._pixels import find_images
 
     darks = [image for file in args.files for image in find_images(file)]
     library = cut_hits(

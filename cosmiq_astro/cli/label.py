@@ -66,7 +66,7 @@ def run(args):
     from cosmiq_astro._io import check_run, refuse_existing
     from cosmiq_astro.hst import read_chip
     from cosmiq_astro.training import label_exposures
-    from cosmiq_astro.training._files import find_images
+    from cosmiq_astro.training._pixels import find_images
 
     planned = [args.output / f"{name}{end}.fits" for name in names for end in _ENDINGS]
     planned += [args.output / _REPORT, *([args.output / _PICTURE] if args.plot else [])]
@@ -117,6 +117,6 @@ def _write(args, names, labels):
     with atomic_write(args.output / _REPORT, overwrite=args.overwrite) as temporary:
         labels.report.write(temporary, format="ascii.ecsv")
     if args.plot:
-        from cosmiq_astro.training.pictures import write_labels
+        from cosmiq_astro.training.labels import write_labels
 
         write_labels(args.output / _PICTURE, labels, names)

@@ -10,20 +10,13 @@ import torch
 from astropy.table import QTable
 from scipy.special import expit
 
-from cosmiq_astro.calibration import (
-    choose_threshold,
-    expected_calibration_error,
-    fit_temperature,
-    negative_log_likelihood,
-    operating_curve,
-    tpr_at_fpr,
-)
+from cosmiq_astro import calibration
 from cosmiq_astro.familiarity.hits import HIT, describe_hits, fit_familiar_hits
 from cosmiq_astro.familiarity.stars import fit_familiar_stars, measure_stars
 from cosmiq_astro.inference.sampling import computing, draw_weights, network_of
 from cosmiq_astro.models.last_block import drawn_before
 from cosmiq_astro.preprocess import normalize, subtract_sky
-from cosmiq_astro.training.datasets import make_batch
+from cosmiq_astro.training.datasets import draw_patch, make_batch
 from cosmiq_astro.training.network import Teacher
 
 if TYPE_CHECKING:
@@ -112,10 +105,9 @@ def calibrate(
     device = model.network.head.weight.device
     with computing(device, "float32"):
         teacher = None if start is None else Teacher(start, device)
-        logits, labels, silent, told = _logits(
-            networks, to_fit, n_patches, size, (seed, 0), teacher
-        )
-        temperature = float(fit_temperature(logits, labels, from_logits=True))
+        found = _logits(networks, to_fit, n_patches, size, (seed, 0), teacher)
+        logits, labels, silent, told = found
+        temperature = float(calibration.fit_temperature(logits, labels, from_logits=True))
         threshold = _threshold(_mean(logits, temperature), labels, _mean(silent, temperature), told)
         logits, labels, *_ = _logits(networks, to_score, n_patches, size, (seed, 1))
         hits, stars = _describe(networks[0], to_fit, 4 * n_patches, size, (seed, 2))
@@ -130,7 +122,7 @@ def calibrate(
         if drawn_before(model.network, "last block")
         else fit_familiar_hits(hits, other_hits),
         familiar_stars=fit_familiar_stars(stars + other_stars),
-        operating_curve=operating_curve(probability, labels) if is_mixed else None,
+        operating_curve=calibration.operating_curve(probability, labels) if is_mixed else None,
     )
     return fitted, _scores(probability, labels, threshold)
 
@@ -139,23 +131,8 @@ def halves(validation, *, seed):
     """
     Part validation frames into those to fit on and those to score on.
 
-    Parameters
-    ----------
-    validation : dataset
-        Frames that the model was not trained on.
-    seed : int
-        Seed of the choice.
-
-    Returns
-    -------
-    to_fit, to_score : dataset
-        Half of the visits each; the two sides of each frame where there is one
-        visit only.
-
-    Raises
-    ------
-    ValueError
-        If they cannot be parted.
+    Half of the visits each, chosen by a seed; the two sides of each frame where there is one
+    visit only. ValueError if they cannot be parted.
     """
     if validation.n_visits > 1:
         return validation.split(0.5, seed=seed)
@@ -169,14 +146,10 @@ def halves(validation, *, seed):
 
 def _threshold(probability, labels, silent, told):
     """Return the threshold of the largest F1; of pixels without a label, of the F1 expected."""
-    each = np.concatenate
-    choice = choose_threshold(
-        each([probability, silent, silent]),
-        each([labels, np.ones_like(told), np.zeros_like(told)]),
-        weight=each([np.ones_like(labels), told, 1 - told]),
-        f_beta=1.0,
-    )
-    return float(choice)
+    probability = np.concatenate([probability, silent, silent])
+    weight = np.concatenate([np.ones_like(labels), told, 1 - told])
+    labels = np.concatenate([labels, np.ones_like(told), np.zeros_like(told)])
+    return float(calibration.choose_threshold(probability, labels, weight=weight, f_beta=1.0))
 
 
 def _mean(logits, temperature):
@@ -188,10 +161,10 @@ def _scores(probability, labels, threshold):
     """Return the scores of one half, one row."""
     at_threshold = probability >= threshold
     scores = {
-        "nll": negative_log_likelihood(probability, labels),
-        "ece": expected_calibration_error(probability, labels),
-        "tpr_at_0.0005": tpr_at_fpr(probability, labels, fpr=5e-4),
-        "tpr_at_0.005": tpr_at_fpr(probability, labels, fpr=5e-3),
+        "nll": calibration.negative_log_likelihood(probability, labels),
+        "ece": calibration.expected_calibration_error(probability, labels),
+        "tpr_at_0.0005": calibration.tpr_at_fpr(probability, labels, fpr=5e-4),
+        "tpr_at_0.005": calibration.tpr_at_fpr(probability, labels, fpr=5e-3),
         "precision": labels[at_threshold].mean() if at_threshold.any() else np.nan,
         "recall": at_threshold[labels > 0].mean() if labels.any() else np.nan,
         "n_pixels": labels.size,
@@ -208,7 +181,7 @@ def _describe(network, frames, n_patches, size, seed):
     inside = slice(margin, margin + size)
     for i in range(n_patches):
         rng = np.random.default_rng([*seed, i])
-        patch = frames.patch(int(rng.integers(frames.n_frames)), size, rng)
+        patch = draw_patch(frames, size, rng)
         pixels = subtract_sky(patch.image, patch.usable, patch.statistics.sky)
         inputs = normalize(np.pad(pixels, margin, mode="symmetric"), patch.statistics, channels)
         features = network.features(_on_device_of(network, inputs[None]))
@@ -229,9 +202,9 @@ def _logits(networks, frames, n_patches, size, seed, teacher=None):
     network, parts = networks[0], []
     for start in range(0, n_patches, _BATCH):
         rng = np.random.default_rng([*seed, start])
-        inputs, label, valid, silent = make_batch(
-            frames, _BATCH, size, network.config.channels, rng, margin=network.grid
-        )
+        channels, margin = network.config.channels, network.grid
+        batch = make_batch(frames, _BATCH, size, channels, rng, margin=margin)
+        inputs, label, valid, silent = batch
         inputs = _on_device_of(network, inputs)
         if teacher is None:
             silent, told = np.zeros_like(valid), label
@@ -247,7 +220,7 @@ def _on_device_of(network, inputs):
     return inputs.contiguous(memory_format=torch.channels_last)
 
 
-_CARD = """# {name}
+_CARD = """# {model.name}
 
 {kind} for cosmic rays in single exposures of {instrument}.
 
@@ -277,8 +250,8 @@ On validation frames that neither temperature nor threshold was fitted on: {n_pi
 | | |
 |---|---|
 {scores}
-| threshold (largest F1) | {threshold:.3f} |
-| temperature | {temperature:.3f} |
+| threshold (largest F1) | {model.threshold:.3f} |
+| temperature | {model.temperature:.3f} |
 
 ## Limits
 
@@ -325,26 +298,23 @@ def model_card(
         Markdown, for `~cosmiq_astro.models.model.save_model`.
     """
     config, row = model.network.config, scores[0]
-    is_vi = model.method == "vi"
+    kind, variational = "A deterministic U-Net", ""
+    if model.method == "vi":
+        kind = "A variational (Bayesian) U-Net"
+        variational = f", Gaussian posteriors over the layers {', '.join(config.variational)}"
     return _CARD.format(
-        name=model.name,
-        kind="A variational (Bayesian) U-Net" if is_vi else "A deterministic U-Net",
+        model=model,
+        n_pixels=row["n_pixels"],
+        kind=kind,
         instrument=model.instrument or "an unnamed instrument",
         maps=", ".join(map(str, config.maps)),
         parameters=sum(p.numel() for p in model.network.parameters()),
-        variational=(
-            f", Gaussian posteriors over the layers {', '.join(config.variational)}"
-            if is_vi
-            else ""
-        ),
+        variational=variational,
         channels=", ".join(config.channels),
         data=data.strip(),
         n_epochs=len(history),
         settings=", ".join(f"{key}={value}" for key, value in history.meta.items()),
-        n_pixels=row["n_pixels"],
         hit_fraction=100 * row["hit_fraction"],
         scores="\n".join(f"| {text} | {row[name]:.5g} |" for name, text in _SCORES.items()),
-        threshold=model.threshold,
-        temperature=model.temperature,
         limits=limits.strip(),
     )

@@ -1,27 +1,96 @@
-"""The epochs of a run: one pass over the training frames, and one over the validation frames."""
+"""A run, epoch by epoch: trained, validated, drawn, and kept on disk to go on from."""
 
+import math
+import pickle
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, field, fields
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 from torch.func import functional_call
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from cosmiq_astro._io import atomic_write
 from cosmiq_astro.models.layers import sample_weights, variational_layers
-from cosmiq_astro.training._checkpoint import State, resume, write_checkpoint
-from cosmiq_astro.training.datasets import make_batch
+from cosmiq_astro.training.datasets import make_batch, prepare_batches
 from cosmiq_astro.training.network import ElboNetwork, Teacher, masked_cross_entropy
 from cosmiq_astro.training.settings import Schedule, TrainingRun, learning_rate
 
 _VALIDATION_DRAWS = 4
+_N_PATCHES = 4  # in the picture of an epoch
+
+
+@dataclass
+class State:
+    """
+    All that changes during training beside weights and optimiser.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs that are complete.
+    best_loss : float
+        Lowest validation loss so far.
+    best_weights : dict
+        State of the network then.
+    history : list of dict
+        One row per epoch.
+    """
+
+    epoch: int = 0
+    best_loss: float = math.inf
+    best_weights: dict = field(default_factory=dict)
+    history: list = field(default_factory=list)
+
+    def add(self, row, network):
+        """Add an epoch, and the network's weights if they are the best."""
+        self.history.append(row)
+        self.epoch += 1
+        if row["val_loss"] < self.best_loss:
+            self.best_loss = row["val_loss"]
+            self.best_weights = {k: v.cpu().clone() for k, v in network.state_dict().items()}
+
+    def has_stalled(self, patience):
+        """Tell whether the last ``patience`` epochs brought no lower validation loss."""
+        losses = [row["val_loss"] for row in self.history]
+        return bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
+
+
+def read_checkpoint(path):
+    """Read what `Epochs` wrote, onto the CPU; ValueError if it is no checkpoint of a run."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        content["settings"] = Schedule(**content["settings"])
+    except (RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{str(path)!r} is not a checkpoint of a training run") from error
+    return content
+
+
+def _resume(path, network, optimizer, settings):
+    """
+    Bring network and optimiser to where a checkpoint left them, and return the `State`.
+
+    A run starts from its beginning if there is none. ValueError if it has another `Schedule`.
+    """
+    if not Path(path).exists():
+        return State()
+    content = read_checkpoint(path)
+    # What the dataset says of itself stands beside the other settings.
+    written, given = (asdict(s) | s.data for s in (content["settings"], settings))
+    differ = sorted(k for k in written | given if k != "data" and written.get(k) != given.get(k))
+    if differ:
+        raise ValueError(
+            f"checkpoint {str(path)!r} was written with other settings: {', '.join(differ)}; "
+            "give those again, or another checkpoint file"
+        )
+    network.load_state_dict(content["network"])
+    optimizer.load_state_dict(content["optimizer"])
+    return State(**{field.name: content[field.name] for field in fields(State)})
 
 
 @dataclass(frozen=True)
@@ -54,37 +123,17 @@ class Epochs:
     teacher: Teacher | None
 
     def fit(self, patience):
-        """
-        Run the epochs, from the start or from the checkpoint.
-
-        Parameters
-        ----------
-        patience : int or None
-            As in `~cosmiq_astro.training.TrainingSettings`.
-
-        Returns
-        -------
-        state : `~cosmiq_astro.training._checkpoint.State`
-            History, and the best weights.
-
-        Raises
-        ------
-        FloatingPointError
-            If the loss is not finite.
-        """
+        """Run the epochs, from the start or from the checkpoint; return the `State` of the end."""
         fabric, network, schedule = self.fabric, self.network, self.schedule
-        checkpoint, workers = self.run.checkpoint, self.run.workers
+        checkpoint = self.run.checkpoint
         network.to(memory_format=torch.channels_last)
         trained = [p for p in network.parameters() if p.requires_grad]
         optimizer = torch.optim.Adam(trained, lr=schedule.learning_rate)
         model, optimizer = fabric.setup(ElboNetwork(network), optimizer)
-        state = resume(checkpoint, network, optimizer, schedule) if checkpoint else State()
-        bar = tqdm(
-            total=schedule.epochs * schedule.batches_per_epoch,
-            initial=state.epoch * schedule.batches_per_epoch,
-            unit="step",
-            disable=not (self.run.progress_bar and fabric.is_global_zero),
-        )
+        state = _resume(checkpoint, network, optimizer, schedule) if checkpoint else State()
+        total, done = (n * schedule.batches_per_epoch for n in (schedule.epochs, state.epoch))
+        is_shown = self.run.progress_bar and fabric.is_global_zero
+        bar = tqdm(total=total, initial=done, unit="step", disable=not is_shown)
         batches = self._batches(state.epoch)
         with closing(batches), bar:
             while state.epoch < schedule.epochs:
@@ -92,11 +141,11 @@ class Epochs:
                     break
                 start = time.monotonic()
                 row = self._train(model, optimizer, state.epoch, batches, bar)
-                row["val_loss"] = validate(fabric, network, self.validation, schedule, workers)
+                row["val_loss"] = self._validate()
                 row["seconds"] = time.monotonic() - start
                 state.add(row, network)
                 if checkpoint and fabric.is_global_zero:
-                    write_checkpoint(checkpoint, network, optimizer, state, schedule, self.run)
+                    self._write(optimizer, state)
                 self._tell(row)
                 fabric.barrier()
                 bar.set_postfix(train=f"{row['train_loss']:.5f}", val=f"{row['val_loss']:.5f}")
@@ -108,17 +157,11 @@ class Epochs:
         """Yield this device's part of the batches of all epochs, from one epoch on."""
         fabric, schedule = self.fabric, self.schedule
         # Seeded by its place in the run alone: a resumed run sees the same batches.
-        place = [
-            [schedule.seed],
-            range(first_epoch, schedule.epochs),
-            range(schedule.batches_per_epoch),
-        ]
-        if fabric.world_size > 1:
-            place.append([fabric.global_rank])
-        n = schedule.batch_size // fabric.world_size
-        return prepare_batches(
-            self.network, self.dataset, n, schedule.patch_size, product(*place), self.run.workers
-        )
+        epochs, steps = range(first_epoch, schedule.epochs), range(schedule.batches_per_epoch)
+        ranks = [[fabric.global_rank]] if fabric.world_size > 1 else []
+        seeds = product([schedule.seed], epochs, steps, *ranks)
+        n, size = schedule.batch_size // fabric.world_size, schedule.patch_size
+        return prepare_batches(self.network, self.dataset, n, size, seeds, self.run.workers)
 
     def _train(self, model, optimizer, epoch, batches, bar):
         """Train for one epoch; return its row of the history, without the validation."""
@@ -155,13 +198,8 @@ class Epochs:
         losses = torch.tensor([loss_sum, taught_sum]) / schedule.batches_per_epoch
         if fabric.world_size > 1:
             losses = fabric.all_reduce(losses)
-        return {
-            "epoch": epoch + 1,
-            "train_loss": losses[0].item(),
-            "teacher_loss": losses[1].item(),
-            "kl": kl_per_pixel.item(),
-            "learning_rate": rate,
-        }
+        row = dict(zip(("train_loss", "teacher_loss"), losses.tolist(), strict=True))
+        return {"epoch": epoch + 1} | row | {"kl": kl_per_pixel.item(), "learning_rate": rate}
 
     def _tell(self, row):
         """Log an epoch, and draw what it has come to, for those who asked for it."""
@@ -172,113 +210,76 @@ class Epochs:
         if self.run.on_epoch is not None:
             self.run.on_epoch(row)
         if self.run.examples is not None:
-            from cosmiq_astro.training.pictures import write_examples
+            self._draw(step)
 
-            size = _validation_size(self.network, self.validation, self.schedule)
-            frames, seed = self.validation, self.schedule.seed
-            write_examples(self.run.examples, step, self.network, frames, size, seed)
+    def _validation_size(self):
+        """Return the side of validation patches: as in training, unless frames are smaller."""
+        size = self.schedule.patch_size
+        if hasattr(self.validation, "cut_patch_size"):
+            size = self.validation.cut_patch_size(size, self.network.grid)
+        return size
 
+    @torch.inference_mode()
+    def _validate(self):
+        """Return the NLL, nats per valid pixel, on patches that are the same in every epoch."""
+        network, schedule = self.network, self.schedule
+        generator = torch.Generator().manual_seed(schedule.seed)
+        n_draws = _VALIDATION_DRAWS if variational_layers(network) else 1
+        draws = [sample_weights(network, generator)[0] for _ in range(n_draws)]
+        n, size = schedule.batch_size, self._validation_size()
+        n_batches = max(1, round(self.validation.n_pixels / (n * size**2)))
+        seeds = product([schedule.seed], range(n_batches))
+        total = count = 0.0
+        for batch in prepare_batches(network, self.validation, n, size, seeds, self.run.workers):
+            inputs, labels, valid, _ = _on_device(self.fabric, batch)
+            with self.fabric.autocast():
+                logits = torch.stack([functional_call(network, w, (inputs,)) for w in draws])
+            p = torch.sigmoid(logits.double()).mean(0).clamp(1e-7, 1 - 1e-7)
+            loss = -torch.where(labels > 0, torch.log(p), torch.log1p(-p))
+            total += torch.where(valid, loss, 0).sum().item()
+            count += valid.sum().item()
+        return total / max(count, 1)
 
-@torch.inference_mode()
-def validate(fabric, network, validation, schedule, workers=0):
-    """
-    Return the predictive NLL on patches that are the same in every epoch.
+    def _write(self, optimizer, state):
+        """Write the whole state; an interruption while writing leaves the previous one."""
+        path, config = Path(self.run.checkpoint), self.network.config.as_dict()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = {
+            "network": self.network.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "settings": asdict(self.schedule),
+            "about": {"name": self.run.name, "instrument": self.run.instrument, "config": config},
+        }
+        with atomic_write(path, overwrite=True) as temporary:
+            torch.save(content | vars(state), temporary)
 
-    Parameters
-    ----------
-    fabric : `lightning_fabric.Fabric`
-        Where and how precisely to compute.
-    network : `~cosmiq_astro.models.unet.UNet`
-        The network.
-    validation : dataset
-        Validation frames.
-    schedule : `~cosmiq_astro.training.settings.Schedule`
-        Of the run.
-    workers : int, optional
-        As in `~cosmiq_astro.training.train`.
+    def _draw(self, epoch):
+        """Draw image, label and probability, by the mean weights, of the same few patches."""
+        from matplotlib.figure import Figure
 
-    Returns
-    -------
-    loss : float
-        Nats per valid pixel, of the mean probability over a few draws.
-    """
-    generator = torch.Generator().manual_seed(schedule.seed)
-    n_draws = _VALIDATION_DRAWS if variational_layers(network) else 1
-    draws = [sample_weights(network, generator)[0] for _ in range(n_draws)]
-    n, size = schedule.batch_size, _validation_size(network, validation, schedule)
-    n_batches = max(1, round(validation.n_pixels / (n * size**2)))
-    seeds = product([schedule.seed], range(n_batches))
-    total = count = 0.0
-    for batch in prepare_batches(network, validation, n, size, seeds, workers):
-        inputs, labels, valid, _ = _on_device(fabric, batch)
-        with fabric.autocast():
-            p = torch.stack(
-                [torch.sigmoid(functional_call(network, w, (inputs,)).double()) for w in draws]
-            ).mean(0)
-        p = p.clamp(1e-7, 1 - 1e-7)
-        loss = -torch.where(labels > 0, torch.log(p), torch.log1p(-p))
-        total += torch.where(valid, loss, 0).sum().item()
-        count += valid.sum().item()
-    return total / max(count, 1)
-
-
-def _validation_size(network, validation, schedule):
-    """Return the side of validation patches: as in training, unless frames are known as smaller."""
-    if hasattr(validation, "cut_patch_size"):
-        return validation.cut_patch_size(schedule.patch_size, network.grid)
-    return schedule.patch_size
+        rng, size = np.random.default_rng(self.schedule.seed), self._validation_size()
+        batch = make_batch(self.validation, _N_PATCHES, size, self.network.config.channels, rng)
+        inputs, labels, valid, _ = (torch.from_numpy(array) for array in batch)
+        device = next(self.network.parameters()).device
+        with torch.inference_mode():
+            probability = torch.sigmoid(self.network(inputs.to(device))).cpu().numpy()[:, 0]
+        label = np.where(valid, labels, np.nan)[:, 0]
+        figure = Figure(figsize=(9, 3 * _N_PATCHES), layout="constrained")
+        axes = figure.subplots(_N_PATCHES, 3, subplot_kw={"xticks": (), "yticks": ()})
+        for row, *planes in zip(axes, inputs[:, 0].numpy(), label, probability, strict=True):
+            row[0].imshow(planes[0], cmap="gray_r", origin="lower")
+            for ax, plane in zip(row[1:], planes[1:], strict=True):
+                ax.imshow(plane, cmap="viridis", vmin=0, vmax=1, origin="lower")
+                ax.set_facecolor("lightgray")
+        titles = ("image", "label (gray: ignored)", "probability")
+        for ax, title in zip(axes[0], titles, strict=True):
+            ax.set_title(title)
+        path = Path(self.run.examples, f"epoch_{epoch:03}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path, overwrite=True) as temporary:
+            figure.savefig(temporary, format="png", dpi=80)
 
 
 def _on_device(fabric, batch):
     inputs, *others = (fabric.to_device(tensor) for tensor in batch)
     return inputs.contiguous(memory_format=torch.channels_last), *others
-
-
-def prepare_batches(network, dataset, n, size, seeds, workers=0):
-    """
-    Yield batches, each seeded by its place in the run alone.
-
-    Parameters
-    ----------
-    network : `~cosmiq_astro.models.unet.UNet`
-        For which they are.
-    dataset : dataset
-        With ``n_frames`` and ``patch(frame, size, rng)``.
-    n, size : int
-        Patches in each batch, and their side.
-    seeds : iterable of tuple of int
-        What `numpy.random.default_rng` takes, one for each batch.
-    workers : int, optional
-        Processes; 0 for a thread, which needs no ``if __name__ == "__main__"`` in a script.
-
-    Yields
-    ------
-    inputs, labels, valid, silent : Tensor
-        As in `~cosmiq_astro.training.datasets.make_batch`; the same for any ``workers``.
-    """
-    make = partial(_seeded_batch, dataset, n, size, network.config.channels, network.grid)
-    if workers:
-        yield from DataLoader(
-            list(seeds),
-            batch_size=None,
-            collate_fn=make,
-            num_workers=workers,
-            generator=torch.Generator(),  # not the global one, which it would advance
-        )
-        return
-    with ThreadPoolExecutor(1) as pool:
-        # One is made while the one before it is used.
-        ready = None
-        for seed in seeds:
-            upcoming = pool.submit(make, seed)
-            if ready is not None:
-                yield ready.result()
-            ready = upcoming
-        if ready is not None:
-            yield ready.result()
-
-
-def _seeded_batch(dataset, n, size, channels, margin, seed):
-    rng = np.random.default_rng(seed)
-    arrays = make_batch(dataset, n, size, channels, rng, margin=margin)
-    return tuple(torch.from_numpy(array) for array in arrays)

@@ -1,14 +1,24 @@
-"""Images of any kind as electrons, read block by block, and their masks."""
+"""Images to train on, of any kind and from files: electrons and masks, read square by square."""
 
+import os
+import re
+from collections import ChainMap
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy import units as u
+from astropy.io import fits
 from astropy.nddata import NDData
 
-from cosmiq_astro.units import electrons_per_unit, pixel_unit
+from cosmiq_astro._io import readable
+from cosmiq_astro.hst.headers import unit_of
+from cosmiq_astro.review.corrected import read_corrected
+from cosmiq_astro.units import electrons_per_unit, pixel_unit, stated_time
 
 _BLOCK = 2**22
+_PLANE = re.compile(r"_(mask|ignore)\.(fits|npy)")
+_SUFFIXES = (".fits", ".npy")
 
 
 class Pixels:
@@ -17,7 +27,7 @@ class Pixels:
 
     Parameters
     ----------
-    array : ndarray or `~cosmiq_astro.training._files.FitsImage`
+    array : ndarray or `FitsImage`
         Anything with ``shape`` that slices to an array; memory-mapped is fine.
     factor : float
         Electrons per unit of the pixels.
@@ -36,7 +46,71 @@ class Pixels:
         return pixels if self.factor == 1 else pixels * np.float32(self.factor)
 
 
-def read_pixels(name, images, gain=None):
+class AnyOf:
+    """Masks of one shape as one, on disk or not."""
+
+    def __init__(self, masks):
+        self.masks = masks
+        self.shape = np.shape(masks[0])
+
+    def __getitem__(self, box):
+        """Return a square of bool, True where any of the masks is."""
+        return np.logical_or.reduce([np.asarray(mask[box], dtype=bool) for mask in self.masks])
+
+
+class Part:
+    """A part of an image, on disk or not: the rows and columns of ``box``."""
+
+    def __init__(self, plane, box):
+        self.plane = plane
+        self.places = [range(part.start, part.stop) for part in box]
+        self.shape = tuple(map(len, self.places))
+
+    def __getitem__(self, box):
+        """Return a square of the part."""
+        y, x = (places[part] for places, part in zip(self.places, box, strict=True))
+        return self.plane[y.start : y.stop, x.start : x.stop]
+
+
+class FitsImage:
+    """
+    The first two-dimensional image of a FITS file.
+
+    Only its header is kept. Each square is read when it is asked for, and the
+    file is closed again: any number of files may be in use.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; tile-compressed images are understood.
+
+    Raises
+    ------
+    ValueError
+        If it has no such image, or its ``BUNIT`` is not understood.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        with readable(self.path), fits.open(self.path) as hdus:
+            shapes = [hdu.shape if hdu.is_image else () for hdu in hdus]
+            images = [n for n, shape in enumerate(shapes) if len(shape) == 2]
+            if not images:
+                raise ValueError(f"{path} has no two-dimensional image; shapes seen: {shapes}")
+            self._number = images[0]
+            header = hdus[self._number].header
+            time = stated_time(ChainMap(header, hdus[0].header))
+        self.shape = shapes[self._number]
+        self.unit = unit_of(header)
+        self.meta = {"EXPTIME": time}
+
+    def __getitem__(self, box):
+        """Return a square of the image."""
+        with fits.open(self.path) as hdus:
+            return hdus[self._number].section[box]
+
+
+def read_pixels(name, images, gain=None, *, alike=False):
     """
     Take images of any kind as `Pixels`.
 
@@ -49,6 +123,8 @@ def read_pixels(name, images, gain=None):
         Quantities, `~astropy.nddata.CCDData` or FITS images.
     gain : float or `~astropy.units.Quantity`, optional
         Electron per adu.
+    alike : bool, optional
+        Whether all must be of one shape.
 
     Returns
     -------
@@ -60,7 +136,8 @@ def read_pixels(name, images, gain=None):
     Raises
     ------
     ValueError
-        If there is no image, one is not 2-D, or units differ or are unknown.
+        If there is no image, one is not 2-D, units differ or are unknown, or
+        shapes differ and must not.
     """
     images = list(images)
     if not images:
@@ -77,6 +154,8 @@ def read_pixels(name, images, gain=None):
         array, mask = _split_mask(image)
         pixels.append(Pixels(array, factor))
         masks.append(mask)
+        if alike and pixels[i].shape != (first := pixels[0].shape):
+            raise ValueError(f"{name}[{i}] has shape {pixels[i].shape}, {name}[0] has {first}")
     return pixels, masks
 
 
@@ -88,28 +167,6 @@ def _split_mask(image):
         mask = None if image.mask is None else np.broadcast_to(image.mask, image.shape)
         return image.data, mask if mask is None or mask.any() else None
     return (image if hasattr(image, "shape") else np.asarray(image)), None
-
-
-def check_alike(name, images):
-    """
-    Refuse images whose shapes differ.
-
-    Parameters
-    ----------
-    name : str
-        Name of the argument, for error messages.
-    images : list of `Pixels`
-        One or more.
-
-    Raises
-    ------
-    ValueError
-        If one has another shape than the first.
-    """
-    shape = images[0].shape
-    for i, image in enumerate(images):
-        if image.shape != shape:
-            raise ValueError(f"{name}[{i}] has shape {image.shape}, {name}[0] has {shape}")
 
 
 def check_frames(name, arrays, shapes) -> list | Any:
@@ -145,90 +202,16 @@ def check_frames(name, arrays, shapes) -> list | Any:
 
 
 def row_blocks(shape, *, planes=1):
-    """
-    Cut an image into blocks of rows, so that memory holds a few million pixels at a time.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Shape of the image.
-    planes : int, optional
-        How many such images are looked at together.
-
-    Yields
-    ------
-    block : tuple of slice
-        Whole rows.
-    """
+    """Yield slices of whole rows, so that so many planes hold a few million pixels at a time."""
     n_rows = max(1, _BLOCK // max(shape[1] * planes, 1))
     for start in range(0, shape[0], n_rows):
         yield slice(start, min(start + n_rows, shape[0])), slice(0, shape[1])
 
 
-class Either:
-    """
-    Two masks as one, read square by square.
-
-    Parameters
-    ----------
-    one, two : array-like
-        Masks of one shape, on disk or not.
-    """
-
-    def __init__(self, one, two):
-        self.planes = one, two
-        self.shape = np.shape(one)
-
-    def __getitem__(self, box):
-        """Return a square of bool, True where either mask is."""
-        one, two = (np.asarray(plane[box], dtype=bool) for plane in self.planes)
-        return one | two
-
-
-class Part:
-    """
-    A part of an image, read square by square.
-
-    Parameters
-    ----------
-    plane : array-like
-        The image, on disk or not.
-    box : tuple of slice
-        Which part: rows and columns, with start and stop.
-    """
-
-    def __init__(self, plane, box):
-        self.plane = plane
-        self.start = tuple(part.start for part in box)
-        self.shape = tuple(part.stop - part.start for part in box)
-
-    def __getitem__(self, box):
-        """Return a square of the part."""
-        return self.plane[
-            tuple(
-                slice(first + (part.start or 0), first + (n if part.stop is None else part.stop))
-                for part, first, n in zip(box, self.start, self.shape, strict=True)
-            )
-        ]
-
-
-def combine_masks(one, two):
-    """
-    Combine two masks of which either may be None.
-
-    Parameters
-    ----------
-    one, two : array-like or None
-        Masks; one alone is returned as it is, on disk or not.
-
-    Returns
-    -------
-    mask : array-like, `Either` or None
-        True where either is.
-    """
-    if one is None or two is None:
-        return two if one is None else one
-    return Either(one, two)
+def combine_masks(*masks):
+    """Return masks of which some are None as one, or None."""
+    masks = [mask for mask in masks if mask is not None]
+    return AnyOf(masks) if masks else None
 
 
 def read_valid(image, ignore, box):
@@ -258,22 +241,86 @@ def read_valid(image, ignore, box):
 
 
 def count_valid(images, ignore):
-    """
-    Count the pixels that are finite and not ignored.
-
-    Parameters
-    ----------
-    images : list of `Pixels`
-        The frames.
-    ignore : list of array-like or None
-        Per frame, True where a pixel does not count; None if all do.
-
-    Returns
-    -------
-    n_valid : list of int
-        One number per frame.
-    """
+    """Return the number of pixels of each image that are finite and not ignored."""
     return [
         sum(int(read_valid(image, plane, box)[2].sum()) for box in row_blocks(image.shape))
         for image, plane in zip(images, ignore, strict=True)
     ]
+
+
+def find_exposures(paths, *, gain=None, need_masks=True):
+    """
+    List the exposures of training directories.
+
+    Parameters
+    ----------
+    paths : path-like or sequence of path-like
+        Directories and edits files, see `~cosmiq_astro.training.PairedDataset.from_directory`.
+    gain : float or `~astropy.units.Quantity`, optional
+        Electron per adu.
+    need_masks : bool, optional
+        Whether each exposure must have a mask beside it.
+
+    Returns
+    -------
+    images, masks, ignore : list
+        Arrays on disk, the first in electrons, in the order of their names; None for an exposure
+        without a mask, or without pixels to ignore.
+    files : list of `~pathlib.Path`
+        Of the exposures.
+
+    Raises
+    ------
+    ValueError
+        If there is no exposure or a mask is missing, or edits are of another exposure.
+    """
+    files, frames = [], []
+    for path in list_paths(paths):
+        if path.suffix == ".json":
+            frames.append(read_corrected(path))
+            continue
+        own = _image_files(path)
+        if not own:
+            beside = ", with NAME_mask.fits or NAME_mask.npy beside it" if need_masks else ""
+            raise ValueError(f"{path} holds no exposures: NAME.fits or NAME.npy{beside}")
+        files += own
+    for file in files:
+        mask, ignore = _plane(file, "mask", required=need_masks), _plane(file, "ignore")
+        frames.append((_open(file), mask, ignore, file))
+    images, masks, ignore, files = map(list, zip(*frames, strict=True))
+    for i, (image, file) in enumerate(zip(images, files, strict=True)):
+        # Each in its own unit: labelled exposures are in electrons, others in adu.
+        is_known = u.electron in getattr(image, "unit", u.adu).bases
+        ((images[i],), _) = read_pixels(str(file), [image], None if is_known else gain)
+    return images, masks, ignore, files
+
+
+def list_paths(paths):
+    """Return one path, or several, as a list of `~pathlib.Path`."""
+    return list(map(Path, [paths] if isinstance(paths, str | os.PathLike) else paths))
+
+
+def find_images(path):
+    """Return the images, on disk, of a file or of a directory in the order of their names."""
+    path = Path(path)
+    files = [path] if path.suffix in _SUFFIXES and path.is_file() else _image_files(path)
+    if not files:
+        raise ValueError(f"{path} is neither a .fits or .npy image nor a directory of them")
+    return [_open(file) for file in files]
+
+
+def _image_files(path):
+    files = sorted([*path.glob("*"), *path.glob("*/*")])
+    return [f for f in files if f.suffix in _SUFFIXES and not _PLANE.search(f.name)]
+
+
+def _open(file):
+    return FitsImage(file) if file.suffix == ".fits" else np.load(file, mmap_mode="r")
+
+
+def _plane(file, kind, *, required=False):
+    names = [file.with_name(f"{file.stem}_{kind}{suffix}") for suffix in _SUFFIXES]
+    found = [name for name in names if name.is_file()]
+    if not found and required:
+        raise ValueError(f"{file} has no {names[0].name} or {names[1].name} beside it")
+    return _open(found[0]) if found else None

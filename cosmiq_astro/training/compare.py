@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from cosmiq_astro._windows import TOUCHING
 from cosmiq_astro.detector import CosmicRayDetector
-from cosmiq_astro.training._posterior import doubt_of_prior
+from cosmiq_astro.training.datasets import draw_patch
+from cosmiq_astro.training.network import doubt_of_prior
 
 if TYPE_CHECKING:
     from cosmiq_astro.models.model import Model
@@ -61,11 +62,10 @@ class ModelComparison:
         shown = Table({"model": self.table["model"]})
         for name, title in names.items():
             form = ".5f" if name == "nll" else ".3f"
+            columns = (self.table[f"{name}{end}"] for end in ("", "_low", "_high"))
             shown[title] = [
-                f"{row[name]:{form}} [{row[f'{name}_low']:{form}}, {row[f'{name}_high']:{form}}]"
-                if np.isfinite(row[name])
-                else "-"
-                for row in self.table
+                f"{x:{form}} [{low:{form}}, {high:{form}}]" if np.isfinite(x) else "-"
+                for x, low, high in zip(*columns, strict=True)
             ]
         return "\n".join(shown.pformat(max_lines=-1, max_width=-1, align="<"))
 
@@ -99,10 +99,9 @@ def compare_models(
     """
     size = dataset.cut_patch_size(patch_size, 4)
     n_patches = int(np.clip(round(2 * dataset.n_pixels / size**2), 8, _MOST_PATCHES))
-    patches = []
-    for i in range(n_patches):
-        rng = np.random.default_rng([seed, 7, i])
-        patches.append(dataset.patch(int(rng.integers(dataset.n_frames)), size, rng))
+    patches = [
+        draw_patch(dataset, size, np.random.default_rng([seed, 7, i])) for i in range(n_patches)
+    ]
     readnoise = getattr(dataset, "readnoise", None)
     counts = {name: _count(model, patches, seed) for name, model in models.items()}
     if readnoise is not None:
@@ -129,17 +128,11 @@ def _count(model, patches, seed):
     """Return of each patch what all scores are made of."""
     detector = CosmicRayDetector(model, device="cpu")
     sampling = "antithetic" if model.method == "vi" else "mean"
+    settings = {"T": _T, "seed": seed, "sampling": sampling, "planes": ("probability",)}
     rows = []
     for patch in patches:
-        maps = detector(
-            np.nan_to_num(patch.image),
-            ~patch.usable,
-            T=_T,
-            seed=seed,
-            sampling=sampling,
-            statistics=patch.statistics,
-            planes=("probability",),
-        )
+        image, hidden = np.nan_to_num(patch.image), ~patch.usable
+        maps = detector(image, hidden, statistics=patch.statistics, **settings)
         p, y, good = maps.probability.astype(float), patch.label, patch.valid & patch.usable
         row = _count_flagged(patch, p >= model.threshold)
         p = np.clip(p, _LEAST, _MOST)
@@ -187,14 +180,10 @@ def _scores(count, draws):
             return scores | dict.fromkeys(("tpr", "nll"), np.full(len(draws), np.nan))
         scores["nll"] = draws @ count["loss"] / n
         # From the most probable down.
-        clean, hits = (
-            np.cumsum((draws @ count[kind])[:, ::-1], axis=1) for kind in ("clean", "hit")
-        )
-        allowed = _FPR * clean[:, -1]
-        scores["tpr"] = np.array(
-            [np.interp(a, c, h) for a, c, h in zip(allowed, clean, hits, strict=True)]
-        )
-        scores["tpr"] /= hit
+        curves = ((draws @ count[kind])[:, ::-1] for kind in ("clean", "hit"))
+        clean, hits = (np.cumsum(curve, axis=1) for curve in curves)
+        n_allowed = _FPR * clean[:, -1]
+        scores["tpr"] = np.array(list(map(np.interp, n_allowed, clean, hits))) / hit
     return scores
 
 
@@ -234,10 +223,9 @@ def check_labels(dataset):
     # Of few pixels, one hit may be a fifth.
     if largest <= max(100, _ONE_GROUP * total):
         return []
-    share = largest / total
     return [
-        f"one group of pixels holds {100 * share:.0f} % of all labelled pixels: a trail or a "
-        "bleed? Look at the labels"
+        f"one group of pixels holds {100 * largest / total:.0f} % of all labelled pixels: a trail "
+        "or a bleed? Look at the labels"
     ]
 
 
@@ -281,6 +269,6 @@ def find_causes(training, validation, history, kl_beta):
 def _hit_rate(dataset):
     rng = np.random.default_rng(0)
     size = dataset.cut_patch_size(128, 4)
-    patches = [dataset.patch(int(rng.integers(dataset.n_frames)), size, rng) for _ in range(32)]
+    patches = [draw_patch(dataset, size, rng) for _ in range(32)]
     n_valid = sum(patch.valid.sum() for patch in patches)
     return sum((patch.label & patch.valid).sum() for patch in patches) / max(n_valid, 1)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -10,9 +13,8 @@ import numpy as np
 
 from cosmiq_astro.cleaning import clean_pixels
 from cosmiq_astro.preprocess import ImageStatistics, normalize, subtract_sky
-from cosmiq_astro.training._files import find_exposures
-from cosmiq_astro.training._observed import ObservedFrames
-from cosmiq_astro.training._pixels import check_frames, row_blocks
+from cosmiq_astro.training._frames import ObservedFrames
+from cosmiq_astro.training._pixels import check_frames, find_exposures, row_blocks
 from cosmiq_astro.units import to_electrons
 
 if TYPE_CHECKING:
@@ -48,6 +50,27 @@ class Patch(NamedTuple):
     valid: np.ndarray
     usable: np.ndarray
     statistics: ImageStatistics
+
+
+def draw_patch(dataset, size, rng):
+    """
+    Draw a patch of any frame.
+
+    Parameters
+    ----------
+    dataset : dataset
+        With ``n_frames`` and ``patch(frame, size, rng)``.
+    size : int
+        Side of the patch.
+    rng : `~numpy.random.Generator`
+        Source of all randomness.
+
+    Returns
+    -------
+    patch : `Patch`
+        The patch.
+    """
+    return dataset.patch(int(rng.integers(dataset.n_frames)), size, rng)
 
 
 def make_batch(
@@ -95,26 +118,66 @@ def make_batch(
     labels = np.zeros((n, 1, full, full), dtype=np.float32)
     valid, silent = (np.zeros((n, 1, full, full), dtype=bool) for _ in range(2))
     for i in range(n):
-        patch = dataset.patch(int(rng.integers(dataset.n_frames)), size, rng)
+        patch = draw_patch(dataset, size, rng)
         pixels = subtract_sky(patch.image, patch.usable, patch.statistics.sky)
-        turn = _random_turn(rng)
-        pixels = np.pad(turn(pixels), margin, mode="symmetric")
+        # One of the eight symmetries of the square.
+        turns, flip = int(rng.integers(4)), 1 - 2 * int(rng.integers(2))
+        pixels = np.pad(np.rot90(pixels, turns)[:, ::flip], margin, mode="symmetric")
         inputs[i] = normalize(pixels, patch.statistics, channels)
-        labels[i, 0, inside, inside] = turn(patch.label)
-        valid[i, 0, inside, inside] = turn(patch.valid & patch.usable)
-        silent[i, 0, inside, inside] = turn(patch.usable & ~patch.valid)
+        known, unknown = patch.valid & patch.usable, patch.usable & ~patch.valid
+        for planes, plane in ((labels, patch.label), (valid, known), (silent, unknown)):
+            planes[i, 0, inside, inside] = np.rot90(plane, turns)[:, ::flip]
     return inputs, labels, valid, silent
 
 
-def _random_turn(rng):
-    """One of the eight symmetries of the square."""
-    quarter_turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+def prepare_batches(network, dataset, n, size, seeds, workers=0):
+    """
+    Yield batches, each seeded by its place in the run alone.
 
-    def turn(array):
-        array = np.rot90(array, quarter_turns)
-        return array[:, ::-1] if flip else array
+    Parameters
+    ----------
+    network : `~cosmiq_astro.models.unet.UNet`
+        For which they are.
+    dataset : dataset
+        With ``n_frames`` and ``patch(frame, size, rng)``.
+    n, size : int
+        Patches in each batch, and their side.
+    seeds : iterable of tuple of int
+        What `numpy.random.default_rng` takes, one for each batch.
+    workers : int, optional
+        Processes; 0 for a thread, which needs no ``if __name__ == "__main__"`` in a script.
 
-    return turn
+    Yields
+    ------
+    inputs, labels, valid, silent : Tensor
+        As in `make_batch`; the same for any ``workers``.
+    """
+    import torch
+    from torch.utils.data import DataLoader
+
+    make = partial(_seeded_batch, dataset, n, size, network.config.channels, network.grid)
+    if workers:
+        # Its own generator: the global one would be advanced.
+        own = {"num_workers": workers, "generator": torch.Generator()}
+        yield from DataLoader(list(seeds), batch_size=None, collate_fn=make, **own)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        # One is made while the one before it is used.
+        waiting = deque()
+        for seed in seeds:
+            waiting.append(pool.submit(make, seed))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _seeded_batch(dataset, n, size, channels, margin, seed):
+    import torch
+
+    rng = np.random.default_rng(seed)
+    arrays = make_batch(dataset, n, size, channels, rng, margin=margin)
+    return tuple(torch.from_numpy(array) for array in arrays)
 
 
 class PairedDataset(ObservedFrames):
@@ -183,18 +246,15 @@ class PairedDataset(ObservedFrames):
         extra_sky: tuple[float, float] = (0.0, 0.0),
         visits: Sequence | None = None,
     ):
-        super().__init__(
-            images,
-            ("ignore", ignore),
-            readnoise=readnoise,
-            gain=gain,
-            exposure_scale=exposure_scale,
-            extra_sky=extra_sky,
-            visits=visits,
-        )
+        camera = {"readnoise": readnoise, "gain": gain, "visits": visits}
+        varied = {"exposure_scale": exposure_scale, "extra_sky": extra_sky}
+        super().__init__(images, ("ignore", ignore), **camera, **varied)
         self._masks = check_frames("masks", masks, self._shapes)
         for i, mask in enumerate(self._masks):
-            _check_binary(f"masks[{i}]", mask)
+            if np.asarray(mask[:1]).dtype != bool and not all(
+                np.isin(mask[box], (0, 1)).all() for box in row_blocks(mask.shape)
+            ):
+                raise ValueError(f"masks[{i}] has values other than 0 and 1")
         self._as_they_are = self._exposure_scale == (1, 1) and self._extra_sky == (0, 0)
         if readnoise is None and not self._as_they_are:
             raise ValueError("exposure_scale and extra_sky need readnoise, to get the noise right")
@@ -248,14 +308,9 @@ class PairedDataset(ObservedFrames):
             cannot be used.
         """
         images, masks, ignore, files = find_exposures(path, gain=gain)
-        dataset = cls(
-            images,
-            masks,
-            ignore,
-            readnoise=to_electrons("readnoise", readnoise, gain=gain),
-            exposure_scale=exposure_scale,
-            extra_sky=extra_sky,
-        )
+        readnoise = to_electrons("readnoise", readnoise, gain=gain)
+        varied = {"exposure_scale": exposure_scale, "extra_sky": extra_sky}
+        dataset = cls(images, masks, ignore, readnoise=readnoise, **varied)
         dataset.group(files, by=visits)
         return dataset
 
@@ -286,11 +341,3 @@ class PairedDataset(ObservedFrames):
         sunk = label & (factor * (image - bare) <= 3 * noise)
         new = np.where(usable, new, np.nan).astype(np.float32)
         return Patch(new, label & ~sunk, valid & ~sunk, usable, statistics)
-
-
-def _check_binary(name, mask):
-    if np.asarray(mask[:1]).dtype == bool:
-        return
-    for box in row_blocks(mask.shape):
-        if not np.isin(mask[box], (0, 1)).all():
-            raise ValueError(f"{name} has values other than 0 and 1")

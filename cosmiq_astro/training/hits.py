@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,8 +16,7 @@ from scipy.stats import binom
 from cosmiq_astro._scatter import MAD_TO_SIGMA
 from cosmiq_astro._windows import TOUCHING, block_medians
 from cosmiq_astro.simulate import Footprints, extract_footprints
-from cosmiq_astro.training._files import find_images
-from cosmiq_astro.training._pixels import check_alike, read_pixels, row_blocks
+from cosmiq_astro.training._pixels import find_images, list_paths, read_pixels, row_blocks
 from cosmiq_astro.units import stated_time, to_electrons
 
 if TYPE_CHECKING:
@@ -122,12 +119,11 @@ def cut_hits(
             f"darks have exposure times that differ ({', '.join(map(str, sorted(times, key=str)))})"
             ": their dark current does too; give those of one time in one call"
         )
-    images, masks = read_pixels("darks", darks, gain)
+    images, masks = read_pixels("darks", darks, gain, alike=True)
     if len(images) < _FEWEST:
         raise ValueError(
             f"darks holds {len(images)} frames; {_FEWEST} are needed to tell hits from hot pixels"
         )
-    check_alike("darks", images)
     readnoise = to_electrons("readnoise", readnoise, gain=gain)
     levels = [float(np.nanmedian(image[::7, ::7])) for image in images]
     usual, noise, bad = _stack(images, levels, readnoise)
@@ -235,11 +231,10 @@ def read_hits(paths, gain) -> Footprints:
         All of them.
     """
     libraries = []
-    for path in map(Path, [paths] if isinstance(paths, str | os.PathLike) else paths):
+    for path in list_paths(paths):
         is_library = path.suffix == ".npz"
-        libraries.append(
-            Footprints.load(path) if is_library else as_library(find_images(path), gain)
-        )
+        hits = Footprints.load(path) if is_library else as_library(find_images(path), gain)
+        libraries.append(hits)
     return Footprints.concatenate(libraries)
 
 

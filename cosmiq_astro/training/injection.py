@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from cosmiq_astro.simulate import Footprints, label_from_charge
-from cosmiq_astro.training._files import find_exposures
-from cosmiq_astro.training._observed import ObservedFrames
-from cosmiq_astro.training._pixels import combine_masks
-from cosmiq_astro.training._ranges import check_interval, log_uniform
+from cosmiq_astro.training._frames import ObservedFrames, check_interval, log_uniform
+from cosmiq_astro.training._pixels import combine_masks, find_exposures
 from cosmiq_astro.training.datasets import Patch
 from cosmiq_astro.training.hits import as_library, find_hits, read_hits
 from cosmiq_astro.units import to_electrons
@@ -110,15 +108,9 @@ class InjectionDataset(ObservedFrames):
         extra_sky: tuple[float, float] = (0.0, 0.0),
         visits: Sequence | None = None,
     ):
-        super().__init__(
-            images,
-            ("masks", masks),
-            readnoise=readnoise,
-            gain=gain,
-            exposure_scale=exposure_scale,
-            extra_sky=extra_sky,
-            visits=visits,
-        )
+        camera = {"readnoise": readnoise, "gain": gain, "visits": visits}
+        varied = {"exposure_scale": exposure_scale, "extra_sky": extra_sky}
+        super().__init__(images, ("masks", masks), **camera, **varied)
         self._library = as_library(cosmic_rays, gain)
         self._satlevel = to_electrons("satlevel", satlevel, gain=gain)
         self._density = check_interval("density", density, positive=True)
@@ -181,22 +173,16 @@ class InjectionDataset(ObservedFrames):
         satlevel = to_electrons("satlevel", satlevel, gain=gain)
         unknown = [i for i, mask in enumerate(masks) if mask is None]
         if finder is not None and unknown:
-            camera = {"readnoise": readnoise, "satlevel": satlevel}
-            found = find_hits([images[i] for i in unknown], model=finder, **camera)
+            frames = [images[i] for i in unknown]
+            found = find_hits(frames, readnoise=readnoise, satlevel=satlevel, model=finder)
             for i, mask in zip(unknown, found, strict=True):
                 masks[i] = mask
         if not isinstance(cosmic_rays, Footprints):
             cosmic_rays = read_hits(cosmic_rays, gain)
-        dataset = cls(
-            images,
-            cosmic_rays,
-            masks=[combine_masks(m, i) for m, i in zip(masks, ignore, strict=True)],
-            readnoise=readnoise,
-            satlevel=satlevel,
-            density=density,
-            exposure_scale=exposure_scale,
-            extra_sky=extra_sky,
-        )
+        masks = [combine_masks(*pair) for pair in zip(masks, ignore, strict=True)]
+        varied = {"density": density, "exposure_scale": exposure_scale, "extra_sky": extra_sky}
+        camera = {"readnoise": readnoise, "satlevel": satlevel}
+        dataset = cls(images, cosmic_rays, masks=masks, **camera, **varied)
         dataset.group(files, by=visits)
         return dataset
 
@@ -249,12 +235,10 @@ class InjectionDataset(ObservedFrames):
         _, image, usable, valid, statistics = self._cut_out(frame, size, rng)
         image = np.where(usable, image, statistics.sky)
         image, noise, statistics, _ = self._observe_anew(image, image, statistics, rng)
+        n = rng.poisson(log_uniform(rng, self._density) * image.size)
+        scale = self._charge_scale
         charge, unknown = self._library.paste(
-            image.shape,
-            rng.poisson(log_uniform(rng, self._density) * image.size),
-            rng,
-            charge_scale=self._charge_scale,
-            return_unknown=True,
+            image.shape, n, rng, charge_scale=scale, return_unknown=True
         )
         hit = image + charge
         if self._satlevel is not None:

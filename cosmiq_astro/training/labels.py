@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from astropy.table import Table
 from scipy import ndimage
 
+from cosmiq_astro._io import atomic_write
 from cosmiq_astro._windows import TOUCHING
-from cosmiq_astro.training._align import find_places
-from cosmiq_astro.training._compare import read_scene
-from cosmiq_astro.training._shapes import find_bleeds, find_large, find_trails
-from cosmiq_astro.training._siblings import (
-    check_places,
-    compress,
-    describe_stars,
-    why_unlike,
-    why_unlike_stars,
-)
+from cosmiq_astro.training import _siblings
+from cosmiq_astro.training._scene import read_scene
 from cosmiq_astro.units import to_electrons
 
 if TYPE_CHECKING:
@@ -38,6 +31,8 @@ _LABEL = 3.0
 _SUNK = 5.0
 # Of the others together, on the same pixel of the detector.
 _WARM = 3.0
+# Stamps of a picture, and their side.
+_N_STAMPS, _STAMP = 8, 40
 # Of the brightest star, from which charge may run along a row or a column.
 _BLEEDING = 0.25
 
@@ -194,12 +189,12 @@ def label_exposures(
     readnoise = to_electrons("readnoise", readnoise, gain=gain)
     satlevel = to_electrons("satlevel", satlevel, gain=gain)
     scene = read_scene(exposures, readnoise, gain, satlevel, mask)
-    scene, rows = _placed(scene, exposures, offsets)
-    for name, row, note in zip(names, rows, why_unlike_stars(rows), strict=True):
+    scene, rows = _siblings.place_exposures(scene, exposures, offsets)
+    for name, row, note in zip(names, rows, _siblings.why_unlike_stars(rows), strict=True):
         row |= {"exposure": name, "note": note}
     used = np.arange(len(rows)) if keep_unlike else _alike(rows)
     found = _label_all(scene.take(used), significance)
-    unlike = why_unlike([row for _, _, row in found])
+    unlike = _siblings.why_unlike([row for _, _, row in found])
     for i, note in zip(used, unlike, strict=True):
         rows[i]["note"] = "; ".join(filter(None, (rows[i]["note"], note)))
     if any(unlike) and not keep_unlike:
@@ -217,22 +212,11 @@ def label_exposures(
     return ExposureLabels(images, list(masks), list(ignore), used, report)
 
 
-_COLUMNS = {
-    "exposure": "",
-    "dy": np.nan,
-    "dx": np.nan,
-    "scale": np.nan,
-    "agreement": np.nan,
-    "misplaced": np.nan,
-    "fwhm": np.nan,
-    "elongation": np.nan,
-    "mismatch": np.nan,
-    "n_hits": 0,
-    "n_not_hits": 0,
-    "hit_fraction": np.nan,
-    "labelled_fraction": 0.0,
-    "note": "",
-}
+_COLUMNS = {"exposure": "", "dy": np.nan, "dx": np.nan, "scale": np.nan, "agreement": np.nan}
+_COLUMNS |= {"misplaced": np.nan, "fwhm": np.nan, "elongation": np.nan, "mismatch": np.nan}
+_COLUMNS |= {"n_hits": 0, "n_not_hits": 0, "hit_fraction": np.nan, "labelled_fraction": 0.0}
+_COLUMNS |= {"note": ""}
+"""Of the report, in their order, each with what stands where nothing is known."""
 
 
 def _alike(rows):
@@ -245,21 +229,6 @@ def _alike(rows):
             "aligned, give offsets='measure' or 'wcs'; leave bad ones out, or give keep_unlike=True"
         )
     return alike
-
-
-def _placed(scene, exposures, offsets):
-    """Return the scene with places, and what the report says of each before any is compared."""
-    compressed = [
-        compress(np.where(usable, image, now.sky), now.sky, now.noise)
-        for image, usable, now in zip(scene.images, scene.usable, scene.statistics, strict=True)
-    ]
-    places = find_places(offsets, exposures, compressed)
-    rows = check_places(compressed, scene.usable, places)
-    for row, place, image, now in zip(rows, places, scene.images, scene.statistics, strict=True):
-        row |= describe_stars(image, now)
-        if isinstance(place, np.ndarray):
-            row["dy"], row["dx"] = map(float, place)
-    return replace(scene, places=places), rows
 
 
 def _label_all(scene, significance):
@@ -306,12 +275,9 @@ def _decide(scene, i, compared, covered, significance):
     is_hit[groups[stands_out & (compared.residual > significance * compared.total)]] = True
     light = compared.expected - scene.statistics[i].sky
     bright = scene.full[i] | (light > _BLEEDING * max(light.max(), 1.0))
-    not_hits = [
-        find_trails(stands_out),
-        find_bleeds(stands_out, bright),
-        find_large(groups, is_hit),
-    ]
-    spoilt = np.logical_or.reduce([found.pixels for found in not_hits])
+    trails, bleeds = _siblings.find_trails(stands_out), _siblings.find_bleeds(stands_out, bright)
+    not_hits, numbers = zip(trails, bleeds, _siblings.find_large(groups, is_hit), strict=True)
+    spoilt = np.logical_or.reduce(not_hits)
     # What only begins in a trail is the trail's.
     is_hit[groups[spoilt & stands_out]] = False
     is_hit[0] = False
@@ -319,4 +285,57 @@ def _decide(scene, i, compared, covered, significance):
     undecided = ~covered | ndimage.binary_dilation(mask, TOUCHING) | spoilt
     undecided |= compared.residual > _LABEL * compared.noise
     undecided |= compared.residual < -_SUNK * compared.total
-    return mask, undecided, sum(found.n for found in not_hits)
+    return mask, undecided, sum(numbers)
+
+
+def write_labels(path, labels, names):
+    """
+    Write stamps of what was labelled: the largest hits of each exposure, and some of the others.
+
+    Parameters
+    ----------
+    path : path-like
+        The picture, PNG.
+    labels : `~cosmiq_astro.training.ExposureLabels`
+        What was labelled.
+    names : sequence of str
+        Of the exposures that were used.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.5 * _N_STAMPS, 1.6 * len(names) + 0.5), layout="constrained")
+    no_ticks = {"xticks": (), "yticks": ()}
+    axes = figure.subplots(len(names), _N_STAMPS, squeeze=False, subplot_kw=no_ticks)
+    planes = zip(labels.images, labels.masks, labels.ignore, strict=True)
+    for name, row, (image, mask, ignore) in zip(names, axes, planes, strict=True):
+        places = _places(mask)
+        for ax, place in zip(row, places, strict=False):
+            box = tuple(
+                slice(start := min(max(c - _STAMP // 2, 0), max(n - _STAMP, 0)), start + _STAMP)
+                for c, n in zip(place, image.shape, strict=True)
+            )
+            low, high = np.quantile(image[box], (0.05, 0.99))
+            span = max(high - low, 1e-6)
+            ax.imshow(np.arcsinh(5 * (image[box] - low) / span), cmap="gray_r", origin="lower")
+            for plane, colour in ((ignore[box], "tab:blue"), (mask[box], "tab:red")):
+                if plane.any() and not plane.all():
+                    ax.contour(plane, [0.5], colors=colour, linewidths=0.8)
+        if len(places) == 0:
+            for ax in row:
+                ax.set_facecolor("lightgray")
+        row[0].set_ylabel(name[-16:], fontsize=7)
+    figure.suptitle("red: cosmic ray, blue: ignored", fontsize=9)
+    with atomic_write(path, overwrite=True) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+
+
+def _places(mask):
+    """Return the middles of the largest hits, and of others spread evenly, as integers."""
+    groups, n = ndimage.label(mask, TOUCHING)
+    if n == 0:
+        return np.zeros((0, 2), dtype=int)
+    order = np.argsort(-np.bincount(groups.ravel())[1:], kind="stable") + 1
+    half = _N_STAMPS // 2
+    rest = order[half:]
+    chosen = [*order[:half], *rest[:: max(1, -(-len(rest) // (_N_STAMPS - half)))]]
+    return np.rint(ndimage.center_of_mass(mask, groups, chosen)).astype(int)

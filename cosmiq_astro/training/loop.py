@@ -16,21 +16,17 @@ from cosmiq_astro._counts import check_count
 from cosmiq_astro.models.layers import kl_divergence
 from cosmiq_astro.models.model import Model, load_model
 from cosmiq_astro.models.unet import UNetConfig, empty_unet
-from cosmiq_astro.training._checkpoint import read_checkpoint
-from cosmiq_astro.training._epoch import Epochs, prepare_batches
-from cosmiq_astro.training._posterior import doubt_of_prior, solve_sigma
-from cosmiq_astro.training.network import Teacher, freeze_layers, start_network
-from cosmiq_astro.training.settings import (
-    EPOCHS,
-    HIDDEN,
-    KL_BETA,
-    RATE_FROM_A_MODEL,
-    RATE_FROM_SCRATCH,
-    VALIDATION_FRACTION,
-    Schedule,
-    TrainingRun,
-    TrainingSettings,
+from cosmiq_astro.training import settings as defaults
+from cosmiq_astro.training._epoch import Epochs, read_checkpoint
+from cosmiq_astro.training.datasets import prepare_batches
+from cosmiq_astro.training.network import (
+    Teacher,
+    doubt_of_prior,
+    freeze_layers,
+    solve_sigma,
+    start_network,
 )
+from cosmiq_astro.training.settings import Schedule, TrainingRun, TrainingSettings
 
 if TYPE_CHECKING:
     from cosmiq_astro._types import Dataset
@@ -87,10 +83,9 @@ class TrainingResult:
         """
         content = read_checkpoint(path)
         about = content["about"]
-        network = empty_unet(UNetConfig(**about["config"]))
+        network = empty_unet(UNetConfig(**about.pop("config")))
         network.load_state_dict(content["best_weights"], assign=True)
-        names = about["name"], about["instrument"]
-        return cls._of(network, content["history"], content["settings"], *names)
+        return cls._of(network, content["history"], content["settings"], **about)
 
     @classmethod
     def _of(cls, network, history, schedule, name, instrument):
@@ -105,11 +100,11 @@ def train(
     bayesian: bool = False,
     *,
     validation: Dataset | None = None,
-    validation_fraction: float = VALIDATION_FRACTION,
+    validation_fraction: float = defaults.VALIDATION_FRACTION,
     init: str | PathLike | Model | None = None,
-    hidden: int = HIDDEN,
-    kl_beta: float = KL_BETA,
-    epochs: int = EPOCHS,
+    hidden: int = defaults.HIDDEN,
+    kl_beta: float = defaults.KL_BETA,
+    epochs: int = defaults.EPOCHS,
     seed: int | None = None,
     settings: TrainingSettings | None = None,
     run: TrainingRun | None = None,
@@ -208,7 +203,7 @@ def train(
         raise ValueError(f"patch_size must be a multiple of {network.grid}, got {patch_size}")
     rate = settings.learning_rate
     if rate is None:
-        rate = RATE_FROM_SCRATCH if init is None else RATE_FROM_A_MODEL
+        rate = defaults.RATE_FROM_SCRATCH if init is None else defaults.RATE_FROM_A_MODEL
     data = getattr(dataset, "summary", dict)()
     schedule = Schedule(
         epochs=epochs,

@@ -7,19 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cosmiq_astro import simulate
 from cosmiq_astro.preprocess import estimate_statistics
-from cosmiq_astro.simulate import (
-    add_noise,
-    apply_saturation,
-    bad_columns,
-    bias_steps,
-    cte_trails,
-    hot_pixels,
-    label_from_charge,
-    warm_pixels,
-)
-from cosmiq_astro.training._frames import Frames
-from cosmiq_astro.training._ranges import log_uniform
+from cosmiq_astro.training._frames import Frames, log_uniform
 from cosmiq_astro.training.datasets import Patch
 
 __all__ = ["ObservingConditions", "SimulatedDataset"]
@@ -119,20 +109,22 @@ class SimulatedDataset(Frames):
         expected += time * log_uniform(rng, now.sky_rate)
         if rng.random() < 0.3:
             # What is left after the dark: many more would teach that a single bright pixel is none.
-            dark = hot_pixels(scene.shape, rng, fraction=log_uniform(rng, (1e-5, 1e-3)))
-            dark += warm_pixels(scene.shape, rng, fraction=rng.uniform(0, 0.02))
+            dark = simulate.hot_pixels(scene.shape, rng, fraction=log_uniform(rng, (1e-5, 1e-3)))
+            dark += simulate.warm_pixels(scene.shape, rng, fraction=rng.uniform(0, 0.02))
             expected += time * dark
         charge = self._hits(scene.shape, time, rng)
         together, expected = self._saturated(expected + charge, expected, rng)
         if rng.random() < 0.5:
             traps = {"strength": rng.uniform(*now.trap_density), "first_row": rng.integers(2048)}
-            together, expected = cte_trails(together, **traps), cte_trails(expected, **traps)
+            together, expected = (
+                simulate.cte_trails(light, **traps) for light in (together, expected)
+            )
         seen = np.maximum(together - expected, 0)
         noise = np.sqrt(np.maximum(expected, 0) + readnoise**2)
-        label, ignore = label_from_charge(seen, noise)
+        label, ignore = simulate.label_from_charge(seen, noise)
         # Where a star fills the well, a hit leaves nothing to see and nothing to learn.
         ignore |= (charge > 3 * noise) & ~label
-        image = add_noise(expected, readnoise, rng) + seen
+        image = simulate.add_noise(expected, readnoise, rng) + seen
         image, usable = _defects(image, rng)
         # The detector may or may not be told the read noise: the network sees both.
         known = readnoise if rng.random() < 0.5 else None
@@ -143,8 +135,8 @@ class SimulatedDataset(Frames):
         """Return the charge with and without hits as the wells and the converter leave it."""
         full_well = log_uniform(rng, self._conditions.full_well)
         # A hit adds to what the pixel holds already; what is beyond the full well bleeds.
-        together = apply_saturation(together, full_well=full_well)
-        expected = apply_saturation(expected, full_well=full_well)
+        together = simulate.apply_saturation(together, full_well=full_well)
+        expected = simulate.apply_saturation(expected, full_well=full_well)
         scatter = rng.normal(1, rng.uniform(0, 0.04), expected.shape).astype(np.float32)
         full = expected > 0.95 * full_well
         together[full] *= scatter[full]
@@ -171,12 +163,12 @@ class SimulatedDataset(Frames):
 
 def _defects(image, rng):
     """Add offsets and bad columns, misjudge the gain, and mask a part, each now and then."""
-    image = image + bias_steps(image.shape, rng, amplitude=rng.exponential(0.7))
+    image = image + simulate.bias_steps(image.shape, rng, amplitude=rng.exponential(0.7))
     if rng.random() < 0.2:
         image *= log_uniform(rng, (0.8, 1.25))
     usable = np.ones(image.shape, dtype=bool)
     if rng.random() < 0.2:
-        offset = bad_columns(image.shape, rng, n=1)
+        offset = simulate.bad_columns(image.shape, rng, n=1)
         image += offset
         if rng.random() < 0.5:
             usable &= offset == 0

@@ -21,8 +21,7 @@ from cosmiq_astro.models.layers import variational_layers
 from cosmiq_astro.models.model import Model, save_model
 from cosmiq_astro.models.unet import empty_unet
 from cosmiq_astro.training import TrainingSettings, calibrate
-from cosmiq_astro.training._posterior import solve_sigma
-from cosmiq_astro.training.network import start_network
+from cosmiq_astro.training.network import solve_sigma, start_network
 
 VERSIONS = {"acs-wfc-unet": "8", "acs-wfc-vi": "9"}
 INSTRUMENT = "HST ACS/WFC, ACS/HRC, WFC3/UVIS, WFPC2, STIS/CCD"

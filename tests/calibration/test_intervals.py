@@ -14,7 +14,7 @@ from cosmiq_astro.calibration import (
     score_table,
 )
 from cosmiq_astro.calibration._input import as_sample
-from cosmiq_astro.calibration._scores import SampleScores
+from cosmiq_astro.calibration._scores import Scores
 
 FEW = pytest.mark.filterwarnings("ignore:the intervals rest on")
 
@@ -56,7 +56,7 @@ def test_intervals_cover(n, temperature):
     n_trials = 200
     for _ in range(n_trials):
         p, y, image = draw(rng, n, temperature=temperature)
-        sums = SampleScores(as_sample(p, y, image=image))._sum_scores(0.95)
+        sums = Scores(as_sample(p, y, image=image))._sum_scores(0.95)
         for name, value in truth.items():
             covered[name] += sums[f"{name}_low"] <= value <= sums[f"{name}_high"]
     for name, number in covered.items():

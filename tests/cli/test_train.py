@@ -9,7 +9,7 @@ import cosmiq_astro as ca
 from cosmiq_astro.cli import _train_files
 from cosmiq_astro.cli.main import main
 from cosmiq_astro.simulate import cosmic_ray_footprints
-from cosmiq_astro.training import _epoch as batches_module
+from cosmiq_astro.training import datasets as batches_module
 
 SHORT = ["--hidden", "2", "--epochs", "2", "--patch-size", "32", "--batch-size", "4"]
 SHORT += ["--readnoise", "3", "--device", "cpu"]

@@ -5,7 +5,7 @@ from astropy.nddata import CCDData
 
 from cosmiq_astro.simulate import Footprints, cosmic_ray_footprints
 from cosmiq_astro.training import InjectionDataset
-from cosmiq_astro.training._noise import estimate_level
+from cosmiq_astro.training._frames import estimate_level
 
 SKY, READNOISE = 100.0, 5.0
 

@@ -10,8 +10,8 @@ from scipy import ndimage
 
 from cosmiq_astro.simulate import cosmic_ray_footprints
 from cosmiq_astro.training import PairedDataset, label_exposures
-from cosmiq_astro.training._align import match_image, measure_offsets
-from cosmiq_astro.training._shapes import find_bleeds, find_trails
+from cosmiq_astro.training._scene import match_image, measure_offsets
+from cosmiq_astro.training._siblings import find_bleeds, find_trails
 
 SKY, READNOISE, SIZE = 150.0, 5.0, 128
 OFFSETS = np.array([[0, 0], [3, -2], [-1.4, 2.3], [0.5, 0.25]])
@@ -234,25 +234,25 @@ def test_a_long_track_is_no_trail_and_a_broken_trail_is_one():
     stands_out = rng.random((256, 256)) < 0.002
     track = np.arange(40)
     stands_out[60 + track, 90 + track // 2] = True
-    assert find_trails(stands_out).n == 0
+    assert find_trails(stands_out)[1] == 0
     along = np.flatnonzero(rng.random(240) < 0.5)
     stands_out[10 + along, 5 + along // 3] = True
-    found = find_trails(stands_out)
-    assert found.n == 1
-    assert found.pixels[10 + along, 5 + along // 3].all()
-    assert found.pixels.mean() < 0.05
+    found, n = find_trails(stands_out)
+    assert n == 1
+    assert found[10 + along, 5 + along // 3].all()
+    assert found.mean() < 0.05
 
 
 def test_a_bleed_needs_a_star_or_length():
     stands_out, bright = np.zeros((2, 128, 128), bool)
     stands_out[30:45, 40] = True
-    assert find_bleeds(stands_out, bright).n == 0
+    assert find_bleeds(stands_out, bright)[1] == 0
     bright[60:64, 39:42] = True
-    found = find_bleeds(stands_out, bright)
-    assert found.n == 1
-    assert found.pixels[20:55, 39:42].all()
+    found, n = find_bleeds(stands_out, bright)
+    assert n == 1
+    assert found[20:55, 39:42].all()
     stands_out[100, 20:80:2] = stands_out[100, 21:80:3] = True
-    assert find_bleeds(stands_out, np.zeros_like(bright)).n == 1
+    assert find_bleeds(stands_out, np.zeros_like(bright))[1] == 1
 
 
 @pytest.mark.parametrize(

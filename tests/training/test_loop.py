@@ -28,7 +28,7 @@ from cosmiq_astro.training import (
     TrainingSettings,
     calibrate,
 )
-from cosmiq_astro.training import _epoch as batches_module
+from cosmiq_astro.training import datasets as batches_module
 from cosmiq_astro.training import train as train_in_full
 from cosmiq_astro.training.network import start_network
 

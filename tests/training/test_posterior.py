@@ -7,7 +7,7 @@ from torch.func import functional_call, vmap
 
 from cosmiq_astro.models.layers import variational_layers
 from cosmiq_astro.models.unet import UNetConfig, empty_unet, initialize_weights
-from cosmiq_astro.training._posterior import solve_sigma
+from cosmiq_astro.training.network import solve_sigma
 
 
 def make_network(relative, *, variational=("merge.0.1", "head"), prior=None):

@@ -1,4 +1,4 @@
-"""One exposure compared with others of its field: what stands out, and of what noise."""
+"""Exposures of one field placed, made alike and compared: what stands out, and of what noise."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -9,15 +9,135 @@ from scipy import ndimage
 from cosmiq_astro._scatter import MAD_TO_SIGMA
 from cosmiq_astro._windows import TOUCHING
 from cosmiq_astro.preprocess import estimate_statistics
-from cosmiq_astro.training._align import HALF_WIDTH, align, match_image
-from cosmiq_astro.training._pixels import check_alike, read_pixels
+from cosmiq_astro.training._pixels import combine_masks, read_pixels
 
+HALF_WIDTH = 3
+"""Pixels that the kernel reaches to each side."""
+_SIDE = 2 * HALF_WIDTH + 1
+# Of offsets: what counts as whole, and how finely they are measured.
+_WHOLE, _UPSAMPLING = 1e-3, 50
+# Of the fit of a kernel: brightness of its pixels, share of light that is not fitted, clipping.
+_KERNEL_BRIGHT, _SYSTEMATIC, _CLIP, _ROUNDS = 10.0, 0.02, 4.0, 4
+_PIXELS_PER_UNKNOWN, _MOST_PIXELS = 20, 20_000
 _FIRST_PASS = 5.0
 _BRIGHT = 20.0
 _LEAST_MISMATCH = 0.01
 _ENOUGH = 100
 # More exposures than this hardly lower the noise of their mean.
 _MOST_OTHERS = 6
+
+
+def find_places(offsets, exposures, compressed):
+    """
+    Return where each exposure lies, as `align` takes it: rows, columns from the first, or its WCS.
+
+    ``offsets`` are those of `~cosmiq_astro.training.label_exposures`, ``compressed`` the images
+    for `measure_offsets`. ValueError if they are none of these, or a WCS is missing.
+    """
+    n = len(exposures)
+    if offsets is None:
+        return list(np.zeros((n, 2)))
+    if isinstance(offsets, str):
+        if offsets == "measure":
+            return list(measure_offsets(compressed))
+        if offsets != "wcs":
+            raise ValueError(f"offsets must be None, 'measure', 'wcs' or an array, got {offsets!r}")
+        places = [getattr(exposure, "wcs", None) for exposure in exposures]
+        missing = [i for i, wcs in enumerate(places) if wcs is None]
+        if missing:
+            raise ValueError(f"offsets='wcs', but exposures {missing} have no WCS")
+        return places
+    offsets = np.asarray(offsets, dtype=float)
+    if offsets.shape != (n, 2) or not np.isfinite(offsets).all():
+        raise ValueError(
+            f"offsets must be finite, a (dy, dx) per exposure: shape ({n}, 2), got {offsets.shape}"
+        )
+    return list(offsets)
+
+
+def measure_offsets(images):
+    """
+    Measure by how many rows and columns each image is moved with respect to the first: (n, 2).
+
+    The peak of the cross-correlation of the images, compressed
+    (`~cosmiq_astro.training._siblings.compress`) and of one shape, to a fiftieth
+    of a pixel (Guizar-Sicairos, Thurman & Fienup 2008, Opt. Lett. 33, 156).
+    """
+    from skimage.registration import phase_cross_correlation
+
+    settings = {"upsample_factor": _UPSAMPLING, "normalization": None}
+    shifts = [phase_cross_correlation(images[0], image, **settings)[0] for image in images]
+    # The function gives what would move the second image onto the first.
+    return 0.0 - np.array(shifts)
+
+
+def align(image, hidden, own, other):
+    """
+    Put an image on the grid of another exposure.
+
+    ``own`` and ``other`` are the places of both, from `find_places`; ``hidden`` pixels are not to
+    be used, nor those of the second plane returned, that nothing or a hidden one contributed to.
+    """
+    if not isinstance(own, np.ndarray):
+        from reproject import reproject_interp
+
+        settings = {"shape_out": image.shape, "return_footprint": False}
+        aligned = reproject_interp((image, own), other, order="bicubic", **settings)
+        touched = reproject_interp((hidden.astype(float), own), other, **settings)
+        return np.nan_to_num(aligned).astype(np.float32), ~(touched < 0.05)
+    shift = other - own
+    whole = np.abs(shift - np.rint(shift)).max() < _WHOLE
+    order = 0 if whole else 3
+    shift = np.rint(shift) if whole else shift
+    aligned = ndimage.shift(image, shift, order=order, mode="nearest")
+    touched = ndimage.shift(hidden.astype(np.float32), shift, order=min(order, 1), cval=1.0)
+    return aligned.astype(np.float32), touched > 0.05
+
+
+def match_image(expected, image, good, sky, readnoise):
+    """
+    Convolve an image, and add a constant, so that it fits another best.
+
+    The kernel has a free value per pixel (Bramich 2008, MNRAS 386, L77) and
+    comes from weighted least squares on the stars, with outliers clipped.
+
+    Pixels that are not ``good`` do not count. Returned are the convolved image, ``expected``
+    itself where there are too few stars, and the factor on the variance of its noise. ``sky`` and
+    ``readnoise`` are those of both images, electron.
+    """
+    # Not where the kernel reaches over the border, or over a pixel that may not be used.
+    usable = ndimage.binary_erosion(good, np.ones((_SIDE, _SIDE)))
+    light = expected - sky
+    bright = usable & (light > _KERNEL_BRIGHT * np.sqrt(max(sky, 0) + readnoise**2))
+    n_unknown = _SIDE**2 + 1
+    if bright.sum() < _PIXELS_PER_UNKNOWN * n_unknown:
+        return expected, 1.0
+    # As many pixels of the sky, or its level would not be held.
+    y, x = (np.concatenate(p) for p in zip(_some(bright), _some(usable & ~bright), strict=True))
+    offsets = range(-HALF_WIDTH, HALF_WIDTH + 1)
+    columns = [light[y + dy, x + dx] for dy in offsets for dx in offsets]
+    design = np.stack([*columns, np.ones(y.size)], axis=1).astype(float)
+    target = (image[y, x] - sky).astype(float)
+    variance = np.maximum(expected[y, x], 0) + readnoise**2
+    weight = 1 / np.sqrt(variance + (_SYSTEMATIC * light[y, x]) ** 2)
+    kept = np.ones(y.size, dtype=bool)
+    for _ in range(_ROUNDS):
+        rows = design[kept] * weight[kept, None]
+        # Of the normal equations: as many as unknowns, not as pixels.
+        solution = np.linalg.lstsq(rows.T @ rows, rows.T @ (target * weight)[kept], rcond=1e-10)[0]
+        residual = (target - design @ solution) * weight
+        scatter = MAD_TO_SIGMA * np.median(np.abs(residual[kept]))
+        kept = np.abs(residual) < _CLIP * max(scatter, 1.0)
+    kernel = solution[:-1].reshape((_SIDE,) * 2)
+    matched = ndimage.correlate(light, kernel, mode="nearest") + solution[-1] + sky
+    return matched, float((kernel**2).sum())
+
+
+def _some(chosen):
+    """Return the positions of at most so many of the pixels, spread evenly."""
+    positions = np.flatnonzero(chosen)
+    step = -(-positions.size // _MOST_PIXELS) or 1
+    return np.unravel_index(positions[::step], chosen.shape)
 
 
 class Comparison(NamedTuple):
@@ -54,7 +174,7 @@ class Scene:
     readnoise : float
         Electron.
     places : list, optional
-        Where each lies, from `~cosmiq_astro.training._align.find_places`.
+        Where each lies, from `find_places`.
     """
 
     images: list
@@ -157,38 +277,20 @@ class Scene:
 
 def read_scene(exposures, readnoise, gain, satlevel, mask):
     """
-    Read exposures in electrons, every pixel finite.
+    Read exposures in electrons, every pixel finite, as a `Scene` without places.
 
-    Parameters
-    ----------
-    exposures, readnoise, gain, satlevel, mask : object
-        As in `~cosmiq_astro.training.label_exposures`; the levels in electrons.
-
-    Returns
-    -------
-    scene : `Scene`
-        Without geometry.
-
-    Raises
-    ------
-    ValueError
-        If they are fewer than two, differ in shape, or have no usable pixel.
+    The arguments are those of `~cosmiq_astro.training.label_exposures`, levels in electrons.
     """
-    pixels, masks = read_pixels("exposures", exposures, gain)
+    pixels, masks = read_pixels("exposures", exposures, gain, alike=True)
     if len(pixels) < 2:
         raise ValueError("exposures holds 1 frame; give two or more of one field")
-    check_alike("exposures", pixels)
     if mask is not None and np.shape(mask) != pixels[0].shape:
         raise ValueError(f"mask has shape {np.shape(mask)}, the exposures have {pixels[0].shape}")
     images, usable, full, statistics = [], [], [], []
     for i, (image, own_mask) in enumerate(zip(pixels, masks, strict=True)):
         image = image[:, :]
-        good = np.isfinite(image)
         full.append(np.zeros(image.shape, bool) if satlevel is None else image >= satlevel)
-        good &= ~_spilt(full[i])
-        for bad in (own_mask, mask):
-            if bad is not None:
-                good &= ~np.asarray(bad, dtype=bool)
+        good = np.isfinite(image) & ~combine_masks(_spilt(full[i]), own_mask, mask)[:, :]
         if not good.any():
             raise ValueError(f"exposures[{i}] has no pixel that may be used")
         images.append(np.where(np.isfinite(image), image, np.median(image[good])))
@@ -212,10 +314,7 @@ def _spilt(full):
         if sides[axis] >= 2 * sides[1 - axis]:
             reach = [HALF_WIDTH, HALF_WIDTH]
             reach[axis] += sides[axis] // 4
-            wider = tuple(
-                slice(max(part.start - r, 0), part.stop + r)
-                for part, r in zip(box, reach, strict=True)
-            )
+            y, x = (slice(max(p.start - r, 0), p.stop + r) for p, r in zip(box, reach, strict=True))
             # The box of a run is little wider than the run.
-            spilt[wider] = True
+            spilt[y, x] = True
     return spilt
