@@ -414,7 +414,7 @@ def samples_of(arguments):
     return made | {"unfamiliar": kept(path, lambda: unfamiliar(arguments.data, arguments.work))}
 
 
-def network_of(arrays):
+def stored_network(arrays):
     """Return the network of stored weights."""
     network = train.Run(CONFIG, 0, "cpu").network
     network.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items() if k != "losses"})
@@ -449,7 +449,7 @@ def main():
                 ),
             )
             print(n, seed, f"{time.monotonic() - start:.0f} s", arrays["losses"], flush=True)
-            networks.append(network_of(arrays))
+            networks.append(stored_network(arrays))
         scores = kept(
             arguments.work / f"scores_{n}.npz",
             lambda n=n, networks=networks: scores_of(n, networks, samples),
