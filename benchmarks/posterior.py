@@ -58,8 +58,8 @@ def seen_by_head(network, sample):
         for layer in network.merge[0]:
             maps = functional.relu(layer(maps))
         maps = maps[..., train.PAD : -train.PAD, train.PAD : -train.PAD].double()
-        chosen = torch.cat([maps, torch.ones_like(maps[:, :1])], 1).movedim(1, -1)[valid[:, 0]]
-        found.append((chosen, label[valid].double()))
+        chosen = torch.cat([maps, torch.ones_like(maps[:, :1])], 1).movedim(1, -1)[valid[:, 0] > 0]
+        found.append((chosen, label[valid > 0].double()))
     return found
 
 
