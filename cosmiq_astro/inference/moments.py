@@ -29,13 +29,16 @@ class GaussianHead:
     ----------
     network : `~cosmiq_astro.models.unet.UNet`
         One whose head alone is variational.
+    temperature : float, optional
+        Divides the logits.
     """
 
-    def __init__(self, network):
-        head = network.head
-        sigma = head.posterior_sigma()
-        self._mean = head.weight.flatten(), head.bias
-        self._variance = sigma["weight"].flatten().square(), sigma["bias"].square()
+    def __init__(self, network, *, temperature=1.0):
+        head, sigma = network.head, network.head.posterior_sigma()
+        self._mean = head.weight.flatten() / temperature, head.bias / temperature
+        self._variance = [
+            (sigma[part].flatten() / temperature).square() for part in ("weight", "bias")
+        ]
 
     def logits(self, maps):
         """
@@ -50,7 +53,7 @@ class GaussianHead:
         Yields
         ------
         logits : Tensor
-            float32, shape ``(n, ny, nx)``.
+            float32, shape ``(n, ny, nx)``; each may be changed.
         """
         mean, variance = (
             x @ weight + bias

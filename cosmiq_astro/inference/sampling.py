@@ -119,24 +119,26 @@ def network_of(network, weights, *, view=0):
     return plain.eval()
 
 
-def turn(planes, view):
+def turn(planes, view, *, axes=(-2, -1)):
     """
     Turn planes as an image of one view is; the same once more turns them back.
 
     Parameters
     ----------
     planes : Tensor
-        Shape ``(…, ny, nx)``.
+        Any shape.
     view : {0, 1, 2, 3}
         As they are, transposed, turned by half a turn, or both.
+    axes : tuple of int, optional
+        Those of the image.
 
     Returns
     -------
     turned : Tensor
         A view of them, or a copy.
     """
-    planes = planes.transpose(-2, -1) if view & 1 else planes
-    return planes.flip(-2, -1) if view & 2 else planes
+    planes = planes.transpose(*axes) if view & 1 else planes
+    return planes.flip(*axes) if view & 2 else planes
 
 
 class Sampler:
@@ -165,20 +167,25 @@ class Sampler:
 
     def __init__(self, network, draws, *, sampling, views, temperature, precision="float32"):
         self._network, self._views = network, range(views)
-        self._temperature, self._precision = temperature, precision
+        self._precision = precision
         self._weights = [1 / len(draws)] * len(draws)
         with computing(self.device, "float32"):
             trunk = Trunk(network)
             if sampling == "moments":
-                self._parts = [(trunk, LastBlock(network), GaussianHead(network))]
+                head = GaussianHead(network, temperature=temperature)
+                self._parts = [(trunk, LastBlock(network), head)]
                 self._weights = QUANTILE_WEIGHTS
             elif not drawn_before(network, "head"):
-                self._parts = [(trunk, LastBlock(network), Heads(network, draws))]
+                heads = Heads(network, draws, temperature=temperature)
+                self._parts = [(trunk, LastBlock(network), heads)]
             else:
                 # The trunk is computed once where it is the same for all.
                 shared = None if drawn_before(network, "last block") else trunk
                 networks = [network_of(network, weights) for weights in draws]
-                self._parts = [(shared or Trunk(n), LastBlock(n), Heads(n)) for n in networks]
+                self._parts = [
+                    (shared or Trunk(n), LastBlock(n), Heads(n, temperature=temperature))
+                    for n in networks
+                ]
         self._has_spread = len(self._weights) > 1
 
     @property
@@ -230,30 +237,34 @@ class Sampler:
 
     def _draws_of(self, inputs, crop, planes):
         """Return what all draws say of a tile, and what the last block sees of it."""
-        seen, passes = [], []
+        views, passes = [], []
         for view in self._views:
             turned = turn(inputs, view).contiguous(memory_format=torch.channels_last)
             # Tiles have as much of a halo on either side.
             core = crop[::-1] if view & 1 else crop
+            trunk, block, _ = self._parts[0]
             with computing(self.device, self._precision):
-                seen.append(self._parts[0][0](turned, core))
-            passes.append(self._logits(seen[-1], turned, core))
+                seen = trunk(turned, core)
+                maps = block(seen)
+            views.append(seen)
+            passes.append(self._logits(seen, maps, turned, core, view))
         moments = PredictiveMoments(with_information="mutual_information" in planes)
         for weight, each in zip(self._weights, zip(*passes, strict=True), strict=True):
-            probability = sum(
-                turn(torch.sigmoid(logits[0] / self._temperature), view)
-                for view, logits in zip(self._views, each, strict=True)
-            )
-            moments.add(probability / len(self._views), weight)
-        return moments, seen[0]
+            probability, *others = (logits[0].sigmoid_() for logits in each)
+            for other in others:
+                probability.add_(other)
+            moments.add(probability.div_(len(each)) if others else probability, weight)
+        return moments, views[0]
 
-    def _logits(self, first, inputs, crop):
-        """Yield the logits of every draw in one view; the first trunk has looked already."""
-        for trunk, block, head in self._parts:
-            with computing(self.device, self._precision):
-                maps = block(first if trunk is self._parts[0][0] else trunk(inputs, crop))
+    def _logits(self, seen, maps, inputs, crop, view):
+        """Yield the logits of every draw in one view; the first has been looked at already."""
+        for i, (trunk, block, head) in enumerate(self._parts):
+            if i:
+                with computing(self.device, self._precision):
+                    is_same = trunk is self._parts[0][0]
+                    maps = block(seen if is_same else trunk(inputs, crop))
             # Draws of a head differ by less than what bfloat16 keeps.
-            yield from head.logits(maps.float())
+            yield from head.logits(turn(maps, view, axes=(1, 2)).float())
 
 
 def computing(device, precision):

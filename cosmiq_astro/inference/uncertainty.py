@@ -47,8 +47,8 @@ class PredictiveMoments:
     """
     What draws say of a tile, in memory that does not grow with their number.
 
-    Mean and variance by Welford's update, with weights (West 1979, Communications of the ACM, 22,
-    532).
+    Mean and variance are those of the differences from the first draw, which are small (Chan, Golub
+    & LeVeque 1983, The American Statistician, 37, 242).
 
     Parameters
     ----------
@@ -58,7 +58,8 @@ class PredictiveMoments:
 
     def __init__(self, *, with_information):
         self._with_information = with_information
-        self._weight, self._mean, self._squares, self._entropy = 0.0, None, None, None
+        self._weight, self._first = 0.0, None
+        self._sum, self._squares, self._entropy = None, None, None
 
     def add(self, probability, weight):
         """
@@ -67,19 +68,21 @@ class PredictiveMoments:
         Parameters
         ----------
         probability : Tensor
-            Always of one shape, values in [0, 1].
+            Always of one shape, values in [0, 1]. It is kept.
         weight : float
             How much it counts, positive.
         """
-        if self._mean is None:
-            zeros = probability.new_zeros(probability.shape)
-            self._mean, self._squares, self._entropy = zeros, zeros.clone(), zeros.clone()
         self._weight += weight
-        step = probability - self._mean
-        self._mean.add_(step, alpha=weight / self._weight)
-        self._squares.addcmul_(step, probability - self._mean, value=weight)
+        if self._first is None:
+            self._first = probability
+            zeros = probability.new_zeros(probability.shape)
+            self._sum, self._squares, self._entropy = zeros, zeros.clone(), zeros.clone()
+        else:
+            step = probability - self._first
+            self._sum.add_(step, alpha=weight)
+            self._squares.addcmul_(step, step, value=weight)
         if self._with_information:
-            self._entropy.add_(entropy_of(probability), alpha=weight)
+            _add_entropy(self._entropy, probability, weight)
 
     def plane(self, name):
         """
@@ -97,11 +100,14 @@ class PredictiveMoments:
         plane : Tensor
             Of the draws' shape.
         """
-        if name == "probability":
-            return self._mean
+        shift = self._sum / self._weight
         if name == "uncertainty":
-            return (self._squares / self._weight).sqrt_()
-        entropy = entropy_of(self._mean)
+            variance = (self._squares / self._weight).addcmul_(shift, shift, value=-1)
+            return variance.clamp_min_(0).sqrt_()
+        mean = self._first + shift
+        if name == "probability":
+            return mean
+        entropy = entropy_of(mean)
         if name == "entropy":
             return entropy
         return entropy.sub_(self._entropy, alpha=1 / self._weight).clamp_min_(0)
@@ -121,8 +127,14 @@ def entropy_of(probability):
     entropy : Tensor
         Nats, in [0, ln 2].
     """
+    entropy = probability.new_zeros(probability.shape)
+    _add_entropy(entropy, probability, 1.0)
+    return entropy.clamp_max_(math.log(2))
+
+
+def _add_entropy(total, probability, weight):
+    """Add the entropy of probabilities, in nats, times a weight."""
+    # Zero times the logarithm of the smallest number is zero.
     tiny = np.finfo(np.float32).tiny
-    other = 1 - probability
-    entropy = probability.clamp_min(tiny).log_().mul_(probability)
-    entropy.addcmul_(other, other.clamp_min(tiny).log_())
-    return entropy.neg_().clamp_max_(math.log(2))
+    for p in (probability, 1 - probability):
+        total.addcmul_(p.clamp_min(tiny).log_(), p, value=-weight)

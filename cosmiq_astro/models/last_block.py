@@ -79,17 +79,19 @@ class Heads:
         The network, with the means.
     draws : sequence of dict, optional
         Weights by the name of the parameter; what a draw leaves out is the network's own.
+    temperature : float, optional
+        Divides the logits.
     """
 
-    def __init__(self, network, draws=({},)):
+    def __init__(self, network, draws=({},), *, temperature=1.0):
         state = network.head.state_dict()
         weight, bias = (
-            [draw.get(f"head.{name}", state[name]).flatten() for draw in draws]
+            [draw.get(f"head.{name}", state[name]).flatten() / temperature for draw in draws]
             for name in ("weight", "bias")
         )
         # A number of them at a time: memory does not grow with their number.
-        self._weight = torch.stack(weight, dim=1).split(_AT_ONCE, dim=1)
-        self._bias = torch.cat(bias).split(_AT_ONCE)
+        self._weight = torch.stack(weight).split(_AT_ONCE)
+        self._bias = torch.stack(bias).split(_AT_ONCE)
 
     def logits(self, maps):
         """
@@ -103,9 +105,8 @@ class Heads:
         Yields
         ------
         logits : Tensor
-            float32, shape ``(n, ny, nx)``.
+            float32, shape ``(n, ny, nx)``; each may be changed.
         """
+        pixels = maps.reshape(-1, maps.shape[-1])
         for weight, bias in zip(self._weight, self._bias, strict=True):
-            # A product with a vector is faster.
-            product = maps @ (weight if weight.shape[1] > 1 else weight[:, 0]) + bias
-            yield from product.movedim(-1, 0).contiguous() if weight.shape[1] > 1 else [product]
+            yield from torch.addmm(bias, weight, pixels.T).unflatten(1, maps.shape[:-1])
