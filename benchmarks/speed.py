@@ -7,7 +7,8 @@ python benchmarks/speed.py [--size 1024] [--repeats 9] [--tiles 256] [--device c
 The methods take turns in changing order, so that a busy machine disturbs all alike and none always
 comes after the same one; medians are compared. ``--precisions float32`` is for processors that do
 not compute with bfloat16, and take many times longer. Models are loaded before. Peers that are not
-installed are left out (deepCR needs joblib and tensorboard).
+installed are left out (deepCR needs joblib and tensorboard). With ATEN_CPU_CAPABILITY=avx2 and
+ONEDNN_MAX_CPU_ISA=AVX2 in the environment a processor is held to AVX2.
 """
 
 import argparse

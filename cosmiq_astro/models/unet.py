@@ -53,7 +53,7 @@ class UNetConfig:
         Number of resolutions, 1 to 10.
     variational : tuple of str
         Patterns (`fnmatch`) of the layers that are variational, for example
-        ``("*",)`` for all and ``("merge.0.*", "head")`` for the last ones;
+        ``("*",)`` for all and ``("head",)`` for the last one;
         empty for the deterministic baseline.
     views : {1, 2, 4}
         Ways to turn an image, whose mean counts where a detection does not say otherwise: as it

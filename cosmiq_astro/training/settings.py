@@ -45,7 +45,7 @@ class TrainingSettings:
     ----------
     variational : tuple of str or None
         Patterns (`fnmatch`) of the layers that are variational if
-        ``bayesian``, such as ``('merge.0.*', 'head')`` for the last ones. None
+        ``bayesian``, such as ``('head',)`` for the last one. None
         for those of the model that training begins from, or all if it has none.
     freeze : tuple of str
         Patterns (`fnmatch`) of the layers whose weights (of a posterior: means)
