@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 import json
 import logging
@@ -11,6 +12,7 @@ from cosmiq_astro.cleaning import CLEAN_METHODS
 from cosmiq_astro.cli import detect as command
 from cosmiq_astro.cli.main import build_parser, main
 from cosmiq_astro.familiarity.verdict import noted_doubts, verdict_line
+from cosmiq_astro.hst.settings import DetectSettings
 from cosmiq_astro.models.model import save_model
 
 
@@ -258,6 +260,13 @@ def test_parsed_values():
     assert args.extver == [2]
     assert args.run is command.run
     assert build_parser().parse_args(["detect", "a.fits", "--planes", "none"]).planes == ()
+
+
+def test_settings_and_options_are_the_same():
+    options = vars(build_parser().parse_args(["detect", "a.fits"]))
+    settings = {field.name: field.default for field in dataclasses.fields(DetectSettings)}
+    del settings["progress_bar"]  # the terminal decides
+    assert {name: options.get(name, "no option") for name in settings} == settings
 
 
 def test_clean_choices_are_those_of_the_verb(capsys):
