@@ -75,7 +75,7 @@ class Recalibration(abc.ABC):
         ValueError
             If the method or its numbers are not known.
         """
-        state = {k: tuple(v) if isinstance(v, list) else v for k, v in state.items()}
+        state = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(state).items()}
         name = state.pop("method", None)
         classes: dict[str, type] = {cls._method: cls for cls in Recalibration.__subclasses__()}
         if name not in classes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import json
-import math
 import re
 import zlib
 from dataclasses import dataclass, field
@@ -149,11 +148,9 @@ def make_page(
     stored = quantise_image(out.data, facts["sky"], facts["noise"], facts["curvature"])
     state = bad + np.uint8(2) * out.cr_mask + np.uint8(4) * protected
     planes, facts["largest"] = [stored, levels, state], {}
-    for key, plane, largest in (
-        ("std", out.cr_uncertainty, 0.5),
-        ("mi", out.cr_mutual_information, math.log(2)),
-    ):
-        if plane is not None and plane.any():
+    for key, plane in (("std", out.cr_uncertainty), ("mi", out.cr_mutual_information)):
+        # Where draws hardly differ, a fixed scale would show nothing.
+        if plane is not None and (largest := float(np.nanmax(plane, initial=0))) > 0:
             facts["largest"][key] = largest
             planes.append(quantise_root(plane, largest))
     return ReviewPage(_assemble(facts, encode_tiles(planes)))

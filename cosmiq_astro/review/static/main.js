@@ -134,7 +134,7 @@ function showPixel(app, pixel) {
   else {
     text += `   p ${p.toFixed(3)}   entropy ${entropyOf(p).toFixed(3)}`;
     for (const [key, label] of [["std", "uncertainty"], ["mi", "mutual information"]]) {
-      if (view.planes[key]) text += `   ${label} ${((view.planes[key][i] / 255) ** 2 * facts.largest[key]).toFixed(3)}`;
+      if (view.planes[key]) text += `   ${label} ${((view.planes[key][i] / 255) ** 2 * facts.largest[key]).toPrecision(2)}`;
     }
   }
   say(app, text);
@@ -225,7 +225,8 @@ function setOverlay(app) {
   app.view.overlay = el("overlay").value;
   const largest = app.view.scales[app.view.overlay]?.largest;
   el("legend").hidden = !largest;
-  if (largest) el("highest").textContent = `${Number(largest.toFixed(3))}${largest === Math.LN2 ? " nat" : ""}`;
+  const unit = ["entropy", "mi"].includes(app.view.overlay) ? " nat" : "";
+  if (largest) el("highest").textContent = `${Number(largest.toPrecision(2))}${unit}`;
   app.view.request();
 }
 
