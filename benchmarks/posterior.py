@@ -54,9 +54,7 @@ def seen_by_head(network, sample):
     """Return of each exposure the maps, a plane of ones, and labels of its valid pixels."""
     found = []
     for inputs, label, valid in sample:
-        maps = network.features(inputs)
-        for layer in network.merge[0]:
-            maps = functional.relu(layer(maps))
+        maps = network.hidden(network.features(inputs))
         maps = maps[..., train.PAD : -train.PAD, train.PAD : -train.PAD].double()
         chosen = torch.cat([maps, torch.ones_like(maps[:, :1])], 1).movedim(1, -1)[valid[:, 0] > 0]
         found.append((chosen, label[valid > 0].double()))

@@ -28,7 +28,8 @@ from _transfer_frames import CLEAN, FIELDS, GROUPS, HIT, Frames
 from astropy.table import Table
 from torch.nn import functional
 
-from cosmiq_astro.calibration import TemperatureScaling, fit_temperature
+from cosmiq_astro.calibration import TemperatureScaling, fit_temperature, negative_log_likelihood
+from cosmiq_astro.inference.moments import QUANTILE_WEIGHTS, QUANTILES
 from cosmiq_astro.inference.sampling import draw_weights, network_of
 from cosmiq_astro.inference.uncertainty import PredictiveMoments
 from cosmiq_astro.models.layers import variational_layers
@@ -39,6 +40,7 @@ from cosmiq_astro.training import TrainingSettings
 from cosmiq_astro.training.network import solve_sigma, start_network
 
 sys.path.append(str(Path(__file__).parents[1] / "recipes" / "acs_wfc"))
+import bundle
 import train
 
 SIZES = (1024, 256, 64, 16)
@@ -61,7 +63,6 @@ DRAWS = 16
 BY_HAND = (0.05, 0.1, 0.2, 0.4)  # of the weights, those that may be chosen
 FACTORS = 4.0 ** np.arange(9)  # of the covariance
 CURVED = 32  # exposures that tell how sharply the data fix the weights
-NODES, NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(20)
 METHODS = (
     "baseline",
     "by hand, 0.15",
@@ -186,13 +187,6 @@ def solved(network, layers, part, batches, n_data):
     return found
 
 
-def hidden(network, features):
-    """Return what the head sees of what the last block sees."""
-    for layer in network.merge[0]:
-        features = functional.relu(layer(features))
-    return features
-
-
 def inside(maps):
     """Return one exposure's maps without the padding, and a plane of ones."""
     seen = maps[0, :, PAD:-PAD, PAD:-PAD].double()
@@ -230,13 +224,13 @@ def block_way(found, n=DRAWS):
 
 def head_way(network, covariance):
     """Return the function from features to logits at the nodes of a Gaussian, and their weights."""
-    nodes = torch.from_numpy(NODES)[:, None, None]
+    nodes = torch.tensor(QUANTILES, dtype=torch.float64)[:, None, None]
 
     def way(features):
-        seen = inside(hidden(network, features))
+        seen = inside(network.hidden(features))
         variance = torch.einsum("kyx,kl,lyx->yx", seen, covariance, seen)
         mean = torch.einsum("k,kyx->yx", weights_of(network.head), seen)
-        return mean + variance.sqrt() * nodes, NODE_WEIGHTS / NODE_WEIGHTS.sum()
+        return mean + variance.sqrt() * nodes, QUANTILE_WEIGHTS
 
     return way
 
@@ -260,7 +254,7 @@ def ways_of(network, n, samples):
         inputs, _, valid = one(samples["training"], i)
         features, valid = network.features(inputs), functional.pad(valid, (PAD,) * 4)
         batches["finish"].append((features, valid))
-        batches["head"].append((hidden(network, features), valid))
+        batches["head"].append((network.hidden(features), valid))
     learned = solved(network, LAST, "finish", batches["finish"], n_data)
     head = solved(network, HEAD, "head", batches["head"], n_data).head
     sigma = torch.cat([sigma.flatten() for sigma in head.posterior_sigma().values()])
@@ -281,45 +275,31 @@ def ways_of(network, n, samples):
     }
     ways = {name: block_way(found) for name, found in blocks.items()}
     ways |= {name: head_way(network, found) for name, found in covariances.items()}
-    relative = {name: relative_width(found) for name, found in blocks.items()}
+    relative = {name: bundle.relative_width(found) for name, found in blocks.items()}
     for name, found in covariances.items():
         ratio = found.diagonal().sqrt() / weights_of(network.head).abs()
         relative[name] = ratio.median().item()
     return ways, relative, {"Laplace of the head, fitted": factor, "by hand, fitted": width}
 
 
-def relative_width(network):
-    """Return the median of the widths over the weights."""
-    return (
-        torch.cat(
-            [
-                (sigma / getattr(layer, part).abs()).flatten()
-                for layer in variational_layers(network).values()
-                for part, sigma in layer.posterior_sigma().items()
-            ]
-        )
-        .median()
-        .item()
-    )
+def moments_of(draws):
+    """Return the moments of draws, float64."""
+    moments = PredictiveMoments(with_information=True)
+    for logits, weight in zip(*draws, strict=True):
+        moments.add(torch.sigmoid(logits.double()), weight)
+    return moments
 
 
 def mean_of(draws):
-    """Return the mean probability over draws, float64."""
-    return sum(w * torch.sigmoid(x.double()) for x, w in zip(*draws, strict=True)).numpy()
+    """Return the mean probability over draws."""
+    return moments_of(draws).plane("probability").numpy()
 
 
 def nll_sum(probability, label, valid):
     """Return the nats of all valid pixels."""
-    p, label, valid = np.clip(probability, 1e-9, 1 - 1e-9), label[0, 0].numpy(), valid[0, 0].numpy()
-    return -(np.log(np.where(label, p, 1 - p)) * valid).sum()
-
-
-def spread(draws):
-    """Return mutual information and standard deviation over the draws."""
-    moments = PredictiveMoments(with_information=True)
-    for logits, weight in zip(*draws, strict=True):
-        moments.add(torch.sigmoid(logits.double()), weight)
-    return [moments.plane(name).numpy() for name in ("mutual_information", "uncertainty")]
+    counts = valid[0, 0].numpy()
+    mean = negative_log_likelihood(probability[counts], label[0, 0].numpy()[counts])
+    return mean * np.count_nonzero(counts)
 
 
 def answers(networks, ways, inputs):
@@ -369,7 +349,11 @@ def scored(networks, ways, temperature, sample):
         where = counts & ((ensemble > 0.01 / len(networks)) | hit)
         said = np.zeros((*shape, 3, np.count_nonzero(where)), np.float32)
         for which, draws in found.items():
-            p, (information, deviation) = mean_of(draws), spread(draws)
+            moments = moments_of(draws)
+            p, information, deviation = (
+                moments.plane(name).numpy()
+                for name in ("probability", "mutual_information", "uncertainty")
+            )
             cooled = TemperatureScaling(temperature[which])(p)
             nll[which][i] = [nll_sum(q, label, valid) for q in (p, cooled)]
             said[which] = p[where], information[where], deviation[where]

@@ -184,12 +184,20 @@ class Scores:
         """Return the reliability table; of an accumulator fine bins for ``'count'``."""
         bins, low, high = self._bins(binning, non_trivial)
         n, weight = bins[:, _sums.COUNT], bins[:, _sums.WEIGHT]
-        mean = _sums.ratio(bins[:, _sums.PROBABILITY], weight)
         frequency = _sums.ratio(bins[:, _sums.POSITIVE], weight)
         ends = _sums.wilson_interval(np.nan_to_num(frequency) * n, n)
-        edges = {"p_low": low, "p_high": high, "n_pixels": np.rint(n).astype(np.int64)}
-        means = {"weight": weight, "mean_probability": mean, "observed_fraction": frequency}
-        return self._table(edges | means | {"fraction_low": ends[0], "fraction_high": ends[1]})
+        return self._table(
+            {
+                "p_low": low,
+                "p_high": high,
+                "n_pixels": np.rint(n).astype(np.int64),
+                "weight": weight,
+                "mean_probability": _sums.ratio(bins[:, _sums.PROBABILITY], weight),
+                "observed_fraction": frequency,
+                "fraction_low": ends[0],
+                "fraction_high": ends[1],
+            }
+        )
 
     def _roc_rows(self, n_points):
         """Return threshold, true and false positives on rows spread over both rates."""
@@ -201,10 +209,16 @@ class Scores:
     def roc_table(self, *, n_points: int = 1000) -> QTable:
         """Return the ROC table; each row is exact for its threshold."""
         threshold, true, false = self._roc_rows(n_points)
-        rates = {"fpr": _sums.ratio(false, false[-1]), "tpr": _sums.ratio(true, true[-1])}
-        counts = {"false_positive": false, "true_positive": true}
-        area = {"AUROC": _sums.area_under_roc(self._p_ranks)}
-        return self._table({"threshold": threshold} | rates | counts, area)
+        return self._table(
+            {
+                "threshold": threshold,
+                "fpr": _sums.ratio(false, false[-1]),
+                "tpr": _sums.ratio(true, true[-1]),
+                "false_positive": false,
+                "true_positive": true,
+            },
+            {"AUROC": self.roc_auc()},
+        )
 
     def precision_recall_table(self, *, n_points: int = 1000) -> QTable:
         """Return the precision-recall table; each row is exact for its threshold."""
@@ -219,10 +233,15 @@ class Scores:
         risk = self._error_ranks
         coverage, errors = (x[1:] for x in _sums.risk_curve(risk))
         rows = _thin(n_points, coverage, errors)
-        score, coverage, errors = risk.score[rows], coverage[rows], errors[rows]
-        columns = {"coverage": coverage, "risk": errors / coverage, "generalized_risk": errors}
-        areas = {"AURC": self.aurc(), "AUGRC": _sums.generalized_risk_area(risk)}
-        return self._table(columns | {"uncertainty": score}, areas)
+        return self._table(
+            {
+                "coverage": coverage[rows],
+                "risk": errors[rows] / coverage[rows],
+                "generalized_risk": errors[rows],
+                "uncertainty": risk.score[rows],
+            },
+            {"AURC": self.aurc(), "AUGRC": _sums.generalized_risk_area(risk)},
+        )
 
     def entropy_error_table(self) -> QTable:
         """Return the error rate at p = 0.5 in bins of the entropy of p."""
@@ -234,8 +253,15 @@ class Scores:
         sums = [np.bincount(number, x) for x in (weight, wrong, weight * uncertainty)]
         total, errors, mean = (x[sums[0] > 0] for x in sums)
         low, high = _sums.wilson_interval(errors, total)
-        rates = {"error_rate": errors / total, "error_rate_low": low, "error_rate_high": high}
-        return self._table({"entropy": mean / total} | rates | {"weight": total})
+        return self._table(
+            {
+                "entropy": mean / total,
+                "error_rate": errors / total,
+                "error_rate_low": low,
+                "error_rate_high": high,
+                "weight": total,
+            }
+        )
 
     def score_table(self, *, level: float | None = None) -> QTable:
         """Return every score, one row for all pixels and one per group."""

@@ -232,8 +232,10 @@ def run_detection(file_in, file_out, settings, *, run=""):
         if near != names.file_in:
             as_given = settings.only(PLAN_SETTINGS) | {"overwrite": True}
             plan = plan_file(near, names.file_out, **as_given)
-        told = {"seed": seed, "source": source, "run": run}
-        done = [detect_chip(plan.file_in, chip, settings, **told) for chip in plan.chips]
+        done = [
+            detect_chip(plan.file_in, chip, settings, seed=seed, source=source, run=run)
+            for chip in plan.chips
+        ]
         (first, *_), results, outputs = zip(*done, strict=True)
         for doubt in dict.fromkeys(doubt for result in results for doubt in result.doubts):
             chips = ", ".join(str(chip.extver) for chip in results if doubt in chip.doubts)

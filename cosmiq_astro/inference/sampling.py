@@ -237,24 +237,23 @@ class Sampler:
 
     def _draws_of(self, inputs, crop, planes):
         """Return what all draws say of a tile, and what the last block sees of it."""
-        views, passes = [], []
+        seen, passes = [], []
         for view in self._views:
             turned = turn(inputs, view).contiguous(memory_format=torch.channels_last)
             # Tiles have as much of a halo on either side.
             core = crop[::-1] if view & 1 else crop
             trunk, block, _ = self._parts[0]
             with computing(self.device, self._precision):
-                seen = trunk(turned, core)
-                maps = block(seen)
-            views.append(seen)
-            passes.append(self._logits(seen, maps, turned, core, view))
+                seen.append(trunk(turned, core))
+                maps = block(seen[-1])
+            passes.append(self._logits(seen[-1], maps, turned, core, view))
         moments = PredictiveMoments(with_information="mutual_information" in planes)
         for weight, each in zip(self._weights, zip(*passes, strict=True), strict=True):
             probability, *others = (logits[0].sigmoid_() for logits in each)
             for other in others:
                 probability.add_(other)
             moments.add(probability.div_(len(each)) if others else probability, weight)
-        return moments, views[0]
+        return moments, seen[0]
 
     def _logits(self, seen, maps, inputs, crop, view):
         """Yield the logits of every draw in one view; the first has been looked at already."""

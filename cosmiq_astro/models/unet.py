@@ -221,9 +221,23 @@ class UNet(nn.Module):
         logits : Tensor
             Shape ``(n, 1, ny, nx)``.
         """
-        if len(self.up):
-            features = _apply(self.merge[0], features)
-        return self.head(features)
+        return self.head(self.hidden(features))
+
+    def hidden(self, features):
+        """
+        Return what the head sees: the last block without its head.
+
+        Parameters
+        ----------
+        features : Tensor
+            From `features`.
+
+        Returns
+        -------
+        maps : Tensor
+            Shape ``(n, hidden, ny, nx)``.
+        """
+        return _apply(self.merge[0], features) if len(self.up) else features
 
 
 def _apply(block, x):

@@ -246,9 +246,15 @@ class PairedDataset(ObservedFrames):
         extra_sky: tuple[float, float] = (0.0, 0.0),
         visits: Sequence | None = None,
     ):
-        camera = {"readnoise": readnoise, "gain": gain, "visits": visits}
-        varied = {"exposure_scale": exposure_scale, "extra_sky": extra_sky}
-        super().__init__(images, ("ignore", ignore), **camera, **varied)
+        super().__init__(
+            images,
+            ("ignore", ignore),
+            readnoise=readnoise,
+            gain=gain,
+            exposure_scale=exposure_scale,
+            extra_sky=extra_sky,
+            visits=visits,
+        )
         self._masks = check_frames("masks", masks, self._shapes)
         for i, mask in enumerate(self._masks):
             if np.asarray(mask[:1]).dtype != bool and not all(
@@ -308,9 +314,14 @@ class PairedDataset(ObservedFrames):
             cannot be used.
         """
         images, masks, ignore, files = find_exposures(path, gain=gain)
-        readnoise = to_electrons("readnoise", readnoise, gain=gain)
-        varied = {"exposure_scale": exposure_scale, "extra_sky": extra_sky}
-        dataset = cls(images, masks, ignore, readnoise=readnoise, **varied)
+        dataset = cls(
+            images,
+            masks,
+            ignore,
+            readnoise=to_electrons("readnoise", readnoise, gain=gain),
+            exposure_scale=exposure_scale,
+            extra_sky=extra_sky,
+        )
         dataset.group(files, by=visits)
         return dataset
 

@@ -108,9 +108,15 @@ class InjectionDataset(ObservedFrames):
         extra_sky: tuple[float, float] = (0.0, 0.0),
         visits: Sequence | None = None,
     ):
-        camera = {"readnoise": readnoise, "gain": gain, "visits": visits}
-        varied = {"exposure_scale": exposure_scale, "extra_sky": extra_sky}
-        super().__init__(images, ("masks", masks), **camera, **varied)
+        super().__init__(
+            images,
+            ("masks", masks),
+            readnoise=readnoise,
+            gain=gain,
+            exposure_scale=exposure_scale,
+            extra_sky=extra_sky,
+            visits=visits,
+        )
         self._library = as_library(cosmic_rays, gain)
         self._satlevel = to_electrons("satlevel", satlevel, gain=gain)
         self._density = check_interval("density", density, positive=True)
@@ -180,9 +186,16 @@ class InjectionDataset(ObservedFrames):
         if not isinstance(cosmic_rays, Footprints):
             cosmic_rays = read_hits(cosmic_rays, gain)
         masks = [combine_masks(*pair) for pair in zip(masks, ignore, strict=True)]
-        varied = {"density": density, "exposure_scale": exposure_scale, "extra_sky": extra_sky}
-        camera = {"readnoise": readnoise, "satlevel": satlevel}
-        dataset = cls(images, cosmic_rays, masks=masks, **camera, **varied)
+        dataset = cls(
+            images,
+            cosmic_rays,
+            masks=masks,
+            readnoise=readnoise,
+            satlevel=satlevel,
+            density=density,
+            exposure_scale=exposure_scale,
+            extra_sky=extra_sky,
+        )
         dataset.group(files, by=visits)
         return dataset
 

@@ -212,10 +212,22 @@ def label_exposures(
     return ExposureLabels(images, list(masks), list(ignore), used, report)
 
 
-_COLUMNS = {"exposure": "", "dy": np.nan, "dx": np.nan, "scale": np.nan, "agreement": np.nan}
-_COLUMNS |= {"misplaced": np.nan, "fwhm": np.nan, "elongation": np.nan, "mismatch": np.nan}
-_COLUMNS |= {"n_hits": 0, "n_not_hits": 0, "hit_fraction": np.nan, "labelled_fraction": 0.0}
-_COLUMNS |= {"note": ""}
+_COLUMNS = {
+    "exposure": "",
+    "dy": np.nan,
+    "dx": np.nan,
+    "scale": np.nan,
+    "agreement": np.nan,
+    "misplaced": np.nan,
+    "fwhm": np.nan,
+    "elongation": np.nan,
+    "mismatch": np.nan,
+    "n_hits": 0,
+    "n_not_hits": 0,
+    "hit_fraction": np.nan,
+    "labelled_fraction": 0.0,
+    "note": "",
+}
 """Of the report, in their order, each with what stands where nothing is known."""
 
 

@@ -94,8 +94,7 @@ make of the image. Their means are the weights of acs-wfc-unet; their standard d
 at which the evidence lower bound is largest for these means, given {n_data:.2g} pixels, and follow
 from no start (`recipes/acs_wfc/bundle.py`; median {width:.4f} of the weight). So many pixels leave
 little doubt about the weights: the draws hardly change the probabilities, and tell no more of a
-frame than the entropy does. Up to version 8 the whole last block had a posterior; its draws moved
-no score more, and took far longer.
+frame than the entropy does. Up to version 8 the whole last block had a posterior.
 Each image is looked at in two ways, as it is and transposed.
 """
 
@@ -123,12 +122,17 @@ def variational(baseline, training):
     found = start_network(True, baseline, None, settings, 0)
     found.config = replace(found.config, views=2)
     solve(found, curvature_batches(training, 21))
+    return found, relative_width(found)
+
+
+def relative_width(network):
+    """Return the median of the widths over the weights."""
     relative = [
         (sigma / getattr(layer, part).abs()).flatten()
-        for layer in variational_layers(found).values()
+        for layer in variational_layers(network).values()
         for part, sigma in layer.posterior_sigma().items()
     ]
-    return found, torch.cat(relative).median().item()
+    return torch.cat(relative).median().item()
 
 
 def main():
