@@ -65,8 +65,8 @@ def seen_by_head(network, sample):
 def expected_nll(network, seen):
     """Return of each exposure the mean over draws of its nats per valid pixel."""
     # Of opposite draws: what is odd in the noise cancels, and the widths alone are left.
-    draws = draw_weights(network, DRAWS, sampling="antithetic", seed=0)
-    weights = torch.stack([torch.cat([w.flatten() for w in draw.values()]) for draw in draws])
+    draws = draw_weights([network], DRAWS, sampling="antithetic", seed=0)
+    weights = torch.stack([torch.cat([w.flatten() for w in draw.values()]) for _, draw in draws])
     found = []
     for maps, label in seen:
         logits = maps @ weights.double().T

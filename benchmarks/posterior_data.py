@@ -37,7 +37,7 @@ from cosmiq_astro.models.model import Model
 from cosmiq_astro.models.unet import UNetConfig
 from cosmiq_astro.preprocess import estimate_statistics, normalize, subtract_sky
 from cosmiq_astro.training import TrainingSettings
-from cosmiq_astro.training.network import solve_sigma, start_network
+from cosmiq_astro.training.network import solve_sigma, start_networks
 
 sys.path.append(str(Path(__file__).parents[1] / "recipes" / "acs_wfc"))
 import bundle
@@ -171,7 +171,7 @@ def validated(run, validation):
 def variational(network, layers, relative=0.05):
     """Return a network of the same means, and widths of so many times these."""
     start = Model(name="", version="", instrument="", network=network)
-    found = start_network(True, start, None, TrainingSettings(variational=layers), 0)
+    (found,) = start_networks(True, start, None, TrainingSettings(variational=layers), 0)
     for layer in variational_layers(found).values():
         layer.set_posterior_sigma(relative=relative)
     return found
@@ -212,8 +212,8 @@ def laplace(network, batches, n_data, prior):
 
 def block_way(found, n=DRAWS):
     """Return the function from features to logits of draws, with their weights."""
-    draws = draw_weights(found, n, sampling="antithetic", seed=0)
-    networks = [network_of(found, weights) for weights in draws]
+    draws = draw_weights([found], n, sampling="antithetic", seed=0)
+    networks = [network_of(*draw) for draw in draws]
 
     def way(features):
         logits = [one.finish(features)[:, 0, PAD:-PAD, PAD:-PAD] for one in networks]

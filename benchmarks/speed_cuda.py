@@ -233,8 +233,7 @@ def parts_of(image, device):
             mark()
             way_of = settings.get("sampling", "antithetic" if "T" in settings else "mean")
             sampler = sampling.Sampler(
-                network,
-                sampling.draw_weights(network, settings.get("T", 1), sampling=way_of, seed=1),
+                sampling.draw_weights([network], settings.get("T", 1), sampling=way_of, seed=1),
                 sampling=way_of,
                 views=network.config.views,
                 temperature=1.0,

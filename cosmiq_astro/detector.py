@@ -98,9 +98,10 @@ class CosmicRayDetector:
         check_precision(precision, self.device)
         self.precision = precision
         # `Module.to` works in place; the model may be in use on another device.
-        on_cpu = self.device.type == "cpu"
-        network = self.model.network
-        self._network = network if on_cpu else copy.deepcopy(network).to(self.device)
+        on_cpu, networks = self.device.type == "cpu", self.model.networks
+        self._networks = (
+            networks if on_cpu else [copy.deepcopy(one).to(self.device) for one in networks]
+        )
 
     def __repr__(self):
         model = self.model
@@ -143,8 +144,8 @@ class CosmicRayDetector:
             Seed of the draws; chosen and reported if None.
         sampling : {'antithetic', 'independent', 'moments', 'mean'}, optional
             ``'moments'`` draws nothing and integrates over the posterior, for
-            models whose last layer alone is variational. ``'mean'`` makes one
-            pass with the posterior means, without uncertainty.
+            models whose last layer alone is variational. ``'mean'`` takes each
+            network of the model with its posterior means.
         views : {1, 2, 4}, optional
             Ways to turn the image, whose mean counts: as it is, transposed too,
             or also both turned by half a turn. More are more accurate, and take
@@ -184,9 +185,8 @@ class CosmicRayDetector:
         seed = int(np.random.default_rng().integers(2**31)) if seed is None else check_seed(seed)
         if self.model.method == "unet":
             sampling = "mean"
-        draws = draw_weights(self._network, T, sampling=sampling, seed=seed)
+        draws = draw_weights(self._networks, T, sampling=sampling, seed=seed)
         sampler = Sampler(
-            self._network,
             draws,
             sampling=sampling,
             views=n_views,
@@ -197,7 +197,7 @@ class CosmicRayDetector:
             softness = "softness" in config.channels
             statistics = estimate_statistics(image, usable, readnoise=readnoise, softness=softness)
         warn_of_bright(statistics)
-        network = self._network
+        network = self._networks[0]
         tiles = plan_tiles(
             image.shape, self.tile_size, halo=network.receptive_radius, grid=network.grid
         )

@@ -38,7 +38,7 @@ from cosmiq_astro.training import (
     train,
 )
 from cosmiq_astro.training.datasets import prepare_batches
-from cosmiq_astro.training.network import solve_sigma, start_network
+from cosmiq_astro.training.network import solve_sigma, start_networks
 
 # Scenes, and more of crowded fields.
 N_SCENES = {"training": (192, 144), "validation": (32, 24)}
@@ -146,7 +146,7 @@ def solve_widths(training, work):
     """Leave of the bundled ccd-vi the means, and solve for the posterior of its head."""
     old = load_model("ccd-vi")
     means = replace(old, network=network_of(old.network, {}))
-    network = start_network(True, means, None, VI, SEED)
+    (network,) = start_networks(True, means, None, VI, SEED)
     seeds = [(SEED, i) for i in range(N_CURVATURE)]
     batches = prepare_batches(network, training, 1, VI.patch_size, seeds)
     solve_sigma(

@@ -46,9 +46,10 @@ def digest_model(model):
         Hexadecimal, of 64 digits.
     """
     digest = hashlib.sha256()
-    for name, tensor in model.network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    for network in model.networks:
+        for name, tensor in network.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     recalibration = model.recalibration and model.recalibration.to_dict()
     decision = [model.threshold, model.temperature, recalibration, model.operating_curve]
     facts = [model.network.config.as_dict(), *decision]

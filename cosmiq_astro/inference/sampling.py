@@ -1,5 +1,6 @@
 """Weight draws and the loop over tiles: the sampling engine."""
 
+import itertools
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -48,14 +49,14 @@ class Prediction:
 
 
 @torch.no_grad()
-def draw_weights(network, T, *, sampling="antithetic", seed):
+def draw_weights(networks, T, *, sampling="antithetic", seed):
     """
-    Draw the weights of a variational network ``T`` times.
+    Draw the weights of a model ``T`` times.
 
     Parameters
     ----------
-    network : `~cosmiq_astro.models.unet.UNet`
-        The network; it is not changed, so threads may share it.
+    networks : sequence of `~cosmiq_astro.models.unet.UNet`
+        Those of the model, which take turns; they are not changed, so threads may share them.
     T : int
         Number of draws, 1 or more.
     sampling : {'antithetic', 'independent', 'moments', 'mean'}
@@ -66,10 +67,9 @@ def draw_weights(network, T, *, sampling="antithetic", seed):
 
     Returns
     -------
-    draws : list of dict of Tensor
-        Weights by the name of the parameter, on the device of ``network``;
-        one without any, which stands for the network itself, where none are
-        drawn.
+    draws : list of tuple
+        A network, and what was drawn of its weights: Tensors by the name of the parameter, on
+        its device. Where nothing is drawn, each network once, without any.
 
     Raises
     ------
@@ -77,20 +77,20 @@ def draw_weights(network, T, *, sampling="antithetic", seed):
         If the sampling is ``'moments'`` and weights are drawn before the head;
         the layer is named.
     """
-    if sampling == "moments" and (early := drawn_before(network, "head")):
+    if sampling == "moments" and (early := drawn_before(networks[0], "head")):
         raise ValueError(
             f"sampling={sampling!r} needs a model that draws the weights of its head alone, and "
             f"this one does in {', '.join(early)}; use 'antithetic'"
         )
     if sampling in ("moments", "mean"):
-        return [{}]
+        return [(network, {}) for network in networks]
     generator = torch.Generator().manual_seed(seed)
-    draws, opposite = [], None
-    for t in range(T):
-        weights, noise = sample_weights(network, generator, noise=opposite)
-        draws.append(weights)
-        is_first = sampling == "antithetic" and t % 2 == 0
-        opposite = {name: -e for name, e in noise.items()} if is_first else None
+    draws, opposite = [], dict.fromkeys(networks)
+    for network in itertools.islice(itertools.cycle(networks), T):
+        is_first = sampling == "antithetic" and opposite[network] is None
+        weights, noise = sample_weights(network, generator, noise=opposite[network])
+        draws.append((network, weights))
+        opposite[network] = {name: -e for name, e in noise.items()} if is_first else None
     return draws
 
 
@@ -103,7 +103,7 @@ def network_of(network, weights, *, view=0):
     network : `~cosmiq_astro.models.unet.UNet`
         The network; it is not changed.
     weights : dict of Tensor
-        One of `draw_weights`; the means in place of what it leaves out.
+        From `draw_weights`; the means in place of what it leaves out.
     view : int, optional
         How it is turned, see `~cosmiq_astro.models.layers.turn_kernels`.
 
@@ -143,7 +143,7 @@ def turn(planes, view, *, axes=(-2, -1)):
 
 class Sampler:
     """
-    The draws of a network, ready to look at images.
+    The draws of a model, ready to look at images.
 
     Cosmic rays come from anywhere, so what the network says of the image
     turned is as good as what it says of the image: each draw is the mean over
@@ -151,10 +151,8 @@ class Sampler:
 
     Parameters
     ----------
-    network : `~cosmiq_astro.models.unet.UNet`
-        On the device to compute on; threads may share it.
-    draws : list of dict of Tensor
-        From `draw_weights`.
+    draws : list of tuple
+        From `draw_weights`, on the device to compute on; threads may share the networks.
     sampling : {'antithetic', 'independent', 'moments', 'mean'}
         What they were drawn for.
     views : {1, 2, 4}
@@ -165,27 +163,20 @@ class Sampler:
         Of the convolutions.
     """
 
-    def __init__(self, network, draws, *, sampling, views, temperature, precision="float32"):
-        self._network, self._views = network, range(views)
-        self._precision = precision
-        self._weights = [1 / len(draws)] * len(draws)
+    def __init__(self, draws, *, sampling, views, temperature, precision="float32"):
+        self._views, self._precision = range(views), precision
+        self._network = draws[0][0]
+        by_network = {}
+        for network, weights in draws:
+            by_network.setdefault(network, []).append(weights)
         with computing(self.device, "float32"):
-            trunk = Trunk(network)
-            if sampling == "moments":
-                head = GaussianHead(network, temperature=temperature)
-                self._parts = [(trunk, LastBlock(network), head)]
-                self._weights = QUANTILE_WEIGHTS
-            elif not drawn_before(network, "head"):
-                heads = Heads(network, draws, temperature=temperature)
-                self._parts = [(trunk, LastBlock(network), heads)]
-            else:
-                # The trunk is computed once where it is the same for all.
-                shared = None if drawn_before(network, "last block") else trunk
-                networks = [network_of(network, weights) for weights in draws]
-                self._parts = [
-                    (shared or Trunk(n), LastBlock(n), Heads(n, temperature=temperature))
-                    for n in networks
-                ]
+            self._parts = [
+                part
+                for network, weights in by_network.items()
+                for part in _parts_of(network, weights, sampling, temperature)
+            ]
+        each = QUANTILE_WEIGHTS if sampling == "moments" else [1.0]
+        self._weights = [weight / len(draws) for _ in draws for weight in each]
         self._has_spread = len(self._weights) > 1
 
     @property
@@ -242,11 +233,9 @@ class Sampler:
             turned = turn(inputs, view).contiguous(memory_format=torch.channels_last)
             # Tiles have as much of a halo on either side.
             core = crop[::-1] if view & 1 else crop
-            trunk, block, _ = self._parts[0]
             with computing(self.device, self._precision):
-                seen.append(trunk(turned, core))
-                maps = block(seen[-1])
-            passes.append(self._logits(seen[-1], maps, turned, core, view))
+                seen.append(self._parts[0][0](turned, core))
+            passes.append(self._logits(seen[-1], turned, core, view))
         moments = PredictiveMoments(with_information="mutual_information" in planes)
         for weight, each in zip(self._weights, zip(*passes, strict=True), strict=True):
             probability, *others = (logits[0].sigmoid_() for logits in each)
@@ -255,15 +244,32 @@ class Sampler:
             moments.add(probability.div_(len(each)) if others else probability, weight)
         return moments, seen[0]
 
-    def _logits(self, seen, maps, inputs, crop, view):
-        """Yield the logits of every draw in one view; the first has been looked at already."""
-        for i, (trunk, block, head) in enumerate(self._parts):
-            if i:
-                with computing(self.device, self._precision):
-                    is_same = trunk is self._parts[0][0]
-                    maps = block(seen if is_same else trunk(inputs, crop))
+    def _logits(self, seen, inputs, crop, view):
+        """Yield the logits of every draw in one view, of which the first trunk has seen a tile."""
+        latest = self._parts[0][0]
+        for trunk, block, head in self._parts:
+            with computing(self.device, self._precision):
+                if trunk is not latest:
+                    latest, seen = trunk, trunk(inputs, crop)
+                maps = block(seen)
             # Draws of a head differ by less than what bfloat16 keeps.
             yield from head.logits(turn(maps, view, axes=(1, 2)).float())
+
+
+def _parts_of(network, draws, sampling, temperature):
+    """Return trunk, last block and head of the draws of one network, what is shared only once."""
+    if sampling == "moments":
+        head = GaussianHead(network, temperature=temperature)
+    elif not drawn_before(network, "head"):
+        head = Heads(network, draws, temperature=temperature)
+    else:
+        shared = None if drawn_before(network, "last block") else Trunk(network)
+        drawn = [network_of(network, weights) for weights in draws]
+        return [
+            (shared or Trunk(one), LastBlock(one), Heads(one, temperature=temperature))
+            for one in drawn
+        ]
+    return [(Trunk(network), LastBlock(network), head)]
 
 
 def computing(device, precision):

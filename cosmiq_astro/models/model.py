@@ -31,6 +31,7 @@ _TEXTS = ("name", "version", "instrument")
 _LARGEST_CONFIG = 2**20  # bytes
 # What the weights' file holds beside them, by its prefix.
 _FAMILIAR = {"familiar_hits": FamiliarHits, "familiar_stars": FamiliarStars}
+_OTHERS = "others"
 # Beyond these logits overflow, or all probabilities are one half.
 _LIMITS = {"threshold": (0, 1), "temperature": (1e-3, 1e3)}
 
@@ -38,7 +39,7 @@ _LIMITS = {"threshold": (0, 1), "temperature": (1e-3, 1e3)}
 @dataclass(frozen=True)
 class Model:
     """
-    A network with all that is needed to use it.
+    A network, or several, with all that is needed to use them.
 
     Attributes
     ----------
@@ -48,6 +49,9 @@ class Model:
         What it was trained for.
     network : `~cosmiq_astro.models.unet.UNet`
         The network, in evaluation mode, on the CPU.
+    others : tuple of `~cosmiq_astro.models.unet.UNet`
+        Networks of the same shape, trained from other first weights, that take
+        turns with it in the draws.
     threshold : float
         Probability from which a pixel is flagged, fitted on validation data.
     temperature : float
@@ -78,6 +82,7 @@ class Model:
     version: str
     instrument: str
     network: UNet = field(repr=False)
+    others: tuple[UNet, ...] = field(default=(), repr=False)
     threshold: float = 0.5
     temperature: float = 1.0
     sha256: str = ""
@@ -88,10 +93,22 @@ class Model:
     familiar_stars: FamiliarStars | None = field(default=None, repr=False)
 
     def __post_init__(self):
+        if any(other.config != self.network.config for other in self.others):
+            raise ValueError("others must be networks of the same configuration as network")
         _check_recalibration(self.recalibration)
         _check_ranges(self.ranges)
         if self.operating_curve is not None:
             check_operating_curve(self.operating_curve)
+
+    @property
+    def networks(self) -> tuple[UNet, ...]:
+        """All of them, the first one first."""
+        return self.network, *self.others
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of their parameters."""
+        return sum(p.numel() for network in self.networks for p in network.parameters())
 
     @property
     def method(self) -> Literal["vi", "unet"]:
@@ -143,12 +160,17 @@ def load_model(model: str | PathLike) -> Model:
             f"the weights of model {config['name']!r} in {folder} are damaged or exchanged: their "
             f"SHA-256 is {digest}, config.json says {config['sha256']}; install the model again"
         )
-    network = empty_unet(config["network"])
     try:
         state = load(content)
         check_weights(weights, state)
-        familiar: dict[str, Any] = {name: _pop_parts(state, f"{name}.") for name in _FAMILIAR}
-        network.load_state_dict(state, assign=True)
+        familiar: dict[str, Any] = {
+            name: {key: value.double().numpy() for key, value in _pop(state, name).items()}
+            for name in _FAMILIAR
+        }
+        others = []
+        while other := _pop(state, f"{_OTHERS}.{len(others)}"):
+            others.append(_network(config["network"], other))
+        config |= {"network": _network(config["network"], state), "others": tuple(others)}
     except (RuntimeError, SafetensorError, LookupError, TypeError, OverflowError) as error:
         raise ValueError(
             f"the weights in {weights} do not fit the network that config.json describes: {error}"
@@ -158,9 +180,7 @@ def load_model(model: str | PathLike) -> Model:
             familiar[name] = _FAMILIAR[name](**parts) if parts else None
         except (ValueError, TypeError) as error:
             raise ValueError(f"{name} in {weights} cannot be used: {error}") from error
-    _check_features(weights, familiar["familiar_hits"], network)
-    network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    config["network"] = network
+    _check_features(weights, familiar["familiar_hits"], config["network"])
     names = [part.name for part in fields(Model) if part.name in config]
     try:
         return Model(**{name: config[name] for name in names}, **familiar)
@@ -217,10 +237,17 @@ def load_deepcr(path: str | PathLike, *, scale: float = 1.0) -> Model:
     )
 
 
-def _pop_parts(state, prefix):
-    """Take what begins with a prefix out of a state, as arrays by the rest of their names."""
-    names = [name for name in state if name.startswith(prefix)]
-    return {name.removeprefix(prefix): state.pop(name).double().numpy() for name in names}
+def _pop(state, part):
+    """Take what belongs to a part out of a state, by the rest of its name."""
+    names = [name for name in state if name.startswith(f"{part}.")]
+    return {name.removeprefix(f"{part}."): state.pop(name) for name in names}
+
+
+def _network(config, state):
+    """Return a network of some weights, ready for use."""
+    network = empty_unet(config)
+    network.load_state_dict(state, assign=True)
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def _check_features(path, familiar_hits, network):
@@ -318,7 +345,12 @@ def save_model(model: Model, folder: str | PathLike, *, card: str, overwrite: bo
     for name in MODEL_FILES:
         refuse_existing(folder / name, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
-    state = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
+    prefixes = ["", *(f"{_OTHERS}.{i}." for i in range(len(model.others)))]
+    state = {
+        f"{prefix}{name}": value.detach().cpu().contiguous()
+        for prefix, network in zip(prefixes, model.networks, strict=True)
+        for name, value in network.state_dict().items()
+    }
     for name in _FAMILIAR:
         if (familiar := getattr(model, name)) is not None:
             parts = asdict(familiar).items()
@@ -329,7 +361,7 @@ def save_model(model: Model, folder: str | PathLike, *, card: str, overwrite: bo
         "version": model.version,
         "instrument": model.instrument,
         "method": model.method,
-        "parameters": sum(p.numel() for p in model.network.parameters()),
+        "parameters": model.n_parameters,
         "threshold": model.threshold,
         "temperature": model.temperature,
         "recalibration": model.recalibration and model.recalibration.to_dict(),

@@ -98,8 +98,8 @@ def calibrate(
     size = min(part.cut_patch_size(patch_size, model.network.grid) for part in (to_fit, to_score))
     sampling = "antithetic" if model.method == "vi" else "mean"
     networks = [
-        network_of(model.network, weights, view=view)
-        for weights in draw_weights(model.network, T, sampling=sampling, seed=seed)
+        network_of(network, weights, view=view)
+        for network, weights in draw_weights(model.networks, T, sampling=sampling, seed=seed)
         for view in range(model.network.config.views)
     ]
     device = model.network.head.weight.device
@@ -308,7 +308,7 @@ def model_card(
         kind=kind,
         instrument=model.instrument or "an unnamed instrument",
         maps=", ".join(map(str, config.maps)),
-        parameters=sum(p.numel() for p in model.network.parameters()),
+        parameters=model.n_parameters,
         variational=variational,
         channels=", ".join(config.channels),
         data=data.strip(),

@@ -18,7 +18,12 @@ from tqdm import tqdm
 from cosmiq_astro._io import atomic_write
 from cosmiq_astro.models.layers import sample_weights, variational_layers
 from cosmiq_astro.training.datasets import make_batch, prepare_batches
-from cosmiq_astro.training.network import ElboNetwork, Teacher, masked_cross_entropy
+from cosmiq_astro.training.network import (
+    ElboNetwork,
+    Networks,
+    Teacher,
+    masked_cross_entropy,
+)
 from cosmiq_astro.training.settings import Schedule, TrainingRun, learning_rate
 
 _VALIDATION_DRAWS = 4
@@ -37,7 +42,7 @@ class State:
     best_loss : float
         Lowest validation loss so far.
     best_weights : dict
-        State of the network then.
+        State of the networks then.
     history : list of dict
         One row per epoch.
     """
@@ -47,13 +52,13 @@ class State:
     best_weights: dict = field(default_factory=dict)
     history: list = field(default_factory=list)
 
-    def add(self, row, network):
-        """Add an epoch, and the network's weights if they are the best."""
+    def add(self, row, networks):
+        """Add an epoch, and the weights if they are the best."""
         self.history.append(row)
         self.epoch += 1
         if row["val_loss"] < self.best_loss:
             self.best_loss = row["val_loss"]
-            self.best_weights = {k: v.cpu().clone() for k, v in network.state_dict().items()}
+            self.best_weights = {k: v.cpu().clone() for k, v in networks.state_dict().items()}
 
     def has_stalled(self, patience):
         """Tell whether the last ``patience`` epochs brought no lower validation loss."""
@@ -71,9 +76,9 @@ def read_checkpoint(path):
     return content
 
 
-def _resume(path, network, optimizer, settings):
+def _resume(path, networks, optimizer, settings):
     """
-    Bring network and optimiser to where a checkpoint left them, and return the `State`.
+    Bring networks and optimiser to where a checkpoint left them, and return the `State`.
 
     A run starts from its beginning if there is none. ValueError if it has another `Schedule`.
     """
@@ -88,7 +93,7 @@ def _resume(path, network, optimizer, settings):
             f"checkpoint {str(path)!r} was written with other settings: {', '.join(differ)}; "
             "give those again, or another checkpoint file"
         )
-    network.load_state_dict(content["network"])
+    networks.load_state_dict(content["weights"])
     optimizer.load_state_dict(content["optimizer"])
     return State(**{field.name: content[field.name] for field in fields(State)})
 
@@ -102,7 +107,7 @@ class Epochs:
     ----------
     fabric : `lightning_fabric.Fabric`
         Where and how precisely to compute.
-    network : `~cosmiq_astro.models.unet.UNet`
+    networks : `~cosmiq_astro.training.network.Networks`
         Trained in place.
     dataset, validation : dataset
         Training frames, and validation frames.
@@ -115,7 +120,7 @@ class Epochs:
     """
 
     fabric: Fabric
-    network: nn.Module
+    networks: Networks
     dataset: object
     validation: object
     schedule: Schedule
@@ -124,13 +129,13 @@ class Epochs:
 
     def fit(self, patience):
         """Run the epochs, from the start or from the checkpoint; return the `State` of the end."""
-        fabric, network, schedule = self.fabric, self.network, self.schedule
+        fabric, networks, schedule = self.fabric, self.networks, self.schedule
         checkpoint = self.run.checkpoint
-        network.to(memory_format=torch.channels_last)
-        trained = [p for p in network.parameters() if p.requires_grad]
+        networks.to(memory_format=torch.channels_last)
+        trained = [p for p in networks.parameters() if p.requires_grad]
         optimizer = torch.optim.Adam(trained, lr=schedule.learning_rate)
-        model, optimizer = fabric.setup(ElboNetwork(network), optimizer)
-        state = _resume(checkpoint, network, optimizer, schedule) if checkpoint else State()
+        model, optimizer = fabric.setup(ElboNetwork(networks), optimizer)
+        state = _resume(checkpoint, networks, optimizer, schedule) if checkpoint else State()
         total, done = (n * schedule.batches_per_epoch for n in (schedule.epochs, state.epoch))
         is_shown = self.run.progress_bar and fabric.is_global_zero
         bar = tqdm(total=total, initial=done, unit="step", disable=not is_shown)
@@ -143,7 +148,7 @@ class Epochs:
                 row = self._train(model, optimizer, state.epoch, batches, bar)
                 row["val_loss"] = self._validate()
                 row["seconds"] = time.monotonic() - start
-                state.add(row, network)
+                state.add(row, networks)
                 if checkpoint and fabric.is_global_zero:
                     self._write(optimizer, state)
                 self._tell(row)
@@ -161,7 +166,7 @@ class Epochs:
         ranks = [[fabric.global_rank]] if fabric.world_size > 1 else []
         seeds = product([schedule.seed], epochs, steps, *ranks)
         n, size = schedule.batch_size // fabric.world_size, schedule.patch_size
-        return prepare_batches(self.network, self.dataset, n, size, seeds, self.run.workers)
+        return prepare_batches(self.networks, self.dataset, n, size, seeds, self.run.workers)
 
     def _train(self, model, optimizer, epoch, batches, bar):
         """Train for one epoch; return its row of the history, without the validation."""
@@ -175,7 +180,7 @@ class Epochs:
                 group["lr"] = rate
             inputs, labels, valid, silent = _on_device(fabric, next(batches))
             generator = torch.Generator().manual_seed(hash((schedule.seed, epoch, step)) % 2**63)
-            _, noise = sample_weights(self.network, generator)
+            _, noise = sample_weights(self.networks, generator)
             logits, kl = model(inputs, noise)
             data_term = masked_cross_entropy(logits, labels, valid)
             kl_per_pixel = kl / self.dataset.n_valid_pixels
@@ -191,15 +196,18 @@ class Epochs:
                 )
             optimizer.zero_grad()
             fabric.backward(loss)
-            nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+            for network in self.networks:
+                nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             loss_sum += data_term.item()
             bar.update()
-        losses = torch.tensor([loss_sum, taught_sum]) / schedule.batches_per_epoch
+        # Of a network, on average.
+        n = len(self.networks)
+        losses = torch.tensor([loss_sum, taught_sum]) / (n * schedule.batches_per_epoch)
         if fabric.world_size > 1:
             losses = fabric.all_reduce(losses)
         row = dict(zip(("train_loss", "teacher_loss"), losses.tolist(), strict=True))
-        return {"epoch": epoch + 1} | row | {"kl": kl_per_pixel.item(), "learning_rate": rate}
+        return {"epoch": epoch + 1} | row | {"kl": kl_per_pixel.item() / n, "learning_rate": rate}
 
     def _tell(self, row):
         """Log an epoch, and draw what it has come to, for those who asked for it."""
@@ -216,25 +224,25 @@ class Epochs:
         """Return the side of validation patches: as in training, unless frames are smaller."""
         size = self.schedule.patch_size
         if hasattr(self.validation, "cut_patch_size"):
-            size = self.validation.cut_patch_size(size, self.network.grid)
+            size = self.validation.cut_patch_size(size, self.networks.grid)
         return size
 
     @torch.inference_mode()
     def _validate(self):
         """Return the NLL, nats per valid pixel, on patches that are the same in every epoch."""
-        network, schedule = self.network, self.schedule
+        networks, schedule = self.networks, self.schedule
         generator = torch.Generator().manual_seed(schedule.seed)
-        n_draws = _VALIDATION_DRAWS if variational_layers(network) else 1
-        draws = [sample_weights(network, generator)[0] for _ in range(n_draws)]
+        n_draws = _VALIDATION_DRAWS if variational_layers(networks) else 1
+        draws = [sample_weights(networks, generator)[0] for _ in range(n_draws)]
         n, size = schedule.batch_size, self._validation_size()
         n_batches = max(1, round(self.validation.n_pixels / (n * size**2)))
         seeds = product([schedule.seed], range(n_batches))
         total = count = 0.0
-        for batch in prepare_batches(network, self.validation, n, size, seeds, self.run.workers):
+        for batch in prepare_batches(networks, self.validation, n, size, seeds, self.run.workers):
             inputs, labels, valid, _ = _on_device(self.fabric, batch)
             with self.fabric.autocast():
-                logits = torch.stack([functional_call(network, w, (inputs,)) for w in draws])
-            p = torch.sigmoid(logits.double()).mean(0).clamp(1e-7, 1 - 1e-7)
+                logits = torch.cat([functional_call(networks, w, (inputs,)) for w in draws], 1)
+            p = torch.sigmoid(logits.double()).mean(1, keepdim=True).clamp(1e-7, 1 - 1e-7)
             loss = -torch.where(labels > 0, torch.log(p), torch.log1p(-p))
             total += torch.where(valid, loss, 0).sum().item()
             count += valid.sum().item()
@@ -242,13 +250,14 @@ class Epochs:
 
     def _write(self, optimizer, state):
         """Write the whole state; an interruption while writing leaves the previous one."""
-        path, config = Path(self.run.checkpoint), self.network.config.as_dict()
+        path, config = Path(self.run.checkpoint), self.networks.config.as_dict()
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {
-            "network": self.network.state_dict(),
+            "weights": self.networks.state_dict(),
             "optimizer": optimizer.state_dict(),
             "settings": asdict(self.schedule),
-            "about": {"name": self.run.name, "instrument": self.run.instrument, "config": config},
+            "about": {"name": self.run.name, "instrument": self.run.instrument},
+            "networks": [config] * len(self.networks),
         }
         with atomic_write(path, overwrite=True) as temporary:
             torch.save(content | vars(state), temporary)
@@ -258,11 +267,11 @@ class Epochs:
         from matplotlib.figure import Figure
 
         rng, size = np.random.default_rng(self.schedule.seed), self._validation_size()
-        batch = make_batch(self.validation, _N_PATCHES, size, self.network.config.channels, rng)
+        batch = make_batch(self.validation, _N_PATCHES, size, self.networks.config.channels, rng)
         inputs, labels, valid, _ = (torch.from_numpy(array) for array in batch)
-        device = next(self.network.parameters()).device
+        device = next(self.networks.parameters()).device
         with torch.inference_mode():
-            probability = torch.sigmoid(self.network(inputs.to(device))).cpu().numpy()[:, 0]
+            probability = torch.sigmoid(self.networks(inputs.to(device))).mean(1).cpu().numpy()
         label = np.where(valid, labels, np.nan)[:, 0]
         figure = Figure(figsize=(9, 3 * _N_PATCHES), layout="constrained")
         axes = figure.subplots(_N_PATCHES, 3, subplot_kw={"xticks": (), "yticks": ()})

@@ -136,7 +136,7 @@ def prepare_batches(network, dataset, n, size, seeds, workers=0):
 
     Parameters
     ----------
-    network : `~cosmiq_astro.models.unet.UNet`
+    network : `~cosmiq_astro.models.unet.UNet` or `~cosmiq_astro.training.network.Networks`
         For which they are.
     dataset : dataset
         With ``n_frames`` and ``patch(frame, size, rng)``.

@@ -20,11 +20,12 @@ from cosmiq_astro.training import settings as defaults
 from cosmiq_astro.training._epoch import Epochs, read_checkpoint
 from cosmiq_astro.training.datasets import prepare_batches
 from cosmiq_astro.training.network import (
+    Networks,
     Teacher,
     doubt_of_prior,
     freeze_layers,
     solve_sigma,
-    start_network,
+    start_networks,
 )
 from cosmiq_astro.training.settings import Schedule, TrainingRun, TrainingSettings
 
@@ -45,7 +46,8 @@ class TrainingResult:
     Attributes
     ----------
     model : `~cosmiq_astro.models.model.Model`
-        The network of the best epoch by validation loss.
+        The network of the best epoch by validation loss; a variational one that
+        began from several networks has as many.
     history : `~astropy.table.Table`
         One row per epoch: ``epoch``, ``train_loss``, ``val_loss`` (nats per
         pixel with a label, without the KL term), ``teacher_loss`` (of those
@@ -82,16 +84,16 @@ class TrainingResult:
             If the file is not a checkpoint.
         """
         content = read_checkpoint(path)
-        about = content["about"]
-        network = empty_unet(UNetConfig(**about.pop("config")))
-        network.load_state_dict(content["best_weights"], assign=True)
-        return cls._of(network, content["history"], content["settings"], **about)
+        networks = Networks([empty_unet(UNetConfig(**config)) for config in content["networks"]])
+        networks.load_state_dict(content["best_weights"], assign=True)
+        return cls._of(networks, content["history"], content["settings"], **content["about"])
 
     @classmethod
-    def _of(cls, network, history, schedule, name, instrument):
-        network = network.cpu().eval().requires_grad_(False)
-        network = network.to(memory_format=torch.channels_last)
-        model = Model(name=name, version="1", instrument=instrument, network=network)
+    def _of(cls, networks, history, schedule, name, instrument):
+        networks = networks.cpu().eval().requires_grad_(False)
+        network, *others = networks.to(memory_format=torch.channels_last)
+        about = {"name": name, "version": "1", "instrument": instrument}
+        model = Model(**about, network=network, others=tuple(others))
         return cls(model, Table(rows=history, meta=asdict(schedule)), schedule.seed)
 
 
@@ -110,7 +112,7 @@ def train(
     run: TrainingRun | None = None,
 ) -> TrainingResult:
     r"""
-    Train a network that finds cosmic rays.
+    Train a network that finds cosmic rays, or several.
 
     The loss is the mean binary cross-entropy over the valid pixels plus
     ``kl_beta`` × KL / N, N the number of distinct valid pixels of the
@@ -143,7 +145,8 @@ def train(
         `~cosmiq_astro.load_model` returned. Of a variational model the
         posterior is the prior; a variational network started from a baseline
         takes its weights as means and, per layer, their rms as the scale of
-        the prior.
+        the prior. Of a model with several networks a variational one goes on with
+        all, which takes as many times as long, and the baseline with the first.
     hidden : int, optional
         Feature maps of the first level, where there is no ``init``.
     kl_beta : float, optional
@@ -196,11 +199,11 @@ def train(
     if validation is None:
         dataset, validation = dataset.split(validation_fraction, seed=seed)
     init = init if init is None or isinstance(init, Model) else load_model(init)
-    network = start_network(bayesian, init, hidden, settings, seed)
-    freeze_layers(network, settings.freeze)
+    networks = start_networks(bayesian, init, hidden, settings, seed)
+    freeze_layers(networks, settings.freeze)
     patch_size = settings.patch_size
-    if patch_size % network.grid:
-        raise ValueError(f"patch_size must be a multiple of {network.grid}, got {patch_size}")
+    if patch_size % networks.grid:
+        raise ValueError(f"patch_size must be a multiple of {networks.grid}, got {patch_size}")
     rate = settings.learning_rate
     if rate is None:
         rate = defaults.RATE_FROM_SCRATCH if init is None else defaults.RATE_FROM_A_MODEL
@@ -217,24 +220,24 @@ def train(
         data=data | {"init": None if init is None else [init.sha256, init.temperature]},
     )
     teacher = None if init is None else Teacher(init, fabric.device)
-    run_of_epochs = Epochs(fabric, network, dataset, validation, schedule, run, teacher)
+    run_of_epochs = Epochs(fabric, networks, dataset, validation, schedule, run, teacher)
     state = run_of_epochs.fit(settings.patience)
-    network.load_state_dict(state.best_weights)
+    networks.load_state_dict(state.best_weights)
     if bayesian and kl_beta:
-        _solve_sigma(network.cpu(), dataset, schedule)
-        kl = kl_divergence(network).item() / dataset.n_valid_pixels
+        _solve_sigma(networks.cpu(), dataset, schedule)
+        kl = kl_divergence(networks).item() / (len(networks) * dataset.n_valid_pixels)
         if doubt := doubt_of_prior(kl_beta * kl, state.history[-1]["train_loss"]):
             _logger.warning(doubt)
         state.history[-1]["kl"] = kl
-    return TrainingResult._of(network, state.history, schedule, run.name, run.instrument)
+    return TrainingResult._of(networks, state.history, schedule, run.name, run.instrument)
 
 
-def _solve_sigma(network, dataset, schedule):
+def _solve_sigma(networks, dataset, schedule):
     """Give the posterior the widths that its means call for."""
     seeds = [(schedule.seed, schedule.epochs, i) for i in range(_PATCHES)]
-    batches = prepare_batches(network, dataset, 1, schedule.patch_size, seeds)
+    batches = prepare_batches(networks, dataset, 1, schedule.patch_size, seeds)
     solve_sigma(
-        network,
+        networks,
         [(inputs, valid) for inputs, _, valid, _ in batches],
         dataset.n_valid_pixels,
         kl_beta=schedule.kl_beta,

@@ -1,8 +1,9 @@
-"""The network that is trained: its start, its loss, and the widths of its posterior in the end."""
+"""The networks that are trained: their start, their loss, and the widths of their posterior."""
 
 import copy
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from itertools import product
 
 import torch
 from torch import nn
@@ -19,20 +20,58 @@ from cosmiq_astro.models.unet import UNetConfig, empty_unet, initialize_weights
 
 __all__ = [
     "ElboNetwork",
+    "Networks",
     "Teacher",
     "freeze_layers",
     "masked_cross_entropy",
     "solve_sigma",
-    "start_network",
+    "start_networks",
 ]
 
 _RELATIVE_SIGMA = 0.05  # of the draws while the means are being found
 _ROUNDS = 5
 
 
-def start_network(bayesian, init, hidden, settings, seed):
+class Networks(nn.ModuleList):
     """
-    Make the network to train.
+    Networks of one configuration, side by side: each is trained as if it were alone.
+
+    Parameters
+    ----------
+    networks : iterable of `~cosmiq_astro.models.unet.UNet`
+        One or more.
+    """
+
+    @property
+    def config(self):
+        """Configuration of each."""
+        return self[0].config
+
+    @property
+    def grid(self):
+        """As of `~cosmiq_astro.models.unet.UNet`."""
+        return self[0].grid
+
+    def forward(self, x):
+        """
+        Return the logits of each.
+
+        Parameters
+        ----------
+        x : Tensor
+            Shape ``(n, n_channels, ny, nx)``.
+
+        Returns
+        -------
+        logits : Tensor
+            Shape ``(n, n_networks, ny, nx)``.
+        """
+        return torch.cat([network(x) for network in self], dim=1)
+
+
+def start_networks(bayesian, init, hidden, settings, seed):
+    """
+    Make the networks to train.
 
     Parameters
     ----------
@@ -46,24 +85,25 @@ def start_network(bayesian, init, hidden, settings, seed):
 
     Returns
     -------
-    network : `~cosmiq_astro.models.unet.UNet`
-        On the CPU.
+    networks : `Networks`
+        On the CPU: one, or if ``bayesian`` as many as ``init`` has.
     """
     patterns = _patterns(bayesian, init, settings.variational)
     generator = torch.Generator().manual_seed(seed)
     if init is None:
         config = UNetConfig(hidden=hidden, variational=patterns)
+        networks = Networks([initialize_weights(empty_unet(config), generator)])
     else:
-        config = replace(init.network.config, variational=patterns)
-    network = initialize_weights(empty_unet(config), generator)
-    if init is not None:
-        network.load_state_dict(init.network.state_dict(), strict=False)
-        _set_priors(network, init)
-    for layer in variational_layers(network).values():
+        config, networks = replace(init.network.config, variational=patterns), Networks()
+        for begun in init.networks if bayesian else [init.network]:
+            networks.append(initialize_weights(empty_unet(config), generator))
+            networks[-1].load_state_dict(begun.state_dict(), strict=False)
+            _set_priors(networks[-1], begun)
+    for layer in variational_layers(networks).values():
         # Solved for in the end, not descended to.
         layer.weight_rho.requires_grad_(False)
         layer.bias_rho.requires_grad_(False)
-    return network
+    return networks
 
 
 def _patterns(bayesian, init, wanted):
@@ -74,9 +114,9 @@ def _patterns(bayesian, init, wanted):
     return (init.network.config.variational if init is not None else ()) or ("*",)
 
 
-def _set_priors(network, init):
-    """Make the posterior of a model the prior where it has one; elsewhere a width of the layer."""
-    known = variational_layers(init.network)
+def _set_priors(network, begun):
+    """Make the posterior of a network the prior where it has one; else a width of the layer."""
+    known = variational_layers(begun)
     for name, layer in variational_layers(network).items():
         if name in known:
             other = known[name]
@@ -86,14 +126,14 @@ def _set_priors(network, init):
             layer.set_posterior_sigma(relative=_RELATIVE_SIGMA)
 
 
-def freeze_layers(network, patterns):
+def freeze_layers(networks, patterns):
     """
     Keep the layers that fit a pattern out of training.
 
     Parameters
     ----------
-    network : `~cosmiq_astro.models.unet.UNet`
-        Its parameters are marked in place.
+    networks : `Networks`
+        Their parameters are marked in place.
     patterns : tuple of str
         Patterns (`fnmatch`) of layer names.
 
@@ -102,29 +142,33 @@ def freeze_layers(network, patterns):
     ValueError
         If a pattern fits no layer, or no layer is left to train.
     """
-    layers = {
-        n: m for n, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)
-    }
+    names = [
+        name
+        for name, module in networks[0].named_modules()
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+    ]
     for pattern in patterns:
-        chosen = [layer for name, layer in layers.items() if fnmatchcase(name, pattern)]
+        chosen = [name for name in names if fnmatchcase(name, pattern)]
         if not chosen:
             raise ValueError(
-                f"freeze has {pattern!r}, which fits no layer; the layers are {', '.join(layers)}"
+                f"freeze has {pattern!r}, which fits no layer; the layers are {', '.join(names)}"
             )
-        for layer in chosen:
-            layer.requires_grad_(False)
-    if not any(parameter.requires_grad for parameter in network.parameters()):
+        for network, name in product(networks, chosen):
+            network.get_submodule(name).requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in networks.parameters()):
         raise ValueError(f"freeze={patterns} leaves no layer to train")
 
 
 def masked_cross_entropy(logits, labels, valid):
     """
-    Mean binary cross-entropy over the valid pixels.
+    Mean binary cross-entropy over the valid pixels, summed over the networks.
 
     Parameters
     ----------
-    logits, labels : Tensor
-        Shape ``(n, 1, ny, nx)``; labels are 0 or 1.
+    logits : Tensor
+        Shape ``(n, n_networks, ny, nx)``.
+    labels : Tensor
+        Shape ``(n, 1, ny, nx)``, 0 or 1.
     valid : Tensor of bool
         Pixels that count; the others enter neither the sum nor the mean.
 
@@ -133,8 +177,14 @@ def masked_cross_entropy(logits, labels, valid):
     loss : Tensor
         A scalar, nats per valid pixel; 0 if no pixel is valid.
     """
-    loss = functional.binary_cross_entropy_with_logits(logits.float(), labels, reduction="none")
+    loss = _cross_entropy(logits, labels)
     return torch.where(valid, loss, 0).sum() / valid.sum().clamp_min(1)
+
+
+def _cross_entropy(logits, labels):
+    """Return the binary cross-entropy of each pixel and network, to labels that they share."""
+    labels = labels.expand_as(logits)
+    return functional.binary_cross_entropy_with_logits(logits.float(), labels, reduction="none")
 
 
 class Teacher:
@@ -155,7 +205,7 @@ class Teacher:
     """
 
     def __init__(self, model, device):
-        self._network = copy.deepcopy(model.network).to(device)
+        self._networks = Networks(copy.deepcopy(model.networks)).to(device)
         self._temperature = model.temperature
 
     @torch.no_grad()
@@ -173,7 +223,8 @@ class Teacher:
         probability : Tensor
             Shape ``(n, 1, ny, nx)``, of the mean weights.
         """
-        return torch.sigmoid(self._network(inputs).float() / self._temperature)
+        logits = self._networks(inputs).float() / self._temperature
+        return torch.sigmoid(logits).mean(1, keepdim=True)
 
     def loss(self, inputs, logits, valid, silent):
         """
@@ -193,19 +244,17 @@ class Teacher:
         if not asked.any():
             return logits.new_zeros(())
         told = self.probability(inputs[asked])
-        loss = functional.binary_cross_entropy_with_logits(
-            logits[asked].float(), told, reduction="none"
-        )
+        loss = _cross_entropy(logits[asked], told)
         return torch.where(silent[asked], loss, 0).sum() / (valid | silent).sum()
 
 
 class ElboNetwork(nn.Module):
     """
-    A network that draws its weights in each forward pass and reports its KL divergence.
+    Networks that draw their weights in each forward pass and report their KL divergence.
 
     Parameters
     ----------
-    network : `~cosmiq_astro.models.unet.UNet`
+    network : `Networks`
         Deterministic or variational.
     """
 
@@ -229,7 +278,7 @@ class ElboNetwork(nn.Module):
         Returns
         -------
         logits : Tensor
-            Shape ``(n, 1, ny, nx)``.
+            Shape ``(n, n_networks, ny, nx)``.
         kl : Tensor
             A scalar, nats, summed over all variational parameters.
         """
@@ -239,7 +288,7 @@ class ElboNetwork(nn.Module):
 
 def solve_sigma(network, batches, n_data, *, kl_beta=1.0, generator, rounds=_ROUNDS):
     r"""
-    Set the standard deviations of a variational network to those that the ELBO asks for.
+    Set the standard deviations of variational networks to those that the ELBO asks for.
 
     Where the ELBO of a Gaussian posterior is largest, ``1 / σ² = 1 / σ_p² + N
     E[∂²NLL / ∂w²] / kl_beta`` for each weight, the mean being that over the
@@ -252,7 +301,7 @@ def solve_sigma(network, batches, n_data, *, kl_beta=1.0, generator, rounds=_ROU
 
     Parameters
     ----------
-    network : `~cosmiq_astro.models.unet.UNet`
+    network : `~cosmiq_astro.models.unet.UNet` or `Networks`
         Variational; changed in place.
     batches : list of tuple
         Inputs, shape ``(n, n_channels, ny, nx)``, and a boolean Tensor of the pixels

@@ -1,12 +1,12 @@
 """
-Make the models acs-wfc-unet and acs-wfc-vi of the weights that recipes/acs_wfc/go_on.py left.
+Make the models acs-wfc-unet and acs-wfc-vi of the weights that recipes/acs_wfc/train.py left.
 
 python recipes/acs_wfc/bundle.py --data DIR --work DIR
 
-The variational model has the same weights as means, and the standard deviations of its head are
-solved for on exposures like those of the training. The temperature is fitted, and scores
-taken, on simulated exposures whose sources, optics and hits were not trained on. The threshold is
-that of recipes/operating_curves.py.
+The baseline is the network of the first seed. The variational model has those of both as means, and
+the standard deviations of their heads are solved for on exposures like those of the training. The
+temperature is fitted, and scores taken, on simulated exposures whose sources, optics and hits
+were not trained on. The threshold is that of recipes/operating_curves.py.
 """
 
 import argparse
@@ -21,13 +21,13 @@ from cosmiq_astro.models.layers import variational_layers
 from cosmiq_astro.models.model import Model, save_model
 from cosmiq_astro.models.unet import empty_unet
 from cosmiq_astro.training import TrainingSettings, calibrate
-from cosmiq_astro.training.network import solve_sigma, start_network
+from cosmiq_astro.training.network import solve_sigma, start_networks
 
-VERSIONS = {"acs-wfc-unet": "8", "acs-wfc-vi": "9"}
+VERSIONS = {"acs-wfc-unet": "9", "acs-wfc-vi": "10"}
+SEEDS = (1, 2)
 INSTRUMENT = "HST ACS/WFC, ACS/HRC, WFC3/UVIS, WFPC2, STIS/CCD"
-# Pixels that the means were trained on: steps of versions 7 and 8 (about), exposures in each, their
-# pixels.
-N_DATA = (701 + 703) * 16 * train.scenes.SIZE**2
+# Pixels that each network was trained on, an exposure counted once.
+N_DATA = train.STEPS // train.STEPS_EACH * train.BATCH * train.scenes.SIZE**2
 N_CURVATURE = 150  # exposures that tell how sharply the data fix the weights
 CARD = """# {name}
 
@@ -44,8 +44,8 @@ single pixel that is sharper than the optics allow is a cosmic ray whatever its 
 ## Network and input
 
 U-Net with 16, 32, 64 feature maps at its levels, no normalisation layers, {parameters:,}
-parameters. Three input channels: asinh(image / noise), the generalised Anscombe transform, and the
-softness of the image, one number that tells how wide its stars are
+parameters in each network. Three input channels: asinh(image / noise), the generalised Anscombe
+transform, and the softness of the image, one number that tells how wide its stars are
 (`cosmiq_astro.preprocess.measure_softness`).
 {posterior}
 ## Training data
@@ -58,13 +58,11 @@ profiles (1.2 to 6.5 pixels; 30 % of the exposures). One in twenty of the former
 of the latter were resampled: their noise is correlated. Hits: HST/STIS exposures of 1999 (proposal
 7353), WFC3/UVIS darks (shapes), tracks simulated at six widths of charge diffusion, a thick LSST
 CCD and thick silicon (for Moffat profiles only), and single pixels. Three in ten exposures lie on
-bright unresolved light (30 to 10,000 electrons) with lanes of dust, in the second of the two runs.
+bright unresolved light (30 to 10,000 electrons) with lanes of dust.
 
-Commands: `python recipes/acs_wfc/go_on.py --data DIR --work DIR`, twice, then `bundle.py` beside
-it. From the weights of version 6, which an earlier recipe had made for the optics of ACS/WFC alone,
-701 steps of 16 exposures made version 7, and about 703 more these weights. The length of both runs
-was a time, and the end of the first was brought forward: the commands come close to these weights,
-and not to the same.
+Commands: `python recipes/acs_wfc/train.py --data DIR --work DIR` (two processes of one core each,
+{n_steps:,} steps of 16 exposures from first weights that the seeds 1 and 2 draw), then `bundle.py`
+beside it.
 
 ## Scores on validation exposures
 
@@ -89,13 +87,14 @@ deepCR in each kind of frames there, and flags fewer stars in all; on frames fro
 ccd-unet misses fewer. A score on simulated frames is exactly that.
 """
 POSTERIOR = """
-The weights of the head, the last layer, have Gaussian posteriors, given what the layers before it
-make of the image. Their means are the weights of acs-wfc-unet; their standard deviations are those
-at which the evidence lower bound is largest for these means, given {n_data:.2g} pixels, and follow
-from no start (`recipes/acs_wfc/bundle.py`; median {width:.4f} of the weight). So many pixels leave
-little doubt about the weights: the draws hardly change the probabilities, and tell no more of a
-frame than the entropy does. Up to version 8 the whole last block had a posterior.
-Each image is looked at in two ways, as it is and transposed.
+Two networks of this shape, trained from other first weights, take turns in the draws (a deep
+ensemble: Lakshminarayanan, Pritzel & Blundell 2017, arXiv:1612.01474). The first is that of
+acs-wfc-unet. What the draws differ in is nearly all due to the two.
+
+The weights of the head of each, the last layer, have Gaussian posteriors, given what the layers
+before it make of the image: their standard deviations are those at which the evidence lower bound
+is largest for their means, given {n_data:.2g} pixels, and follow from no start
+(`recipes/acs_wfc/bundle.py`; median {width:.4f} of the weight).
 """
 
 
@@ -116,13 +115,13 @@ def solve(network, batches):
     solve_sigma(network, batches, N_DATA, generator=torch.Generator().manual_seed(1))
 
 
-def variational(baseline, training):
-    """Return the variational network of the same means, and the median of its relative widths."""
-    settings = TrainingSettings(variational=("head",))
-    found = start_network(True, baseline, None, settings, 0)
-    found.config = replace(found.config, views=2)
-    solve(found, curvature_batches(training, 21))
-    return found, relative_width(found)
+def variational(deterministic, training):
+    """Return the variational model of the same means."""
+    networks = start_networks(True, deterministic, None, TrainingSettings(variational=("head",)), 0)
+    batches = curvature_batches(training, 21)
+    for network in networks:
+        solve(network, batches)
+    return replace(deterministic, network=networks[0], others=tuple(networks[1:]))
 
 
 def relative_width(network):
@@ -142,29 +141,33 @@ def main():
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     arguments.device = "cpu"
-    stored = load_file(arguments.work / "weights.safetensors")
-    network = empty_unet(train.NETWORKS["acs-wfc-unet"][0])
-    network.load_state_dict(
-        {k.removeprefix("acs-wfc-unet/"): v for k, v in stored.items()}, assign=True
-    )
     training, validation = train.datasets(arguments)
-    baseline = Model(name="acs-wfc-unet", version="", instrument="", network=network)
-    drawn, width = variational(baseline, training)
+    networks = []
+    for seed in SEEDS:
+        networks.append(empty_unet(train.CONFIG))
+        state = load_file(arguments.work / f"weights_{seed}.safetensors")
+        networks[-1].load_state_dict(state, assign=True)
+    about = {"name": "", "version": "", "instrument": INSTRUMENT}
+    about["ranges"] = {"exposure_time": train.HST.exposure_time}
+    baseline = Model(**about, network=networks[0])
+    drawn = variational(Model(**about, network=networks[0], others=(networks[1],)), training)
+    width = relative_width(drawn.network)
     posterior = POSTERIOR.format(n_data=N_DATA, width=width)
-    for name, each, kind, text in (
-        ("acs-wfc-unet", network, "A deterministic", ""),
+    for name, model, kind, text in (
+        ("acs-wfc-unet", baseline, "A deterministic", ""),
         ("acs-wfc-vi", drawn, "A variational", posterior),
     ):
-        each = each.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        model = Model(name=name, version=VERSIONS[name], instrument=INSTRUMENT, network=each)
+        for network in model.networks:
+            network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        model = replace(model, name=name, version=VERSIONS[name])
         model, scores = calibrate(model, validation, patch_size=train.scenes.SIZE)
-        model = replace(model, ranges={"exposure_time": train.HST.exposure_time})
         row = scores[0]
         card = CARD.format(
             name=name,
             kind=kind,
             posterior=text,
-            parameters=sum(p.numel() for p in each.parameters()),
+            parameters=sum(p.numel() for p in model.network.parameters()),
+            n_steps=train.STEPS,
             n_pixels=row["n_pixels"] / 1e6,
             hit_fraction=100 * row["hit_fraction"],
             nll=row["nll"],

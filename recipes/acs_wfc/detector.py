@@ -27,6 +27,7 @@ __all__ = [
     "HitLibrary",
     "add_defects",
     "clouds",
+    "fold",
     "kernel",
     "observe",
     "resample",
@@ -93,6 +94,28 @@ def kernel(psf, canvas):
     padded = np.zeros(canvas.size, np.float32)
     padded[tuple(slice(n) for n in values.shape)] = values
     return np.roll(padded, [-(n // 2) for n in values.shape], (0, 1))
+
+
+def fold(transform, step):
+    """
+    Return the transform of every ``step``-th point of an image; both are `torch.fft.rfft2`'s.
+
+    Frequencies that these points cannot tell apart are added (Oppenheim & Schafer, *Discrete-Time
+    Signal Processing*, 4.6): the image between them is never made.
+    """
+    ny, nx = transform.shape[0] // step, 2 * (transform.shape[1] - 1) // step
+    rows = transform.unflatten(0, (step, ny)).sum(0)
+    # Negative frequencies of a real image are the conjugates of the positive ones.
+    opposite = rows.roll(-1, 0).flip(0, 1).conj()
+    folded = torch.zeros_like(rows[:, : nx // 2 + 1])
+    for j in range(step):
+        first = j * nx
+        if 2 * j < step:
+            folded += rows[:, first : first + nx // 2 + 1]
+        else:
+            first -= step * nx // 2
+            folded += opposite[:, first : first + nx // 2 + 1]
+    return folded / step**2
 
 
 @dataclass(frozen=True)

@@ -234,8 +234,8 @@ class SimulatedDataset(Frames):
     def _expose(self, frames, which, generator):
         n, now, optics = len(frames), self._observatories[which].conditions, self._optics[which]
         draw = exposing.Draw(generator, n)
-        optics = optics[self._choose(len(optics), n, generator)]
-        rates = self._rates(self._light[frames] * optics)
+        chosen = self._choose(len(optics), n, generator).tolist()
+        rates = self._rates(frames, [optics[i] for i in chosen])
         time = draw.uniform(*np.sqrt(now.exposure_time)) ** 2
         readnoise = draw.uniform(*now.readnoise)
         expected = rates * (time * draw.log_uniform(*now.brightness))
@@ -276,12 +276,18 @@ class SimulatedDataset(Frames):
         soft = exposing.softness(image, usable, sky, scale)
         return SimulatedBatch(image, label, ~ignore & usable, usable, sky, scale, soft)
 
-    def _rates(self, light):
+    def _rates(self, frames, optics):
         """Return the light that reaches the pixels, electron per second, shape ``(n, ny, nx)``."""
         canvas = self._canvas
-        step, start = canvas.oversampling, canvas.margin * canvas.oversampling
-        rows, columns = (slice(start, start + n * step, step) for n in canvas.shape)
-        return torch.fft.irfft2(light, canvas.size)[:, rows, columns].clamp_min(0)
+        coarse = [n // canvas.oversampling for n in canvas.size]
+        light = torch.stack(
+            [
+                exposing.fold(self._light[frame] * psf, canvas.oversampling)
+                for frame, psf in zip(frames.tolist(), optics, strict=True)
+            ]
+        )
+        rows, columns = (slice(canvas.margin, canvas.margin + n) for n in canvas.shape)
+        return torch.fft.irfft2(light, coarse)[:, rows, columns].clamp_min(0)
 
     def _hits(self, now, library, time, draw):
         """Return the charge of the hits and where it is not known, shape ``(n, ny, nx)``."""

@@ -1,14 +1,13 @@
 """
-Train acs-wfc-unet, and the same network that is not told how soft the stars are.
+Train the networks of acs-wfc-unet and acs-wfc-vi from their first weights, one process for each.
 
-python recipes/acs_wfc/train.py --data DIR --work DIR [--device cuda] [--minutes M | --steps N]
+python recipes/acs_wfc/train.py --data DIR --work DIR [--device cuda] [--seeds 1,2] [--steps N]
 
 DIR of --data holds stis_ccd_1999.fits, wfc3_uvis_dark_hits.fits, itl_cosmic_rays_2017.fits.gz,
-tinytim_acs_wfc/ and cosmos2020_sample.fits.gz. --work gets weights and history. With --minutes
-the number of steps is what fits; the history tells it, and --steps repeats it. The script
-bundle.py makes models of the weights. A first version, called wide-unet, took 3.2 minutes of one
-H100, 6,786 steps of 20 exposures of 192 x 192 pixels, after 40 s for sources and optics on 16
-cores.
+tinytim_acs_wfc/ and cosmos2020_sample.fits.gz. --work gets weights_SEED.safetensors and a history;
+bundle.py makes the models of them. Each step makes half of its exposures, and each exposure is seen
+some two times before it goes, turned and flipped anew. An interrupted run goes on from its
+checkpoint in --work, and comes to the same weights. Processors with AMX train in bfloat16.
 """
 
 import argparse
@@ -16,8 +15,9 @@ import json
 import math
 import sys
 import time
+from collections import deque
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +35,8 @@ import hits
 import scenes
 
 CANVAS = Canvas((scenes.SIZE, scenes.SIZE), margin=scenes.MARGIN)
-# Shape of each network, and the seed of its first weights; "untold" is the control.
 TOLD = ("asinh", "anscombe", "softness")
-NETWORKS = {
-    "acs-wfc-unet": (UNetConfig(channels=TOLD), 1),
-    "untold": (UNetConfig(), 1),
-}
+CONFIG = UNetConfig(channels=TOLD)
 HST = ObservingConditions(
     exposure_time=(5.0, 2000.0),
     sky_rate=(0.003, 0.5),
@@ -70,6 +66,12 @@ SEEDS = {"training": 20261128, "validation": 20261129}
 NUMBERS = {"training": (480, 320, 96), "validation": (48, 32, 12)}
 PAD = 4  # pixels about an exposure, as at the border of an image
 LEARNING_RATE = 2e-3
+BATCH, STEPS = 16, 6500  # exposures in a step
+STEPS_EACH = 2  # for each batch that is made
+POOL = 32  # batches to choose from, the latest
+PART = 4  # exposures at a time: these fit into the cache of a processor
+CHECKPOINT = 180  # seconds
+IS_FAST_IN_BFLOAT16 = torch.cpu._is_amx_tile_supported()
 
 
 def datasets(arguments, parts=tuple(NUMBERS)):
@@ -120,55 +122,31 @@ class Run:
     def __init__(self, config, seed, device):
         network = initialize_weights(empty_unet(config), torch.Generator().manual_seed(seed))
         self.network = network.to(device, memory_format=torch.channels_last)
-        self.is_cuda = device == "cuda"
-        self.graph = None
-        self.rate = torch.tensor(0.0, device=device)
-        self.optimizer = torch.optim.Adam(
-            network.parameters(), self.rate, fused=self.is_cuda, capturable=self.is_cuda
-        )
+        self.optimizer = torch.optim.Adam(network.parameters())
+        self.is_fast = device != "cpu" or IS_FAST_IN_BFLOAT16
 
     def logits(self, inputs):
-        """Return the logits of the pixels inside the padding; inputs have all channels."""
-        channels = inputs[:, : len(self.network.config.channels)]
-        return self.network(channels)[..., PAD:-PAD, PAD:-PAD]
-
-    def descend(self, inputs, labels, valid):
-        """Take one step; return the loss, nats per valid pixel."""
-        loss = cross_entropy(self.logits(inputs), labels, valid)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
-        return loss.detach()
+        """Return the logits of the pixels inside the padding."""
+        return self.network(inputs)[..., PAD:-PAD, PAD:-PAD]
 
     def step(self, batch, rate):
-        """Take one step at some learning rate, recorded once on a GPU, which is faster."""
-        self.rate.fill_(rate)
-        if not self.is_cuda:
-            self.optimizer.zero_grad()
-            return self.descend(*batch)
-        if self.graph is None:
-            self.record(batch)
-        self.graph.replay()
-        return self.loss.clone()
-
-    def record(self, batch):
-        """Record a step; ``batch`` must be the same tensors, with other values, from then on."""
-        state = {k: v.clone() for k, v in self.network.state_dict().items()}
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                self.optimizer.zero_grad(set_to_none=True)
-                self.descend(*batch)
-        torch.cuda.current_stream().wait_stream(side)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self.loss = self.descend(*batch)
-        self.network.load_state_dict(state)
-        for moments in self.optimizer.state.values():
-            for value in moments.values():
-                value.zero_()
+        """Take a step at some learning rate; return the loss, nats per valid pixel."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad()
+        n_valid, total = batch[2].sum(), 0.0
+        for part in zip(*(tensor.split(PART) for tensor in batch), strict=True):
+            inputs, labels, valid = (
+                tensor.contiguous(memory_format=torch.channels_last) for tensor in part
+            )
+            with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.is_fast):
+                logits = self.logits(inputs)
+            loss = cross_entropy(logits.float(), labels, valid) * (valid.sum() / n_valid)
+            loss.backward()
+            total += loss.detach()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        return total.item()
 
 
 def cross_entropy(logits, labels, valid):
@@ -185,15 +163,14 @@ def ready(batch):
 
 
 @torch.no_grad()
-def validate(runs, validation, n_batches, n):
-    """Return the cross-entropy of each network, on the same exposures."""
+def validate(run, validation, n_batches, n):
+    """Return the cross-entropy of a network."""
     generator = torch.Generator(validation.device).manual_seed(1)
-    totals = dict.fromkeys(runs, 0.0)
+    total = 0.0
     for _ in range(n_batches):
         inputs, *truth = ready(validation.batch(n, generator))
-        for name, run in runs.items():
-            totals[name] += cross_entropy(run.logits(inputs), *truth).item() / n_batches
-    return totals
+        total += cross_entropy(run.logits(inputs), *truth).item() / n_batches
+    return total
 
 
 def learning_rate(step, n_steps):
@@ -204,42 +181,68 @@ def learning_rate(step, n_steps):
     return LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (n_steps - warmup)))
 
 
-def batches(training, n, seed):
-    """Yield batches, always in the same tensors; a GPU makes several at once, ahead of time."""
-    generator = torch.Generator(training.device).manual_seed(seed)
-    cuda = training.device.type == "cuda"
-    ahead = 4 if cuda else 1
-    stream = torch.cuda.Stream() if cuda else None
-    batch = None
-    while True:
-        with torch.cuda.stream(stream) if cuda else nullcontext(), torch.no_grad():
-            made = ready(training.batch(ahead * n, generator))
-        if cuda:
-            torch.cuda.current_stream().wait_stream(stream)
-            for tensor in made:
-                tensor.record_stream(torch.cuda.current_stream())
-        # Exposures of all observatories, turned all ways, in each.
-        for k in range(ahead):
-            part = [
-                tensor[k::ahead].contiguous(memory_format=torch.channels_last) for tensor in made
-            ]
-            if batch is None:
-                batch = [tensor.clone(memory_format=torch.channels_last) for tensor in part]
-            else:
-                for tensor, new in zip(batch, part, strict=True):
-                    tensor.copy_(new)
-            yield batch
+def batches(training, seed, begin):
+    """Yield the batches from some step on, chosen from exposures that are made meanwhile."""
+    made = begin // STEPS_EACH
+    pool = deque(maxlen=POOL)
+    for k in range(max(0, made - POOL), made):
+        pool.append(make(training, seed, k))
+    for step in range(begin, sys.maxsize):
+        if step % STEPS_EACH == 0:
+            pool.append(make(training, seed, step // STEPS_EACH))
+        rng = np.random.default_rng([seed, step])
+        chosen = rng.integers((len(pool), BATCH), size=(BATCH, 2))
+        rows = [[tensor[i] for tensor in pool[k]] for k, i in chosen]
+        code = int(rng.integers(8))
+        yield [turned(torch.stack(column), code) for column in zip(*rows, strict=True)]
 
 
-def save(runs, history, work):
-    """Write all weights to one file, and the history."""
-    state = {
-        f"{name}/{key}": value.detach().cpu().contiguous()
-        for name, run in runs.items()
-        for key, value in run.network.state_dict().items()
-    }
-    save_file(state, work / "weights.safetensors")
-    (work / "history.json").write_text(json.dumps(history, indent=1))
+@torch.no_grad()
+def make(training, seed, k):
+    """Make the k-th batch of exposures; it depends on seed and k alone."""
+    (number,) = np.random.SeedSequence([seed, k]).generate_state(1, np.uint64)
+    generator = torch.Generator(training.device).manual_seed(int(number >> 1))
+    return ready(training.batch(BATCH, generator))
+
+
+def turned(images, code):
+    """Transpose and flip images by the bits of a number from 0 to 7."""
+    images = images.transpose(2, 3) if code & 1 else images
+    return images.flip([axis for bit, axis in ((2, 2), (4, 3)) if code & bit])
+
+
+def fit(training, validation, seed, arguments):
+    """Train the network of a seed, from its checkpoint if there is one."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    run, history = Run(CONFIG, seed, arguments.device), []
+    checkpoint = arguments.work / f"network_{seed}.ckpt"
+    parts = {"network": run.network, "optimizer": run.optimizer}
+    if checkpoint.exists():
+        stored = torch.load(checkpoint)
+        history = stored.pop("history")
+        for name, part in parts.items():
+            part.load_state_dict(stored[name])
+    begin = history[-1]["step"] if history else 0
+    losses, saved = [], time.monotonic()
+    for step, batch in enumerate(batches(training, seed, begin), begin):
+        if step == arguments.steps:
+            break
+        losses.append(run.step(batch, learning_rate(step, arguments.steps)))
+        if not math.isfinite(losses[-1]):
+            raise FloatingPointError(f"the loss is not finite: {losses[-1]}")
+        if time.monotonic() - saved > CHECKPOINT:
+            history.append({"step": step + 1, "loss": float(np.mean(losses))})
+            print(f"network {seed}: {history[-1]}", flush=True)
+            losses, saved = [], time.monotonic()
+            state = {name: part.state_dict() for name, part in parts.items()}
+            torch.save(state | {"history": history}, checkpoint.with_suffix(".new"))
+            checkpoint.with_suffix(".new").replace(checkpoint)
+    history.append({"step": arguments.steps, "validation": validate(run, validation, 24, BATCH)})
+    print(f"network {seed}: {history[-1]}", flush=True)
+    state = {name: value.cpu().contiguous() for name, value in run.network.state_dict().items()}
+    save_file(state, arguments.work / f"weights_{seed}.safetensors")
+    (arguments.work / f"history_{seed}.json").write_text(json.dumps(history, indent=1))
 
 
 def main():
@@ -247,61 +250,30 @@ def main():
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--minutes", type=float, default=8.0, help="for the steps")
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--batch", type=int, default=20, help="exposures in a step")
-    parser.add_argument("--seed", type=int, default=1, help="of the exposures")
-    parser.add_argument("--networks", default=",".join(NETWORKS))
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument(
+        "--seeds", type=lambda text: [int(s) for s in text.split(",")], default=(1, 2)
+    )
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--processes", type=int, default=2, help="for sources and optics")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    torch.set_flush_denormal(True)
-    torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.allow_tf32 = True
+    torch.set_num_threads(1)
     start = time.monotonic()
-    training, validation = datasets(arguments)
+    parts = datasets(arguments)
     print(f"sources and optics: {time.monotonic() - start:.0f} s", flush=True)
-    runs = {name: Run(*NETWORKS[name], arguments.device) for name in arguments.networks.split(",")}
-    stream = batches(training, arguments.batch, arguments.seed)
-    n_steps = arguments.steps
-    trial = 40
-    history, sums, n_sums, begun = [], {}, 0, time.monotonic()
-    step, total = 0, n_steps or 10**6
-    while step < total:
-        if step == trial // 2:
-            if arguments.device == "cuda":
-                torch.cuda.synchronize()
-            lap = time.monotonic()
-        if step == trial and n_steps is None:
-            if arguments.device == "cuda":
-                torch.cuda.synchronize()
-            each = (time.monotonic() - lap) / (trial - trial // 2)
-            left = 60 * arguments.minutes - (time.monotonic() - begun)
-            total = trial + int(0.97 * left / each)
-            print(f"{1000 * each:.1f} ms a step: {total} steps", flush=True)
-        batch = next(stream)
-        rate = learning_rate(step, total)
-        for name, run in runs.items():
-            sums[name] = sums.get(name, 0) + run.step(batch, rate)
-        n_sums += 1
-        step += 1
-        late = time.monotonic() - begun > 60 * arguments.minutes and n_steps is None
-        if step % 500 == 0 or step == total or late:
-            row = {name: (value / n_sums).item() for name, value in sums.items()}
-            history.append({"step": step, "seconds": time.monotonic() - begun, "rate": rate} | row)
-            sums, n_sums = {}, 0
-            shown = ", ".join(f"{name} {value:.5f}" for name, value in row.items())
-            print(f"{step} of {total}, {history[-1]['seconds']:.0f} s: {shown}", flush=True)
-            if not all(math.isfinite(value) for value in row.values()):
-                raise FloatingPointError(f"a loss is not finite: {row}")
-            if step % 1000 == 0:
-                save(runs, history, arguments.work)
-        if late:
-            break
-    history.append({"validation": validate(runs, validation, 24, arguments.batch)})
-    history[-1] |= {"steps": step, "planned": total}
-    print(history[-1], flush=True)
-    save(runs, history, arguments.work)
+    if arguments.device != "cpu":
+        for seed in arguments.seeds:
+            fit(*parts, seed, arguments)
+        return
+    # What has been made is shared: a process begins as a copy of this one.
+    fork = get_context("fork")
+    workers = [fork.Process(target=fit, args=(*parts, s, arguments)) for s in arguments.seeds]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if any(worker.exitcode for worker in workers):
+        sys.exit("a process that trains has failed")
 
 
 if __name__ == "__main__":

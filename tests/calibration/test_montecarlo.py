@@ -66,7 +66,7 @@ def test_the_draws_of_a_network_are_opposite_two_by_two():
 
     config = UNetConfig(hidden=2, levels=2, variational=("head",), views=4)
     network = initialize_weights(empty_unet(config), torch.Generator().manual_seed(0))
-    biases = [float(draw["head.bias"]) for draw in draw_weights(network, 8, seed=1)]
+    biases = [float(draw["head.bias"]) for _, draw in draw_weights([network], 8, seed=1)]
     # As `draw_spread` takes them by default: a draw is the mean over its views.
     middle = np.add(biases[::2], biases[1::2]) / 2
     assert_allclose(middle, float(network.head.bias.detach()), rtol=1e-6)

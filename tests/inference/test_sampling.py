@@ -41,13 +41,16 @@ def test_what_does_not_depend_on_the_draws_is_computed_once(
 
 
 @pytest.mark.parametrize("variational", [("*",), LAST_BLOCK, ("head",), ()])
-@pytest.mark.parametrize("views", [1, 2, 4])
+@pytest.mark.parametrize(("views", "n_networks"), [(1, 1), (2, 1), (4, 1), (1, 2), (2, 3)])
 @pytest.mark.parametrize("tile_size", [24, 200])
-def test_planes_are_what_the_plain_networks_say(frame, make_tiny, variational, views, tile_size):
-    model = make_tiny(variational=variational, temperature=1.5)
+def test_planes_are_what_the_plain_networks_say(
+    frame, make_tiny, variational, views, n_networks, tile_size
+):
+    model = make_tiny(variational=variational, temperature=1.5, n_networks=n_networks)
     network = model.network
-    for layer in variational_layers(network).values():
-        layer.set_posterior_sigma(relative=0.2)
+    for one in model.networks:
+        for layer in variational_layers(one).values():
+            layer.set_posterior_sigma(relative=0.2)
     detector = CosmicRayDetector(model, device="cpu", tile_size=tile_size)
     maps = detector(frame, T=5, seed=2, views=views, readnoise=5)
     tiles = plan_tiles(frame.shape, 200, halo=network.receptive_radius, grid=network.grid)
@@ -59,15 +62,15 @@ def test_planes_are_what_the_plain_networks_say(frame, make_tiny, variational, v
             [
                 np.mean(
                     [
-                        torch.sigmoid(network_of(network, weights, view=v)(inputs).double() / 1.5)
+                        torch.sigmoid(network_of(*draw, view=v)(inputs).double() / 1.5)
                         for v in range(views)
                     ],
                     axis=0,
                 )[0, 0][whole.inside]
-                for weights in draw_weights(network, 5, sampling=sampling, seed=2)
+                for draw in draw_weights(model.networks, 5, sampling=sampling, seed=2)
             ]
         )
-    assert len(p) == maps.T == (5 if variational else 1)
+    assert len(p) == maps.T == (5 if variational else n_networks)
     assert maps.views == views
     np.testing.assert_allclose(maps.probability, p.mean(0), atol=1e-6)
     np.testing.assert_allclose(maps.uncertainty, p.std(0), atol=1e-6)
@@ -101,7 +104,9 @@ def test_a_turned_image_gives_turned_maps(frame, tiny_unet, views):
 
 
 def test_draws_are_coherent_prefixes_and_opposite_in_pairs(tiny_vi):
-    short, long = (draw_weights(tiny_vi.network, T, seed=3) for T in (5, 8))
+    short, long = (
+        [weights for _, weights in draw_weights([tiny_vi.network], T, seed=3)] for T in (5, 8)
+    )
     mean = tiny_vi.network.state_dict()
     for name in short[0]:
         for i in (0, 2):
@@ -109,8 +114,21 @@ def test_draws_are_coherent_prefixes_and_opposite_in_pairs(tiny_vi):
         assert not torch.equal(short[0][name], short[2][name])
         for one, other in zip(short, long, strict=False):
             assert torch.equal(one[name], other[name])
-    one, two = draw_weights(tiny_vi.network, 2, sampling="independent", seed=3)
+    (_, one), (_, two) = draw_weights([tiny_vi.network], 2, sampling="independent", seed=3)
     assert not torch.allclose(one["head.weight"] + two["head.weight"], 2 * mean["head.weight"])
+
+
+def test_networks_take_turns(make_tiny):
+    networks = make_tiny(variational=("head",), n_networks=3).networks
+    draws = draw_weights(networks, 8, seed=3)
+    assert [network for network, _ in draws] == [networks[t % 3] for t in range(8)]
+    for i, network in enumerate(networks[:2]):
+        # The second draw of a network is opposite to its first, and the third is a new one.
+        first, second, third = (weights["head.weight"] for _, weights in draws[i::3])
+        torch.testing.assert_close(first + second, 2 * network.head.weight)
+        assert not torch.allclose(first, third)
+    assert [len(draw_weights(networks, T, seed=3)) for T in (1, 2)] == [1, 2]
+    assert draw_weights(networks, 8, sampling="mean", seed=3) == [(n, {}) for n in networks]
 
 
 def test_only_the_planes_asked_for(frame, tiny_vi, tiny_unet, monkeypatch):
@@ -169,8 +187,8 @@ class Operations(TorchDispatchMode):
 )
 def test_the_host_launches_few_operations_per_tile(frame, make_tiny, T, sampling, views, most):
     network = make_tiny(variational=("head",)).network
-    draws = draw_weights(network, T, sampling=sampling, seed=1)
-    sampler = Sampler(network, draws, sampling=sampling, views=views, temperature=1.2)
+    draws = draw_weights([network], T, sampling=sampling, seed=1)
+    sampler = Sampler(draws, sampling=sampling, views=views, temperature=1.2)
     cpu = torch.device("cpu")
     tiles = plan_tiles(frame.shape, 128, halo=network.receptive_radius, grid=network.grid)
     usable = np.isfinite(frame)

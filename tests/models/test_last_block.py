@@ -18,10 +18,10 @@ def test_each_draw_is_that_of_the_plain_network(make_tiny, T, levels):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(1, 2, 16 + 2 * halo, 20 + 2 * halo, generator=generator)
     core = slice(halo, 16 + halo), slice(halo, 20 + halo)
-    draws = draw_weights(network, T, seed=1)
-    expected = [network_of(network, weights)(x)[:, 0, *core] for weights in draws]
+    draws = draw_weights([network], T, seed=1)
+    expected = [network_of(*draw)(x)[:, 0, *core] for draw in draws]
     maps = LastBlock(network)(Trunk(network)(x, core))
-    found = list(Heads(network, draws).logits(maps))
+    found = list(Heads(network, [weights for _, weights in draws]).logits(maps))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     assert T == 1 or not torch.allclose(found[0], found[1], atol=1e-3)
 

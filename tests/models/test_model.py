@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cosmiq_astro.calibration import BetaCalibration, IsotonicCalibration, TemperatureScaling
+from cosmiq_astro.detector import CosmicRayDetector
 from cosmiq_astro.models.model import load_model, save_model
 from cosmiq_astro.models.registry import list_models
 
@@ -31,6 +32,27 @@ def test_round_trip_leaves_the_global_generator_alone(tiny_vi, folder):
     for name, tensor in tiny_vi.network.state_dict().items():
         assert torch.equal(model.network.state_dict()[name], tensor)
     assert not any(p.requires_grad for p in model.network.parameters())
+
+
+def test_round_trip_of_several_networks(make_tiny, frame, tmp_path):
+    model = make_tiny(variational=("head",), n_networks=3)
+    loaded = load_model(save_model(model, tmp_path / "tiny", card="# tiny\n"))
+    assert (
+        loaded.n_parameters
+        == model.n_parameters
+        == 3 * make_tiny(variational=("head",)).n_parameters
+    )
+    for one, other in zip(model.networks, loaded.networks, strict=True):
+        for name, tensor in one.state_dict().items():
+            assert torch.equal(other.state_dict()[name], tensor)
+    one, other = (CosmicRayDetector(m, device="cpu")(frame, T=6, seed=1) for m in (model, loaded))
+    assert (one.probability == other.probability).all()
+    assert (one.uncertainty > 0.01).any()
+
+
+def test_networks_of_other_shapes_are_refused(make_tiny):
+    with pytest.raises(ValueError, match="others must be networks of the same configuration"):
+        dataclasses.replace(make_tiny(), others=(make_tiny(levels=2).network,))
 
 
 def test_every_bundled_model_loads_and_is_listed():

@@ -30,7 +30,7 @@ from cosmiq_astro.training import (
 )
 from cosmiq_astro.training import datasets as batches_module
 from cosmiq_astro.training import train as train_in_full
-from cosmiq_astro.training.network import start_network
+from cosmiq_astro.training.network import start_networks
 
 
 def make_pairs(n=4, size=64, seed=0):
@@ -172,7 +172,7 @@ def test_patience_stops_early(tmp_path):
 def test_frozen_layers_stay(bayesian):
     start = train(make_pairs(), **SHORT).model
     settings = SHORT | {"freeze": ("down.*", "head"), "learning_rate": 1e-2}
-    begun = start_network(bayesian, start, 4, TrainingSettings(), 1).state_dict()
+    begun = start_networks(bayesian, start, 4, TrainingSettings(), 1)[0].state_dict()
     result = train(make_pairs(), bayesian, init=start, **settings)
     changed = {
         name.rpartition(".")[0]
@@ -194,6 +194,30 @@ def test_a_bundled_model_is_fine_tuned():
     assert result.model.network.config == bundled.network.config
     for name, tensor in bundled.network.state_dict().items():
         torch.testing.assert_close(result.model.network.state_dict()[name], tensor)
+
+
+def test_networks_are_trained_each_as_if_alone(make_tiny, tmp_path):
+    start = make_tiny(variational=("head",), n_networks=2)
+    settings = SHORT | {"epochs": 1}
+    checkpoint = tmp_path / "run.ckpt"
+    result = train(make_pairs(), True, init=start, checkpoint=checkpoint, **settings)
+    stored = TrainingResult.from_checkpoint(checkpoint).model
+    for i, network in enumerate(result.model.networks):
+        state = network.state_dict()
+        assert not torch.equal(state["down.0.0.weight"], start.networks[i].down[0][0].weight)
+        torch.testing.assert_close(stored.networks[i].head.weight, state["head.weight"])
+    first = dataclasses.replace(start, others=())
+    alone = train(make_pairs(), True, init=first, **settings)
+    for name, tensor in alone.model.network.state_dict().items():
+        if not name.endswith("_rho"):
+            torch.testing.assert_close(result.model.network.state_dict()[name], tensor)
+    # The widths follow from the curvature, which is estimated with other random signs.
+    one, other = (m.network.head.weight_rho for m in (result.model, alone.model))
+    torch.testing.assert_close(one, other, rtol=0.1, atol=0)
+    names = ("train_loss", "kl")
+    both, single = ([run.history[name][0] for name in names] for run in (result, alone))
+    np.testing.assert_allclose(both, single, rtol=0.3)
+    assert len(train(make_pairs(), init=start, **settings).model.networks) == 1
 
 
 def test_two_devices_share_each_batch(tmp_path):
@@ -326,7 +350,7 @@ def test_kl_beta_pulls_towards_the_prior():
 
 def test_warm_start_takes_over_the_means():
     baseline = train(make_pairs(), **SHORT).model
-    network = start_network(True, baseline, 4, TrainingSettings(), 0)
+    (network,) = start_networks(True, baseline, 4, TrainingSettings(), 0)
     state = network.state_dict()
     for name, tensor in baseline.network.state_dict().items():
         assert torch.equal(state[name], tensor)

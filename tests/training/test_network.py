@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from cosmiq_astro.models.layers import kl_divergence, sample_weights
-from cosmiq_astro.training.network import ElboNetwork, Teacher, masked_cross_entropy
+from cosmiq_astro.training.network import ElboNetwork, Networks, Teacher, masked_cross_entropy
 
 
 def test_only_valid_pixels_count():
@@ -25,13 +25,15 @@ def test_no_valid_pixel_is_no_loss():
 
 
 @pytest.mark.parametrize("with_noise", [True, False])
-def test_elbo_network(tiny_vi, with_noise):
-    model = ElboNetwork(tiny_vi.network)
+def test_elbo_network(make_tiny, with_noise):
+    networks = Networks(make_tiny(variational=("*",), n_networks=2).networks)
+    model = ElboNetwork(networks)
     x = torch.randn(1, 2, 16, 16, generator=torch.Generator().manual_seed(1))
-    noise = sample_weights(tiny_vi.network, torch.Generator().manual_seed(2))[1]
+    noise = sample_weights(networks, torch.Generator().manual_seed(2))[1]
     logits, kl = model(x, noise if with_noise else None)
-    assert torch.allclose(logits, tiny_vi.network(x)) is not with_noise
-    assert kl == kl_divergence(tiny_vi.network)
+    for i, network in enumerate(networks):
+        assert torch.allclose(logits[:, [i]], network(x)) is not with_noise
+    torch.testing.assert_close(kl, sum(kl_divergence(network) for network in networks))
 
 
 def test_a_teacher_speaks_where_labels_are_silent(tiny_unet):

@@ -38,7 +38,7 @@ def flat_network():
 
 
 def draw_networks(network, T, **settings):
-    return [network_of(network, weights) for weights in draw_weights(network, T, **settings)]
+    return [network_of(*draw) for draw in draw_weights([network], T, **settings)]
 
 
 def digest(networks):
