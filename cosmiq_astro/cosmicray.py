@@ -78,12 +78,13 @@ def cosmicray_vi(
     r"""
     Find the cosmic rays of one exposure with a variational U-Net, and say how sure that is.
 
-    The network's weights are drawn ``T`` times; the mean probability over
-    the draws decides on the mask, their scatter and entropy say how far it
-    can be trusted. With the bundled models the draws hardly differ: their
-    training data leave little doubt about the weights, and what is doubtful
-    about a pixel is in the image, where the entropy shows it. The network grows
-    out of deepCR [1]_, its weights' posterior out of Bayes by backprop [2]_.
+    The weights are drawn ``T`` times; the mean probability over the draws
+    decides on the mask, their scatter and entropy say how far it can be
+    trusted. ``acs-wfc-vi`` is an ensemble [3]_ of two variational networks, which
+    take turns in the draws. What it gains over one network, and what its
+    draws differ in, is due to the two: the training data leave little
+    doubt about the weights near those of either. The network grows out of
+    deepCR [1]_, its weights' posterior out of Bayes by backprop [2]_.
 
     Parameters
     ----------
@@ -127,8 +128,8 @@ def cosmicray_vi(
     sampling : {'antithetic', 'independent', 'moments', 'mean'}, optional
         How the weights are drawn. ``'moments'`` draws none, and integrates over
         the posterior, whatever ``T``: for models like the bundled ones, whose
-        last layer alone is variational. ``'mean'`` makes one pass with the
-        means, without uncertainty.
+        last layer alone is variational. ``'mean'`` takes each network with
+        its means.
     views : {1, 2, 4}, optional
         Ways to turn the image, whose mean counts, in each draw: as it is,
         transposed too, or also both turned by half a turn; the model's own
@@ -194,6 +195,7 @@ def cosmicray_vi(
     ----------
     .. [1] Zhang, K. & Bloom, J. S. 2020, ApJ 889, 24 (arXiv:1907.09500)
     .. [2] Blundell, C. et al. 2015, ICML 37, 1613 (arXiv:1505.05424)
+    .. [3] Lakshminarayanan, B. et al. 2017, NIPS 30 (arXiv:1612.01474)
 
     Examples
     --------

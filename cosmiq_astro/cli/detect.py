@@ -91,7 +91,7 @@ def _add_detection(group):
         choices=get_args(Sampling),
         default="antithetic",
         help="how the weights are drawn; 'moments' draws none and integrates over the posterior, "
-        "'mean' is without uncertainty",
+        "'mean' takes its means",
     )
     text = "ways to turn the image, whose mean counts (default: the model's own)"
     add("--views", type=int, choices=(1, 2, 4), help=text)
