@@ -12,7 +12,8 @@ from cosmiq_astro._operating_curve import largest_f
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.rst").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.rst", *sorted((ROOT / "docs").glob("*.rst"))]
-PAGES += [*sorted((ROOT / "docs/guide").glob("*.rst")), ROOT / "docs/validation/index.rst"]
+PAGES += sorted((ROOT / "docs/guide").glob("*.rst"))
+PAGES += sorted((ROOT / "docs/validation").glob("*.rst"))
 
 
 def scores(tool, group):
