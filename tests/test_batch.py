@@ -581,7 +581,7 @@ def test_two_runs_with_the_same_outputs(files, out, model, tmp_path):
 
 
 def start(files, out, model, *options):
-    """Start a survey on the command line, in a process group of its own."""
+    """Start a batch on the command line, in a process group of its own."""
     line = [sys.executable, "-m", "cosmiq_astro.cli.main", "detect", *map(str, files)]
     line += ["-o", f"{out}{os.sep}", "--model", model, "-T", "2", "--seed", "1", *options]
     return subprocess.Popen(

@@ -10,8 +10,8 @@ examples:
       many files into one directory, repeatable
   cosmiq-astro detect j8bt06nyq_flt.fits --model acs-wfc-unet --dq-bit 4096
       the fast baseline, and the DQ bit that AstroDrizzle uses
-  cosmiq-astro detect archive/*_flc.fits -o masked/ --jobs 8 --resume --table survey.ecsv
-      a survey: eight processes; run again, it goes on where it was
+  cosmiq-astro detect archive/*_flc.fits -o masked/ --jobs 8 --resume --table batch.ecsv
+      many files: eight processes; run again, it goes on where it was
   cosmiq-astro detect night/*.fits --gain 1.9 --readnoise 5 --clean medmask
       simple images in adu, with the hits replaced
 
@@ -43,7 +43,7 @@ def add_arguments(parser):
     add("files", nargs="*", type=Path, metavar="FILE", help="FITS files")
     add("--sample", action="store_true", help="take the bundled exposure, and --plot it")
     _add_output(parser.add_argument_group("output"))
-    _add_survey(parser.add_argument_group("many files"))
+    _add_batch(parser.add_argument_group("many files"))
     _add_detection(parser.add_argument_group("detection"))
     _add_image(parser.add_argument_group("the images (default: as their headers tell)"))
 
@@ -70,7 +70,7 @@ def _add_output(group):
     add_options(group, "json")
 
 
-def _add_survey(group):
+def _add_batch(group):
     add = group.add_argument
     add("--jobs", type=int, default=1, metavar="N", help="processes (1)")
     text = "of a dask cluster, as in tls://host:8786; its owner can run code here"

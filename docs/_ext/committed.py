@@ -68,7 +68,7 @@ class CommittedTables(SphinxDirective):
 
     ``meta['title']`` becomes a table's caption, ``meta['description']`` a
     paragraph above it; the descriptions of its columns and the rest of
-    ``meta`` become a list below it. ``:columns:`` and ``:rows: NAME=VALUE``
+    ``meta`` become a list below it. ``:columns:`` and ``:rows: NAME=VALUE, VALUE; NAME=VALUE``
     choose a part, which then stands without these: a link to the file does.
     """
 
@@ -94,8 +94,10 @@ class CommittedTables(SphinxDirective):
     def _part(self, table):
         """Return the rows and columns asked for, numbers with two digits."""
         if "rows" in self.options:
-            name, _, value = self.options["rows"].partition("=")
-            table = table[table[name] == value]
+            for condition in self.options["rows"].split(";"):
+                name, _, values = condition.partition("=")
+                chosen = [value.strip() for value in values.split(",")]
+                table = table[np.isin(table[name.strip()], chosen)]
         for column in table.columns.values():
             if column.dtype.kind == "f":
                 column.info.format = _short

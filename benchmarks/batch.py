@@ -1,7 +1,7 @@
 """
-Exposures per core-hour of a survey: one worker and two, and what writing the planes costs.
+Exposures per core-hour of many files: one worker and two, and what writing the planes costs.
 
-python benchmarks/survey.py [--files N] [--out FILE]
+python benchmarks/batch.py [--files N] [--out FILE]
 
 N simulated ACS/WFC exposures of two chips of 2048 x 4096 pixels go through ``cosmiq-astro detect``,
 whose workers have one thread each. Start-up is part of it. The first row reads and writes the
@@ -85,7 +85,7 @@ def main():
     table = Table(rows=rows)
     table.meta = {
         "title": f"{len(files)} exposures of two chips of {SHAPE[0]} x {SHAPE[1]} pixels",
-        "command": "python benchmarks/survey.py --out FILE",
+        "command": "python benchmarks/batch.py --out FILE",
     } | describe()
     table.pprint_all()
     if arguments.out:
