@@ -206,7 +206,7 @@ class CosmicRayDetector:
             frame,
             tiles,
             planes=planes,
-            progress=lambda tiles: tqdm(tiles, disable=not progress_bar, unit="tile"),
+            progress=lambda tiles: tqdm(tiles, desc="tiles", unit="tile", disable=not progress_bar),
         )
         # What holes were filled with is no star.
         pixels = frame.image
