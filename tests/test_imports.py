@@ -12,8 +12,8 @@ import pytest
 # Each layer may import from itself and from those above it. The longest matching name counts.
 LAYERS = [
     [
-        "_version", "_counts", "_fits_sizes", "_io", "_lacosmic", "_lazy", "_operating_curve",
-        "_picture", "_pixels", "_rate", "_scatter", "_types", "_windows",
+        "_version", "_counts", "_fits_sizes", "_io", "_lacosmic", "_lazy", "_meant",
+        "_operating_curve", "_picture", "_pixels", "_rate", "_scatter", "_types", "_windows",
         "units", "preprocess", "cleaning", "nddata", "protect", "flatten", "spectra", "own_sky",
         "simulate", "calibration", "familiarity", "plots", "models.registry", "review.page",
         "review.edits", "review._facts", "review._planes",
