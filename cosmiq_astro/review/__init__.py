@@ -4,11 +4,11 @@ from cosmiq_astro._lazy import lazy_names
 
 _LAZY = {
     "Edits": "cosmiq_astro.review.edits",
-    "ReviewPage": "cosmiq_astro.review.page",
+    "ReviewPage": "cosmiq_astro.page.make",
     "apply_edits": "cosmiq_astro.review.apply",
     "edited_mask": "cosmiq_astro.review.edits",
-    "exposure_digest": "cosmiq_astro.review.edits",
-    "make_page": "cosmiq_astro.review.page",
+    "exposure_digest": "cosmiq_astro.page.binding",
+    "make_page": "cosmiq_astro.page.make",
     "read_edits": "cosmiq_astro.review.edits",
     "training_frame": "cosmiq_astro.review.corrected",
     "write_regions": "cosmiq_astro.review.export",
