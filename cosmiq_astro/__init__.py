@@ -8,7 +8,7 @@ over the draws, its entropy and the mutual information; `cosmicray_unet` is
 the deterministic baseline.
 """
 
-import importlib
+from cosmiq_astro._lazy import lazy_names
 
 try:
     from cosmiq_astro._version import version as __version__
@@ -31,18 +31,4 @@ _MODULES = (
 )
 
 __all__ = [*sorted(_LAZY), "__version__"]
-
-
-def __getattr__(name):
-    """Import the public names and modules on first use (PEP 562)."""
-    if name in _LAZY:
-        value = getattr(importlib.import_module(_LAZY[name]), name)
-        globals()[name] = value
-        return value
-    if name in _MODULES:
-        return importlib.import_module(f"cosmiq_astro.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted([*__all__, *_MODULES, "__doc__", "__file__", "__name__", "__path__"])
+__getattr__, __dir__ = lazy_names(__name__, _LAZY, _MODULES)

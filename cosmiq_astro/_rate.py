@@ -1,4 +1,4 @@
-"""The hit rate of a file: one definition, whether it was just measured or stands in headers."""
+"""The hit rate: one definition, of a detector and of a file, just measured or out of headers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,29 @@ from astropy import units as u
 if TYPE_CHECKING:
     from astropy.io import fits
 
-__all__ = ["RATE", "mean_rate", "stated_rate"]
+__all__ = ["RATE", "mean_rate", "rate_of", "stated_rate"]
 
 RATE = u.cm**-2 / u.s
 """Unit of the rates."""
+
+
+def rate_of(n_hits: float, area: u.Quantity, exposure_time: u.Quantity) -> u.Quantity:
+    """
+    Return the rate of hits per area and time.
+
+    Parameters
+    ----------
+    n_hits : float
+        Number of hits.
+    area, exposure_time : `~astropy.units.Quantity`
+        Of the detector that was searched, and how long it was exposed.
+
+    Returns
+    -------
+    rate : `~astropy.units.Quantity`
+        In the unit of the rates.
+    """
+    return (n_hits / (area * exposure_time)).to(RATE)
 
 
 def mean_rate(rates: Sequence[float | None], n_pixels: Sequence[int]) -> float:

@@ -8,8 +8,6 @@ LARGEST = 1e9
 """Electron; beyond any detector's full well. Pixels are taken as no more: float32 stays finite."""
 MAX_SAMPLES = 2**16
 """Pixels of an image that are looked at, about."""
-MAD_TO_SIGMA = 1.482602218505602
-"""Standard deviation of Gaussian values over their median absolute deviation."""
 _BLOCK = 32
 # 5 × 5 equal pixels are no coincidence, unless nearly all of an image are equal.
 _BLANK_REACH = 2
@@ -17,6 +15,18 @@ _BLANK_REACH = 2
 _MANY_EQUAL = 0.1
 # Electrons come whole, and no converter takes more of them to a count.
 _LEAST_STEP, _LARGEST_STEP = 1.0, 100.0
+# Standard deviation of Gaussian values over their median absolute deviation.
+_MAD_TO_SIGMA = 1.482602218505602
+
+
+def scatter_about_zero(values, axis=None):
+    """
+    Return the standard deviation that the median of the absolute values tells; NaN do not count.
+
+    `astropy.stats.mad_std` looks for the median of the values first. Here it is known to be 0, as
+    that of residuals and differences, and looking for it once more takes half as long again.
+    """
+    return _MAD_TO_SIGMA * np.nanmedian(np.abs(values), axis=axis)
 
 
 def block_scatter(image, valid):
@@ -49,10 +59,9 @@ def _differences(pixels, valid):
 
 def _scatter_of(difference):
     """Return the standard deviation of pixels from such differences; 0 if they do not show it."""
-    # Differences scatter around zero: no need to find their median first.
-    middle = np.median(difference)
-    if middle > 0:
-        return MAD_TO_SIGMA * middle / math.sqrt(2)
+    scatter = scatter_about_zero(difference)
+    if scatter > 0:
+        return scatter / math.sqrt(2)
     steps = difference[(difference > 0) & (difference < _LARGEST_STEP)]
     if steps.size == 0:
         return 0.0

@@ -12,6 +12,7 @@ from astropy.table import QTable
 from scipy import ndimage
 
 from cosmiq_astro._hits import electrons, make_table, measure
+from cosmiq_astro._rate import rate_of
 from cosmiq_astro._windows import TOUCHING
 from cosmiq_astro.units import stated_time
 
@@ -201,8 +202,7 @@ def hit_rate(
         raise ValueError(f"exposure_time={exposure_time} is not positive: a rate needs one")
     if math.prod(shape) == 0:
         raise ValueError(f"shape={shape} has no pixels: a rate needs an exposed area")
-    area = math.prod(shape) * u.Quantity(pixel_size) ** 2
-    return (n_hits / (area * exposure_time)).to(1 / (u.cm**2 * u.s))
+    return rate_of(n_hits, math.prod(shape) * u.Quantity(pixel_size) ** 2, exposure_time)
 
 
 def sources_touching(

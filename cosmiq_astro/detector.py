@@ -135,7 +135,10 @@ class CosmicRayDetector:
             Pixel values, electron, two-dimensional, of any real type and
             byte order, sky included. Masked arrays are understood.
         mask : array-like, optional
-            True or 1 for pixels to leave out: they influence nothing.
+            True or 1 for pixels to leave out. Their values influence nothing: sky
+            and noise are measured on the others, and the network sees in their
+            place what the pixels around them suggest
+            (`~cosmiq_astro.preprocess.fill_holes`).
         T : int, optional
             Number of weight draws, 1 or more. The Monte Carlo error of the
             probability falls at least as 1/√T; a deterministic model makes one
@@ -206,7 +209,7 @@ class CosmicRayDetector:
             frame,
             tiles,
             planes=planes,
-            progress=lambda tiles: tqdm(tiles, disable=not progress_bar, unit="tile"),
+            progress=lambda tiles: tqdm(tiles, desc="tiles", unit="tile", disable=not progress_bar),
         )
         # What holes were filled with is no star.
         pixels = frame.image

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from astropy import units as u
     from numpy.typing import ArrayLike
 
-    from cosmiq_astro.review.page import ReviewPage
+    from cosmiq_astro.page.make import ReviewPage
 
 __all__ = ["PLANES", "CosmicRayCCDData"]
 
@@ -280,7 +280,7 @@ class CosmicRayCCDData(CCDData):
         page : `~cosmiq_astro.review.ReviewPage`
             A notebook displays it.
         """
-        from cosmiq_astro.review.page import make_page
+        from cosmiq_astro.page.make import make_page
 
         return make_page(self, name=name, model=model, protect=protect)
 

@@ -50,6 +50,14 @@ def test_a_chosen_seed_is_reported_and_repeats(tiny_vi, frame):
     assert one.seed != detector(frame, T=2).seed
 
 
+def test_progress_is_shown_on_demand(tiny_vi, frame, capsys):
+    detector = CosmicRayDetector(tiny_vi, device="cpu")
+    detector(frame, T=1, seed=0)
+    assert capsys.readouterr().err == ""
+    detector(frame, T=1, seed=0, progress_bar=True)
+    assert capsys.readouterr().err.startswith("\rtiles:")
+
+
 def test_nothing_global_is_touched(tiny_vi, frame):
     torch_before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()

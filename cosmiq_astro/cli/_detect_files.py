@@ -26,7 +26,7 @@ from cosmiq_astro.hst.settings import DetectSettings
 _MOST_DRAWN, _WIDTH = 4, 11
 
 
-def detect_files(args):
+def detect_or_plan(args):
     """
     Detect the cosmic rays in files, or say what would be done; one bad file does not stop the rest.
 

@@ -62,7 +62,8 @@ _OPTIONS = {
     "in-place": _flag("replace the inputs"),
     "json": _flag("print one JSON object per file"),
     "model": {"metavar": "NAME", "help": "or a folder (default: auto, by TELESCOP)"},
-    "T": _number("T", "weight draws; the time grows with it (default: 16)", int) | {"default": 16},
+    "T": _number("T", "weight draws, cheap in the bundled models (default: 16)", int)
+    | {"default": 16},
     "threshold": _number(
         "P",
         "probability from which a pixel is flagged, or pure, balanced, complete (default: the "

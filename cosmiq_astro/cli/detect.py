@@ -144,6 +144,6 @@ def run(args):
         args.usage_error("--plot draws probability and entropy: give --planes with prob and ent")
     if args.scheduler is not None and args.jobs > 1:
         args.usage_error("give --jobs or --scheduler, not both")
-    from cosmiq_astro.cli._detect_files import detect_files
+    from cosmiq_astro.cli._detect_files import detect_or_plan
 
-    return detect_files(args)
+    return detect_or_plan(args)

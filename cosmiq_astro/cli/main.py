@@ -19,7 +19,6 @@ exit codes: 0 all went well, 1 a file failed, 2 wrong usage, 130 interrupted
 
 import argparse
 import contextlib
-import difflib
 import logging
 import re
 import shlex
@@ -28,6 +27,7 @@ import warnings
 
 import cosmiq_astro
 from cosmiq_astro._io import describe, printable
+from cosmiq_astro._meant import did_you_mean
 from cosmiq_astro.cli import apply, detect, evaluate, hits, label, models, review, simulate, train
 from cosmiq_astro.cli._errors import with_advice
 from cosmiq_astro.cli._options import add_command
@@ -48,20 +48,15 @@ class _Parser(argparse.ArgumentParser):
     def parse_args(self, args=None, namespace=None):
         found, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            meant = _nearest(unknown[0].partition("=")[0], found.options.values())
+            meant = did_you_mean(unknown[0].partition("=")[0], found.options.values())
             found.usage_error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
         return found
 
     def error(self, message):
         wrong = _WRONG_CHOICE.search(message)
         if wrong:
-            message += _nearest(wrong[1], re.findall(r"[\w/-]+", wrong[2]))
+            message += did_you_mean(wrong[1], re.findall(r"[\w/-]+", wrong[2]))
         super().error(message)
-
-
-def _nearest(word, words):
-    near = difflib.get_close_matches(word, words, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 class _PrintCompletion(argparse.Action):

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from cosmiq_astro import __version__
 from cosmiq_astro._detection import Request, find_cosmic_rays
-from cosmiq_astro._rate import RATE
+from cosmiq_astro._rate import RATE, rate_of
 from cosmiq_astro._result import cards_of
 from cosmiq_astro._windows import TOUCHING
 from cosmiq_astro.cleaning import clean_pixels
@@ -118,7 +118,7 @@ def _hit_rate(n_hits, n_pixels, chip_plan):
     if chip_plan.pixel_area is None or not chip_plan.exposure_time or not n_pixels:
         return None
     exposure = u.Quantity(chip_plan.exposure_time, u.s)
-    return (n_hits / (n_pixels * chip_plan.pixel_area * exposure)).to(RATE)
+    return rate_of(n_hits, n_pixels * chip_plan.pixel_area, exposure)
 
 
 def without_hot_pixels(found, flags, bits):

@@ -7,6 +7,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from cosmiq_astro._meant import did_you_mean
+
 if TYPE_CHECKING:
     from astropy.table import Table
 
@@ -92,7 +94,7 @@ def find_model(model: str | PathLike) -> Path:
     Raises
     ------
     ValueError
-        If there is none; the message lists the bundled models.
+        If there is none; the message lists the bundled models, and says which may be meant.
     """
     candidates = [Path(model)]
     # A name is a single path component: "../x" must not reach outside the bundled folder.
@@ -101,9 +103,11 @@ def find_model(model: str | PathLike) -> Path:
     for folder in candidates:
         if (folder / "config.json").is_file():
             return folder
-    known = ", ".join(sorted(p.parent.name for p in _WEIGHTS.glob("*/config.json")))
-    hint = "; what 'auto' stands for depends on the exposure" if model == AUTO else ""
+    known = sorted(path.parent.name for path in _WEIGHTS.glob("*/config.json"))
+    hint = did_you_mean(str(model), known)
+    if model == AUTO:
+        hint = "; what 'auto' stands for depends on the exposure"
     raise ValueError(
-        f"model {str(model)!r} is neither a bundled model ({known}) nor a folder with a "
-        f"config.json{hint}"
+        f"model {str(model)!r} is neither a bundled model ({', '.join(known)}) nor a folder with "
+        f"a config.json{hint}"
     )

@@ -1,25 +1,20 @@
 """A person looks at a detection: the review page, its edits, and what becomes of them."""
 
-import importlib
+from cosmiq_astro._lazy import lazy_names
 
 _LAZY = {
-    "Edits": "edits",
-    "ReviewPage": "page",
-    "apply_edits": "apply",
-    "edited_mask": "edits",
-    "exposure_digest": "edits",
-    "make_page": "page",
-    "read_edits": "edits",
-    "training_frame": "corrected",
-    "write_regions": "export",
-    "write_votable": "export",
+    "Edits": "cosmiq_astro.review.edits",
+    "ReviewPage": "cosmiq_astro.page.make",
+    "apply_edits": "cosmiq_astro.review.apply",
+    "edited_mask": "cosmiq_astro.review.edits",
+    "exposure_digest": "cosmiq_astro.page.binding",
+    "make_page": "cosmiq_astro.page.make",
+    "read_edits": "cosmiq_astro.review.edits",
+    "training_frame": "cosmiq_astro.review.corrected",
+    "write_regions": "cosmiq_astro.review.export",
+    "write_votable": "cosmiq_astro.review.export",
 }
 
 __all__ = sorted(_LAZY)
-
-
-def __getattr__(name):
-    """Import the names on first use: the page needs no torch, reading files does (PEP 562)."""
-    if name in _LAZY:
-        return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# The page needs no torch, reading files does.
+__getattr__, __dir__ = lazy_names(__name__, _LAZY)

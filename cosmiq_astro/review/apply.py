@@ -16,7 +16,8 @@ from cosmiq_astro.hst import find_chips, read_chip
 from cosmiq_astro.hst.names import file_names, stem_of
 from cosmiq_astro.hst.output import ChipOutput, write_detections
 from cosmiq_astro.nddata import PLANES
-from cosmiq_astro.review.edits import bad_pixels, edited_mask, read_edits
+from cosmiq_astro.page.binding import bad_pixels
+from cosmiq_astro.review.edits import edited_mask, read_edits
 
 __all__ = ["apply_edits"]
 

@@ -9,7 +9,8 @@ import numpy as np
 from astropy.nddata import CCDData
 
 from cosmiq_astro.hst import read_chip
-from cosmiq_astro.review.edits import bad_pixels, edited_mask, read_edits
+from cosmiq_astro.page.binding import bad_pixels
+from cosmiq_astro.review.edits import edited_mask, read_edits
 
 if TYPE_CHECKING:
     from cosmiq_astro.nddata import CosmicRayCCDData

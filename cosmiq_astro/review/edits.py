@@ -7,17 +7,12 @@ import json
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from astropy.nddata import CCDData
+from cosmiq_astro.page.binding import FORMAT, exposure_digest
 
-__all__ = ["FORMAT", "Edits", "bad_pixels", "edited_mask", "exposure_digest", "read_edits"]
-
-FORMAT = "cosmiq_astro edits 1"
-"""First entry of an edits file: what it is, and of which version."""
+__all__ = ["Edits", "edited_mask", "read_edits"]
 
 _RUNS = ("added", "removed", "confirmed", "unsure")
 
@@ -30,7 +25,7 @@ class Edits:
     Attributes
     ----------
     digest : str
-        Of the exposure (`exposure_digest`).
+        Of the exposure (`~cosmiq_astro.review.exposure_digest`).
     mask_digest : str
         Of the mask that was changed.
     shape : tuple of int
@@ -64,38 +59,6 @@ class Edits:
     threshold: float = float("nan")
     sha256: str = ""
     name: str = ""
-
-
-def exposure_digest(array: np.ndarray) -> str:
-    """
-    Return what an exposure, or a mask, is known by.
-
-    Parameters
-    ----------
-    array : ndarray
-        Pixel values of any real type and byte order, or a mask.
-
-    Returns
-    -------
-    digest : str
-        SHA-256 of the shape and of the values in single precision, every NaN
-        alike; 32 hexadecimal digits.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from cosmiq_astro.review import exposure_digest
-    >>> image = np.arange(6.0).reshape(2, 3)
-    >>> exposure_digest(image) == exposure_digest(image.astype(">f4"))
-    True
-    """
-    array = np.asarray(array)
-    with np.errstate(over="ignore"):
-        values = np.packbits(array) if array.dtype == bool else array.astype("<f4")
-    if values.dtype.kind == "f":
-        values[np.isnan(values)] = np.nan
-    head = f"{array.shape} ".encode()
-    return hashlib.sha256(head + values.tobytes()).hexdigest()[:32]
 
 
 def read_edits(path: str | PathLike) -> Edits:
@@ -211,21 +174,3 @@ def edited_mask(
             "page was made of, or make the page anew"
         )
     return (cr_mask | edits.added) & ~edits.removed
-
-
-def bad_pixels(ccd: CCDData) -> np.ndarray:
-    """
-    Return the pixels of a detection that cannot be flagged.
-
-    Parameters
-    ----------
-    ccd : `~cosmiq_astro.CosmicRayCCDData`
-        The detection.
-
-    Returns
-    -------
-    bad : ndarray of bool
-        Those that are not finite, or were masked before the detection.
-    """
-    bad = ~np.isfinite(ccd.data)
-    return bad if ccd.mask is None else bad | (ccd.mask & ~ccd.cr_mask)

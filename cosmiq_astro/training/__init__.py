@@ -1,6 +1,6 @@
 """Training of new models; nothing on the detection path imports it."""
 
-import importlib
+from cosmiq_astro._lazy import lazy_names
 
 _LAZY = {
     "InjectionDataset": "cosmiq_astro.training.injection",
@@ -23,10 +23,5 @@ _LAZY = {
 }
 
 __all__ = sorted(_LAZY)
-
-
-def __getattr__(name):
-    """Import the public names on first use: the loop needs torch."""
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# The loop needs torch.
+__getattr__, __dir__ = lazy_names(__name__, _LAZY)

@@ -1,4 +1,8 @@
-"""After training: temperature, threshold, familiar hits and stars, and the card that says so."""
+"""
+After training: temperature, threshold, familiar hits and stars, and the card that says so.
+
+A module ``calibrate`` would stand in the package in place of the function of that name.
+"""
 
 from __future__ import annotations
 

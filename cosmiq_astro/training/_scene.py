@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from cosmiq_astro._scatter import MAD_TO_SIGMA
+from cosmiq_astro._scatter import scatter_about_zero
 from cosmiq_astro._windows import TOUCHING
 from cosmiq_astro.preprocess import estimate_statistics
 from cosmiq_astro.training._pixels import combine_masks, read_pixels
@@ -126,7 +126,7 @@ def match_image(expected, image, good, sky, readnoise):
         # Of the normal equations: as many as unknowns, not as pixels.
         solution = np.linalg.lstsq(rows.T @ rows, rows.T @ (target * weight)[kept], rcond=1e-10)[0]
         residual = (target - design @ solution) * weight
-        scatter = MAD_TO_SIGMA * np.median(np.abs(residual[kept]))
+        scatter = scatter_about_zero(residual[kept])
         kept = np.abs(residual) < _CLIP * max(scatter, 1.0)
     kernel = solution[:-1].reshape((_SIDE,) * 2)
     matched = ndimage.correlate(light, kernel, mode="nearest") + solution[-1] + sky
@@ -268,7 +268,7 @@ class Scene:
         # Under better seeing than that of the others, the tops differ by more than the flanks do.
         for pixels in (steep, tops):
             if pixels.sum() >= _ENOUGH:
-                share = MAD_TO_SIGMA * np.median(np.abs(residual[pixels]) / local_range[pixels])
+                share = scatter_about_zero(residual[pixels] / local_range[pixels])
                 by_noise = np.median(comparison[pixels] / local_range[pixels] ** 2)
                 mismatch = max(mismatch, float(np.sqrt(max(share**2 - by_noise, 0))))
         total = np.sqrt(comparison + (mismatch * local_range) ** 2)

@@ -13,7 +13,7 @@ from astropy.table import Table
 from scipy import ndimage
 from scipy.stats import binom
 
-from cosmiq_astro._scatter import MAD_TO_SIGMA
+from cosmiq_astro._scatter import scatter_about_zero
 from cosmiq_astro._windows import TOUCHING, block_medians
 from cosmiq_astro.simulate import Footprints, extract_footprints
 from cosmiq_astro.training._pixels import find_images, list_paths, read_pixels, row_blocks
@@ -151,7 +151,7 @@ def _stack(images, levels, readnoise):
     for box in row_blocks(shape, planes=n):
         stack = np.stack([image[box] - level for image, level in zip(images, levels, strict=True)])
         middle = np.nanmedian(stack, axis=0)
-        scatter = MAD_TO_SIGMA * np.nanmedian(np.abs(stack - middle), axis=0)
+        scatter = scatter_about_zero(stack - middle, axis=0)
         # Of few frames the scatter is not well known; the current's own noise is.
         least = np.sqrt(readnoise**2 + np.maximum(middle, 0))
         usual[box], noise[box] = middle, np.maximum(scatter, least)

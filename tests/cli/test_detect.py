@@ -147,6 +147,7 @@ def test_unknown_model_stops_everything(make_file, capsys):
     assert main(["detect", str(file), "--model", "acs-wfc-iv"]) == 1
     err = capsys.readouterr().err
     assert err.startswith("cosmiq-astro: error: model 'acs-wfc-iv' is neither a bundled model")
+    assert err.endswith("; did you mean acs-wfc-vi?\n")
     assert list(file.parent.iterdir()) == [file]
 
 

@@ -12,8 +12,8 @@ from astropy.table import Table
 
 import cosmiq_astro as ca
 from cosmiq_astro.cli.main import main
+from cosmiq_astro.page.binding import FORMAT
 from cosmiq_astro.review import exposure_digest
-from cosmiq_astro.review.edits import FORMAT
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "training.rst"
 CAMERA = simulated_camera.small(simulated_camera.SCORED_ON, 128)

@@ -12,8 +12,8 @@ from scipy import ndimage
 
 import cosmiq_astro as ca
 from cosmiq_astro.hst import detect_file, output, plan_file, read_chip
+from cosmiq_astro.page.binding import FORMAT
 from cosmiq_astro.review import apply_edits, exposure_digest
-from cosmiq_astro.review.edits import FORMAT
 
 PLANES = ("CRVIMASK", "CRPROB", "CRSTD", "CRENT", "CRMI")
 

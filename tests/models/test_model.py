@@ -181,6 +181,20 @@ def test_unknown_names_list_the_known_ones(name):
         load_model(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    [
+        ("acs-wfc-v", "; did you mean acs-wfc-vi?"),
+        ("ccd_unet", "; did you mean ccd-unet?"),
+        ("nonesuch", "a config.json"),
+    ],
+)
+def test_a_slip_in_a_name_is_understood(name, ending):
+    with pytest.raises(ValueError, match="neither a bundled model") as error:
+        load_model(name)
+    assert str(error.value).endswith(ending)
+
+
 def test_everybody_may_read_a_model_who_may_read_its_card(tiny_vi, tmp_path):
     folder = save_model(tiny_vi, tmp_path / "model", card="")
     modes = {path.stat().st_mode for path in folder.iterdir()}

@@ -13,7 +13,7 @@ from cosmiq_astro.calibration import operating_curve
 from cosmiq_astro.cli.main import main
 from cosmiq_astro.hst import detect_file, read_chip
 from cosmiq_astro.models.model import load_model, save_model
-from cosmiq_astro.review._planes import probability_levels, quantise_levels
+from cosmiq_astro.page._planes import probability_levels, quantise_levels
 
 webdriver = pytest.importorskip("selenium.webdriver")
 pytest.importorskip("selenium.webdriver.chrome.service")

@@ -11,6 +11,7 @@ import cosmiq_astro as ca
 from cosmiq_astro.cli.main import main
 from cosmiq_astro.hst import detect_file, read_chip
 from cosmiq_astro.hst.background import read_background
+from cosmiq_astro.page.binding import FORMAT
 from cosmiq_astro.protect import read_protection
 from cosmiq_astro.review import (
     apply_edits,
@@ -20,7 +21,6 @@ from cosmiq_astro.review import (
     read_edits,
     training_frame,
 )
-from cosmiq_astro.review.edits import FORMAT
 from cosmiq_astro.simulate import cosmic_ray_footprints
 from cosmiq_astro.training import PairedDataset
 

@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
-from cosmiq_astro.review import _planes
+from cosmiq_astro.page import _planes
 
 
 def dequantise(stored, sky, noise, curvature):

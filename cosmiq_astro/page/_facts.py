@@ -11,9 +11,9 @@ from scipy import ndimage
 from cosmiq_astro._windows import TOUCHING
 from cosmiq_astro.cleaning import scene_under
 from cosmiq_astro.models.registry import find_model
+from cosmiq_astro.page._planes import probability_levels
+from cosmiq_astro.page.binding import FORMAT, exposure_digest
 from cosmiq_astro.preprocess import estimate_statistics
-from cosmiq_astro.review._planes import probability_levels
-from cosmiq_astro.review.edits import FORMAT, exposure_digest
 from cosmiq_astro.units import electrons_per_unit
 
 __all__ = ["describe", "list_hits"]

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cosmiq_astro._io import atomic_write
-from cosmiq_astro.protect import read_protection
-from cosmiq_astro.review._facts import describe, list_hits
-from cosmiq_astro.review._planes import (
+from cosmiq_astro.page._facts import describe, list_hits
+from cosmiq_astro.page._planes import (
     TILE,
     encode_tiles,
     probability_levels,
@@ -25,7 +24,8 @@ from cosmiq_astro.review._planes import (
     quantise_levels,
     quantise_root,
 )
-from cosmiq_astro.review.edits import bad_pixels
+from cosmiq_astro.page.binding import bad_pixels
+from cosmiq_astro.protect import read_protection
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
@@ -157,7 +157,7 @@ def make_page(
 
 
 def _assemble(facts, tiles):
-    parts = files("cosmiq_astro.review") / "static"
+    parts = files("cosmiq_astro.page") / "static"
 
     def read(file):
         return (parts / file).read_text(encoding="utf-8")
