@@ -18,7 +18,7 @@ RATE = u.cm**-2 / u.s
 """Unit of the rates."""
 
 
-def rate_of(n_hits: float, area: u.Quantity, exposure_time: u.Quantity) -> u.Quantity:
+def rate_of(n_hits: float | np.number, area: u.Quantity, exposure_time: u.Quantity) -> u.Quantity:
     """
     Return the rate of hits per area and time.
 
