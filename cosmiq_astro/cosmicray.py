@@ -80,11 +80,11 @@ def cosmicray_vi(
 
     The weights are drawn ``T`` times; the mean probability over the draws
     decides on the mask, their scatter and entropy say how far it can be
-    trusted. ``acs-wfc-vi`` is an ensemble [3]_ of two variational networks, which
-    take turns in the draws. What it gains over one network, and what its
-    draws differ in, is due to the two: the training data leave little
-    doubt about the weights near those of either. The network grows out of
-    deepCR [1]_, its weights' posterior out of Bayes by backprop [2]_.
+    trusted. With the bundled models the draws hardly differ: their training
+    data leave little doubt about the weights, and what is doubtful about a
+    pixel is in the image, where the entropy shows it. A model of several
+    networks, an ensemble [3]_, takes turns with them in the draws. The network grows
+    out of deepCR [1]_, its weights' posterior out of Bayes by backprop [2]_.
 
     Parameters
     ----------

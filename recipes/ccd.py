@@ -77,7 +77,7 @@ Scenes and hits of the validation set were not trained on: its real hits are tho
 STIS exposures and the other half of the thick CCD's. Command: `python recipes/ccd.py --data DIR
 --work DIR`, begun from {{start}}."""
 LIMITS = """\
-A score on simulated scenes is exactly that. Drizzled images, infrared arrays and
+All scores are on simulated scenes. Drizzled images, infrared arrays and
 units other than electrons were not trained on; the PSF is round, or that of HST."""
 
 

@@ -84,7 +84,7 @@ The threshold is where F1 is largest on other exposures (`recipes/operating_curv
 
 Its scores on frames of independent making are in `docs/validation`. It misses fewer hits than
 deepCR in each kind of frames there, and flags fewer stars in all; on frames from the ground
-ccd-unet misses fewer. A score on simulated frames is exactly that.
+ccd-unet misses fewer. All scores are on simulated frames.
 """
 POSTERIOR = """
 Two networks of this shape, trained from other first weights, take turns in the draws (a deep
