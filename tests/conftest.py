@@ -32,13 +32,20 @@ def pytest_collection_modifyitems(items):
 
 
 def make_model(
-    *, variational=(), levels=3, views=2, channels=("asinh", "anscombe"), n_networks=1, **kwargs
+    *,
+    variational=(),
+    levels=3,
+    views=2,
+    channels=("asinh", "anscombe"),
+    seed=0,
+    n_networks=1,
+    **kwargs,
 ):
     """An untrained model; its weights are large enough for p to move far from one half."""
     config = UNetConfig(channels, 4, levels, variational=variational, views=views)
     networks = []
-    for seed in range(n_networks):
-        network = initialize_weights(empty_unet(config), torch.Generator().manual_seed(seed))
+    for i in range(n_networks):
+        network = initialize_weights(empty_unet(config), torch.Generator().manual_seed(seed + i))
         network.head.weight.data.mul_(10)
         network.head.bias.data.zero_()
         network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
