@@ -42,6 +42,7 @@ def main():
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for review.png")
     parser.add_argument("--all", action="store_true", help="narrow, and on a dark desktop too")
     args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or shutil.which("google-chrome")
     for flag in ("headless=new", "no-sandbox", "hide-scrollbars"):
