@@ -145,8 +145,7 @@ def trained(sample, n, validation, seed, n_steps):
     run, rng = train.Run(CONFIG, seed, "cpu"), np.random.default_rng([seed, n])
     best, losses = np.inf, []
     for step in range(1, n_steps + 1):
-        with torch.autocast("cpu", torch.bfloat16):
-            run.step(batch_of(sample, n, rng), train.learning_rate(step - 1, n_steps))
+        run.step(batch_of(sample, n, rng), train.learning_rate(step - 1, n_steps))
         if step % (n_steps // CHECKPOINTS) == 0:
             losses.append(validated(run, validation))
             if losses[-1] < best:
