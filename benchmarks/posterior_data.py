@@ -142,7 +142,8 @@ def batch_of(sample, n, rng):
 
 def trained(sample, n, validation, seed, n_steps):
     """Train a network on the first n exposures; return its best weights and its losses."""
-    run, rng = train.Run(CONFIG, seed, "cpu"), np.random.default_rng([seed, n])
+    run = train.Run(train.first_network(CONFIG, seed), True, "cpu")
+    rng = np.random.default_rng([seed, n])
     best, losses = np.inf, []
     for step in range(1, n_steps + 1):
         run.step(batch_of(sample, n, rng), train.learning_rate(step - 1, n_steps))
@@ -399,7 +400,7 @@ def samples_of(arguments):
 
 def stored_network(arrays):
     """Return the network of stored weights."""
-    network = train.Run(CONFIG, 0, "cpu").network
+    network = train.first_network(CONFIG, 0).to(memory_format=torch.channels_last)
     network.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items() if k != "losses"})
     return network.requires_grad_(False)
 

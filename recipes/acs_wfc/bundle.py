@@ -27,7 +27,7 @@ VERSIONS = {"acs-wfc-unet": "9", "acs-wfc-vi": "10"}
 SEEDS = (1, 2)
 INSTRUMENT = "HST ACS/WFC, ACS/HRC, WFC3/UVIS, WFPC2, STIS/CCD"
 # Pixels that each network was trained on, an exposure counted once.
-N_DATA = train.STEPS // train.STEPS_EACH * train.BATCH * train.scenes.SIZE**2
+N_DATA = sum(train.STEPS) // train.STEPS_EACH * train.BATCH * train.scenes.SIZE**2
 N_CURVATURE = 150  # exposures that tell how sharply the data fix the weights
 CARD = """# {name}
 
@@ -61,8 +61,8 @@ CCD and thick silicon (for Moffat profiles only), and single pixels. Three in te
 bright unresolved light (30 to 10,000 electrons) with lanes of dust.
 
 Commands: `python recipes/acs_wfc/train.py --data DIR --work DIR` (two processes of one core each,
-{n_steps:,} steps of 16 exposures from first weights that the seeds 1 and 2 draw), then `bundle.py`
-beside it.
+{n_steps:,} steps of 16 exposures in {n_cycles} cycles, from first weights that the seeds 1 and 2
+draw), then `bundle.py` beside it.
 
 ## Scores on validation exposures
 
@@ -167,7 +167,8 @@ def main():
             kind=kind,
             posterior=text,
             parameters=sum(p.numel() for p in model.network.parameters()),
-            n_steps=train.STEPS,
+            n_steps=sum(train.STEPS),
+            n_cycles=len(train.STEPS),
             n_pixels=row["n_pixels"] / 1e6,
             hit_fraction=100 * row["hit_fraction"],
             nll=row["nll"],

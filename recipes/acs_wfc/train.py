@@ -1,13 +1,14 @@
 """
 Train the networks of acs-wfc-unet and acs-wfc-vi from their first weights, one process for each.
 
-python recipes/acs_wfc/train.py --data DIR --work DIR [--device cuda] [--seeds 1,2] [--steps N]
+python recipes/acs_wfc/train.py --data DIR --work DIR [--device cuda] [--seeds 1,2] [--steps N,M,…]
 
 DIR of --data holds stis_ccd_1999.fits, wfc3_uvis_dark_hits.fits, itl_cosmic_rays_2017.fits.gz,
 tinytim_acs_wfc/ and cosmos2020_sample.fits.gz. --work gets weights_SEED.safetensors and a history;
-bundle.py makes the models of them. Each step makes half of its exposures, and each exposure is seen
-some two times before it goes, turned and flipped anew. An interrupted run goes on from its
-checkpoint in --work, and comes to the same weights. Processors with AMX train in bfloat16.
+bundle.py makes the models of them. The learning rate falls three times: with Adam, then twice with
+Muon. Each step makes half of its exposures, and each exposure is seen some two times before it
+goes, turned and flipped anew. An interrupted run goes on from its checkpoint in --work, and comes
+to the same weights. Processors with AMX train in bfloat16.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from exposures import Observatory, ObservingConditions, SimulatedDataset
+from muon import Muon
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
@@ -37,6 +39,7 @@ import scenes
 CANVAS = Canvas((scenes.SIZE, scenes.SIZE), margin=scenes.MARGIN)
 TOLD = ("asinh", "anscombe", "softness")
 CONFIG = UNetConfig(channels=TOLD)
+ENDS = ("down.0.0.weight", "head.weight")
 HST = ObservingConditions(
     exposure_time=(5.0, 2000.0),
     sky_rate=(0.003, 0.5),
@@ -65,12 +68,14 @@ SEEDS = {"training": 20261128, "validation": 20261129}
 # Planes, optics of HST, and others.
 NUMBERS = {"training": (480, 320, 96), "validation": (48, 32, 12)}
 PAD = 4  # pixels about an exposure, as at the border of an image
+BATCH = 16  # exposures in a step
 LEARNING_RATE = 2e-3
-BATCH, STEPS = 16, 6500  # exposures in a step
 STEPS_EACH = 2  # for each batch that is made
 POOL = 32  # batches to choose from, the latest
 PART = 4  # exposures at a time: these fit into the cache of a processor
 CHECKPOINT = 180  # seconds
+STEPS = (6500, 6000, 6000)  # of each cycle
+OTHER_EXPOSURES = 1000  # added to the seed of what is made for a cycle after the first
 IS_FAST_IN_BFLOAT16 = torch.cpu._is_amx_tile_supported()
 
 
@@ -116,13 +121,19 @@ def simulated(sources, libraries, device):
     return SimulatedDataset(planes, CANVAS, observatories, device=device)
 
 
-class Run:
-    """One network with its optimiser."""
+def first_network(config, seed):
+    """Return a network with the first weights of a seed."""
+    return initialize_weights(empty_unet(config), torch.Generator().manual_seed(seed))
 
-    def __init__(self, config, seed, device):
-        network = initialize_weights(empty_unet(config), torch.Generator().manual_seed(seed))
+
+class Run:
+    """One network with its optimisers."""
+
+    def __init__(self, network, is_first, device):
         self.network = network.to(device, memory_format=torch.channels_last)
-        self.optimizer = torch.optim.Adam(network.parameters())
+        self.optimizers = [
+            kind(parameters) for kind, parameters in shared_out(network, is_first) if parameters
+        ]
         self.is_fast = device != "cpu" or IS_FAST_IN_BFLOAT16
 
     def logits(self, inputs):
@@ -131,9 +142,10 @@ class Run:
 
     def step(self, batch, rate):
         """Take a step at some learning rate; return the loss, nats per valid pixel."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        self.network.zero_grad()
         n_valid, total = batch[2].sum(), 0.0
         for part in zip(*(tensor.split(PART) for tensor in batch), strict=True):
             inputs, labels, valid = (
@@ -145,8 +157,30 @@ class Run:
             loss.backward()
             total += loss.detach()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         return total.item()
+
+    def state(self):
+        """Return all that changes, to be stored."""
+        return [part.state_dict() for part in (self.network, *self.optimizers)]
+
+    def restore(self, state):
+        """Go on from a state."""
+        for part, stored in zip((self.network, *self.optimizers), state, strict=True):
+            part.load_state_dict(stored)
+
+
+def shared_out(network, is_first):
+    """
+    Return optimisers, and the parameters of each: Adam for all, but in a later cycle Muon for the
+    kernels between the first convolution and the head.
+    """
+    kernels, others = [], []
+    for name, parameter in network.named_parameters():
+        is_inside = parameter.ndim == 4 and name not in ENDS
+        (others if is_first or not is_inside else kernels).append(parameter)
+    return (Muon, kernels), (torch.optim.Adam, others)
 
 
 def cross_entropy(logits, labels, valid):
@@ -181,15 +215,15 @@ def learning_rate(step, n_steps):
     return LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (n_steps - warmup)))
 
 
-def batches(training, seed, begin):
+def batches(training, seed, cycle, begin):
     """Yield the batches from some step on, chosen from exposures that are made meanwhile."""
-    made = begin // STEPS_EACH
+    made, source = begin // STEPS_EACH, seed + OTHER_EXPOSURES * cycle
     pool = deque(maxlen=POOL)
     for k in range(max(0, made - POOL), made):
-        pool.append(make(training, seed, k))
+        pool.append(make(training, source, k))
     for step in range(begin, sys.maxsize):
         if step % STEPS_EACH == 0:
-            pool.append(make(training, seed, step // STEPS_EACH))
+            pool.append(make(training, source, step // STEPS_EACH))
         rng = np.random.default_rng([seed, step])
         chosen = rng.integers((len(pool), BATCH), size=(BATCH, 2))
         rows = [[tensor[i] for tensor in pool[k]] for k, i in chosen]
@@ -215,34 +249,40 @@ def fit(training, validation, seed, arguments):
     """Train the network of a seed, from its checkpoint if there is one."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    run, history = Run(CONFIG, seed, arguments.device), []
+    network = first_network(CONFIG, seed)
     checkpoint = arguments.work / f"network_{seed}.ckpt"
-    parts = {"network": run.network, "optimizer": run.optimizer}
-    if checkpoint.exists():
-        stored = torch.load(checkpoint)
-        history = stored.pop("history")
-        for name, part in parts.items():
-            part.load_state_dict(stored[name])
-    begin = history[-1]["step"] if history else 0
-    losses, saved = [], time.monotonic()
-    for step, batch in enumerate(batches(training, seed, begin), begin):
-        if step == arguments.steps:
-            break
-        losses.append(run.step(batch, learning_rate(step, arguments.steps)))
-        if not math.isfinite(losses[-1]):
-            raise FloatingPointError(f"the loss is not finite: {losses[-1]}")
-        if time.monotonic() - saved > CHECKPOINT:
-            history.append({"step": step + 1, "loss": float(np.mean(losses))})
-            print(f"network {seed}: {history[-1]}", flush=True)
-            losses, saved = [], time.monotonic()
-            state = {name: part.state_dict() for name, part in parts.items()}
-            torch.save(state | {"history": history}, checkpoint.with_suffix(".new"))
-            checkpoint.with_suffix(".new").replace(checkpoint)
-    history.append({"step": arguments.steps, "validation": validate(run, validation, 24, BATCH)})
-    print(f"network {seed}: {history[-1]}", flush=True)
-    state = {name: value.cpu().contiguous() for name, value in run.network.state_dict().items()}
+    stored = torch.load(checkpoint) if checkpoint.exists() else {"history": [], "cycle": 0}
+    history = stored["history"]
+    for cycle in range(stored["cycle"], len(arguments.steps)):
+        run, n_steps, begin = Run(network, cycle == 0, arguments.device), arguments.steps[cycle], 0
+        if stored.get("state") and cycle == stored["cycle"]:
+            run.restore(stored["state"])
+            begin = history[-1]["step"]
+        losses, saved = [], time.monotonic()
+        for step, batch in enumerate(batches(training, seed, cycle, begin), begin):
+            if step == n_steps:
+                break
+            losses.append(run.step(batch, learning_rate(step, n_steps)))
+            if not math.isfinite(losses[-1]):
+                raise FloatingPointError(f"the loss is not finite: {losses[-1]}")
+            if time.monotonic() - saved > CHECKPOINT:
+                history.append({"cycle": cycle, "step": step + 1, "loss": float(np.mean(losses))})
+                print(f"network {seed}: {history[-1]}", flush=True)
+                losses, saved = [], time.monotonic()
+                state = {"history": history, "cycle": cycle, "state": run.state()}
+                torch.save(state, checkpoint.with_suffix(".new"))
+                checkpoint.with_suffix(".new").replace(checkpoint)
+        score = validate(run, validation, 24, BATCH)
+        history.append({"cycle": cycle, "step": n_steps, "validation": score})
+        print(f"network {seed}: {history[-1]}", flush=True)
+    state = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
     save_file(state, arguments.work / f"weights_{seed}.safetensors")
     (arguments.work / f"history_{seed}.json").write_text(json.dumps(history, indent=1))
+
+
+def numbers(text):
+    """Return the numbers of a list."""
+    return [int(number) for number in text.split(",")]
 
 
 def main():
@@ -250,10 +290,8 @@ def main():
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument(
-        "--seeds", type=lambda text: [int(s) for s in text.split(",")], default=(1, 2)
-    )
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--seeds", type=numbers, default=(1, 2))
+    parser.add_argument("--steps", type=numbers, default=STEPS, help="of each cycle")
     parser.add_argument("--processes", type=int, default=2, help="for sources and optics")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
