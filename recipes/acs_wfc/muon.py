@@ -8,7 +8,8 @@ class Muon(torch.optim.Optimizer):
     Steps along the momentum with all its singular values brought near one.
 
     Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; steps as large as those that
-    Adam would take: Liu et al. 2025, arXiv:2502.16982, eq. 4.
+    Adam would take: Liu et al. 2025, arXiv:2502.16982, eq. 4. `torch.optim.Muon` does the same, of
+    matrices alone.
 
     Parameters
     ----------
