@@ -217,7 +217,7 @@ def learning_rate(step, n_steps):
 
 def batches(training, seed, cycle, begin):
     """Yield the batches from some step on, chosen from exposures that are made meanwhile."""
-    made, source = begin // STEPS_EACH, seed + OTHER_EXPOSURES * cycle
+    made, source = math.ceil(begin / STEPS_EACH), seed + OTHER_EXPOSURES * cycle
     pool = deque(maxlen=POOL)
     for k in range(max(0, made - POOL), made):
         pool.append(make(training, source, k))
