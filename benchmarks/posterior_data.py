@@ -142,7 +142,7 @@ def batch_of(sample, n, rng):
 
 def trained(sample, n, validation, seed, n_steps):
     """Train a network on the first n exposures; return its best weights and its losses."""
-    run = train.Run(train.first_network(CONFIG, seed), True, "cpu")
+    run = train.Run(train.first_network(CONFIG, seed), train.adam, "cpu")
     rng = np.random.default_rng([seed, n])
     best, losses = np.inf, []
     for step in range(1, n_steps + 1):

@@ -39,7 +39,7 @@ import scenes
 CANVAS = Canvas((scenes.SIZE, scenes.SIZE), margin=scenes.MARGIN)
 TOLD = ("asinh", "anscombe", "softness")
 CONFIG = UNetConfig(channels=TOLD)
-ENDS = ("down.0.0.weight", "head.weight")
+ENDS = ("down.0.0.weight", "head.weight")  # first and last convolution
 HST = ObservingConditions(
     exposure_time=(5.0, 2000.0),
     sky_rate=(0.003, 0.5),
@@ -129,11 +129,9 @@ def first_network(config, seed):
 class Run:
     """One network with its optimisers."""
 
-    def __init__(self, network, is_first, device):
+    def __init__(self, network, optimizers_of, device):
         self.network = network.to(device, memory_format=torch.channels_last)
-        self.optimizers = [
-            kind(parameters) for kind, parameters in shared_out(network, is_first) if parameters
-        ]
+        self.optimizers = optimizers_of(network)
         self.is_fast = device != "cpu" or IS_FAST_IN_BFLOAT16
 
     def logits(self, inputs):
@@ -171,16 +169,18 @@ class Run:
             part.load_state_dict(stored)
 
 
-def shared_out(network, is_first):
-    """
-    Return optimisers, and the parameters of each: Adam for all, but in a later cycle Muon for the
-    kernels between the first convolution and the head.
-    """
+def adam(network):
+    """Return one optimiser for all parameters."""
+    return [torch.optim.Adam(network.parameters())]
+
+
+def muon_and_adam(network):
+    """Return Muon for the kernels between the first convolution and the head, Adam for the rest."""
     kernels, others = [], []
     for name, parameter in network.named_parameters():
         is_inside = parameter.ndim == 4 and name not in ENDS
-        (others if is_first or not is_inside else kernels).append(parameter)
-    return (Muon, kernels), (torch.optim.Adam, others)
+        (kernels if is_inside else others).append(parameter)
+    return [Muon(kernels), torch.optim.Adam(others)]
 
 
 def cross_entropy(logits, labels, valid):
@@ -254,7 +254,8 @@ def fit(training, validation, seed, arguments):
     stored = torch.load(checkpoint) if checkpoint.exists() else {"history": [], "cycle": 0}
     history = stored["history"]
     for cycle in range(stored["cycle"], len(arguments.steps)):
-        run, n_steps, begin = Run(network, cycle == 0, arguments.device), arguments.steps[cycle], 0
+        run = Run(network, muon_and_adam if cycle else adam, arguments.device)
+        n_steps, begin = arguments.steps[cycle], 0
         if stored.get("state") and cycle == stored["cycle"]:
             run.restore(stored["state"])
             begin = history[-1]["step"]
@@ -280,9 +281,9 @@ def fit(training, validation, seed, arguments):
     (arguments.work / f"history_{seed}.json").write_text(json.dumps(history, indent=1))
 
 
-def numbers(text):
-    """Return the numbers of a list."""
-    return [int(number) for number in text.split(",")]
+def integers(text):
+    """Return those that a text lists."""
+    return [int(part) for part in text.split(",")]
 
 
 def main():
@@ -290,8 +291,8 @@ def main():
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--seeds", type=numbers, default=(1, 2))
-    parser.add_argument("--steps", type=numbers, default=STEPS, help="of each cycle")
+    parser.add_argument("--seeds", type=integers, default=(1, 2))
+    parser.add_argument("--steps", type=integers, default=STEPS, help="of each cycle")
     parser.add_argument("--processes", type=int, default=2, help="for sources and optics")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
