@@ -135,7 +135,7 @@ def main():
         test = [camera.expose(camera.field(400 + i), 400_000 + i) for i in range(N_TEST)]
         rows = [
             {"model": n, "frames": 0} | score(camera, test, n)
-            for n in ("acs-wfc-unet", "acs-wfc-vi", "ccd-unet", "ccd-vi")
+            for n in ("acs-wfc-unet", "acs-wfc-vi")
         ]
         n_pairs = arguments.visits * arguments.exposures
         for number, (name, given) in enumerate(WAYS.items()):

@@ -139,7 +139,7 @@ def score_frame(frame, name, threshold, probability):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--models", default="acs-wfc-unet,acs-wfc-vi,ccd-unet,ccd-vi")
+    parser.add_argument("--models", default="acs-wfc-unet,acs-wfc-vi")
     parser.add_argument("--out", type=Path, default=Path("docs/validation"))
     options = parser.parse_args()
     network = deepcr()

@@ -114,7 +114,7 @@ def ground_frame(folder):
     paths = sorted(folder.glob("saao_ste3_bulge_008?.fits.gz"))
     images = [GAIN * fits.getdata(path).astype(np.float32) for path in paths]
     labels = label_exposures(images, readnoise=5, offsets="measure")
-    model, results = ca.load_model("ccd-vi"), []
+    model, results = ca.load_model("acs-wfc-vi"), []
     for i, image in enumerate(images):
         ccd = CCDData(image, unit="electron")
         results.append(ca.cosmicray_vi(ccd, T=T, seed=SEED, readnoise=5, model=model))

@@ -178,7 +178,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--frames", type=int, default=2)
     parser.add_argument("--stis", metavar="FILE", help="stis_ccd_1999.fits")
-    parser.add_argument("--models", nargs="+", default=["acs-wfc-vi", "ccd-vi"])
+    parser.add_argument("--models", nargs="+", default=["acs-wfc-vi"])
     parser.add_argument("-T", type=int, default=4)
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--out", type=Path, metavar="DIR", help="for spectra.ecsv")

@@ -15,7 +15,6 @@ from cosmiq_astro.detector import CosmicRayDetector
 from cosmiq_astro.familiarity.verdict import doubts
 from cosmiq_astro.inference.maps import CosmicRayMaps
 from cosmiq_astro.models.model import Model
-from cosmiq_astro.models.registry import AUTO, choose_model
 from cosmiq_astro.own_sky import OwnSky
 from cosmiq_astro.protect import read_protection, withhold
 from cosmiq_astro.units import electrons_per_unit, stated_time, to_electrons
@@ -142,9 +141,6 @@ def find_cosmic_rays(frame, model, request, *, method, hardware, call):
         name: to_electrons(name, getattr(request, name), gain=request.gain)
         for name in ("readnoise", "satlevel")
     }
-    if isinstance(model, str) and model == AUTO:
-        model = choose_model(frame.meta.get("TELESCOP"), method)
-        _LOGGER.info("model %s, for TELESCOP %r", model, frame.meta.get("TELESCOP"))
     detector = CosmicRayDetector(model, **hardware)
     model = detector.model
     if model.method != method:

@@ -53,7 +53,7 @@ def cosmicray_vi(
     ccd: CCDData | ArrayLike,
     T: int = 16,
     *,
-    model: str | PathLike | Model = "auto",
+    model: str | PathLike | Model = "acs-wfc-vi",
     threshold: Threshold | None = None,
     gain: float | u.Quantity | None = None,
     readnoise: float | u.Quantity | None = None,
@@ -98,8 +98,6 @@ def cosmicray_vi(
     model : str, path-like or Model, optional
         A variational model: a bundled name (see
         `~cosmiq_astro.list_models`), a model folder, or a loaded model.
-        ``'auto'`` is ``ccd-vi`` if the header's TELESCOP names another
-        telescope than HST, else ``acs-wfc-vi``.
     threshold : float or {'pure', 'balanced', 'complete'}, optional
         Probability from which a pixel is flagged, in (0, 1); the model's own
         if None. Lower it to catch faint hits at the price of more false
@@ -232,7 +230,7 @@ def cosmicray_vi(
 def cosmicray_unet(
     ccd: CCDData | ArrayLike,
     *,
-    model: str | PathLike | Model = "auto",
+    model: str | PathLike | Model = "acs-wfc-unet",
     threshold: Threshold | None = None,
     gain: float | u.Quantity | None = None,
     readnoise: float | u.Quantity | None = None,
@@ -263,8 +261,7 @@ def cosmicray_unet(
     ccd : `~astropy.nddata.CCDData` or array-like
         The exposure, as for `cosmicray_vi`.
     model : str, path-like or Model, optional
-        A deterministic model, as for `cosmicray_vi`; ``'auto'`` is
-        ``ccd-unet`` or ``acs-wfc-unet``.
+        A deterministic model, as for `cosmicray_vi`.
     threshold : float or {'pure', 'balanced', 'complete'}, optional
         Probability from which a pixel is flagged.
     gain, readnoise, satlevel, exposure_time : float or `~astropy.units.Quantity`, optional

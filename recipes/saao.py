@@ -1,5 +1,5 @@
 """
-Fit the baseline for CCDs in general to one camera: exposures of one field, and injected hits.
+Fit the bundled baseline to one camera: exposures of one field, and injected hits.
 
 python recipes/saao.py --data DIR --work DIR
 
@@ -40,7 +40,7 @@ GAIN, READNOISE, SATURATED = 1.9, 5.0, 1.9 * 60_000
 # Stars below this row train, those above it validate: the five exposures show one field.
 BORDER = 256
 VALIDATION, TEST = (0, 1), (2, 3, 4)
-GENERIC, OTHER = "ccd-unet", "acs-wfc-unet"
+GENERIC = "acs-wfc-unet"
 SEED = 20261122
 
 DATA = """\
@@ -49,7 +49,7 @@ made by `recipes/saao.py`: rows below 256 of all five for training, rows above o
 the choice of the epoch, temperature and threshold and the scores below. Hits that
 `label_exposures` found in them were left out of the loss; hits of a thick LSST CCD (ITL) and of
 HST/STIS were injected, those of the validation from other hits and exposures. Begun from
-ccd-unet. The field is one, and so is the seeing of that night."""
+acs-wfc-unet. The field is one, and so is the seeing of that night."""
 
 
 def hits(data, part):
@@ -159,7 +159,6 @@ def main():
     save_model(model, arguments.work / "saao-unet", card=card, overwrite=True)
     rows = []
     for name, now in (
-        (OTHER, ca.load_model(OTHER)),
         (GENERIC, generic),
         (
             f"{GENERIC}, calibrated here",

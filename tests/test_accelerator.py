@@ -37,7 +37,6 @@ def device(request):
         ("acs-wfc-vi", "antithetic"),
         ("acs-wfc-vi", "independent"),
         ("acs-wfc-vi", "moments"),
-        ("ccd-unet", "mean"),
     ],
 )
 def test_maps_are_those_of_the_cpu(image, device, model, sampling):

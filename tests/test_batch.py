@@ -761,25 +761,3 @@ def test_a_cluster_with_certificates(files, out, settings, certificate, monkeypa
     assert cluster.scheduler_address.startswith("tls://")
     assert list(table["status"]) == ["ok"] * 3, table["error"]
     assert list(table["file_in"]) == names
-
-
-def test_the_telescope_decides_on_the_model(files, tmp_path):
-    with fits.open(files[0]) as hdus:
-        hdus[0].header["TELESCOP"] = "SAAO 1.0-m "
-        # A card without a value says nothing.
-        hdus["SCI"].header["TELESCOP"] = None
-        del hdus[0].header["INSTRUME"]
-        hdus.writeto(tmp_path / "ground.fits")
-    pair, settings = [files[1], tmp_path / "ground.fits"], {"T": 2, "seed": 1}
-    quiet = {"report": lambda outcome: None}
-    found = detect_files(pair, tmp_path / "auto", settings=settings, **quiet)
-    models = {
-        Path(path).name: fits.getheader(path, "SCI")["CRVIMODL"] for path in found["file_out"]
-    }
-    assert models == {"ground_crvi.fits": "ccd-vi", "j01_flc_crvi.fits": "acs-wfc-vi"}
-    again = detect_files(pair, tmp_path / "auto", settings=settings, resume=True, **quiet)
-    assert list(again["status"]) == ["skipped", "skipped"]
-    for name, status in (("ccd-vi", ["skipped", "ok"]), ("auto", ["skipped", "ok"])):
-        settings |= {"model": name, "overwrite": True}
-        again = detect_files(pair, tmp_path / "auto", settings=settings, resume=True, **quiet)
-        assert list(again["status"]) == status

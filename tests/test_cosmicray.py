@@ -368,8 +368,7 @@ def test_levels_that_no_camera_has_are_refused(frame, tiny_unet, name, value):
         cosmicray_unet(CCDData(frame, unit="adu"), model=tiny_unet, **{"gain": 2, name: value})
 
 
-@pytest.mark.parametrize("model", ["acs-wfc-unet", "ccd-unet"])
-def test_masked_cores_of_stars_leave_no_rings(model):
+def test_masked_cores_of_stars_leave_no_rings():
     rng = np.random.default_rng(3)
     y, x = np.mgrid[:160, :160]
     image = np.full((160, 160), 50.0)
@@ -377,10 +376,9 @@ def test_masked_cores_of_stars_leave_no_rings(model):
         image += 400_000 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 5.8)
     image = rng.poisson(image) + rng.normal(0, 5, image.shape)
     core = image > 84_700
-    settings = {"model": model, "readnoise": 5.0}
-    seen = cosmicray_unet(CCDData(np.minimum(image, 84_700), unit="electron"), **settings)
-    masked = cosmicray_unet(CCDData(image, unit="electron", mask=core), **settings)
-    holes = cosmicray_unet(CCDData(np.where(core, np.nan, image), unit="electron"), **settings)
+    seen = cosmicray_unet(CCDData(np.minimum(image, 84_700), unit="electron"), readnoise=5)
+    masked = cosmicray_unet(CCDData(image, unit="electron", mask=core), readnoise=5)
+    holes = cosmicray_unet(CCDData(np.where(core, np.nan, image), unit="electron"), readnoise=5)
     assert core.sum() > 60
     assert masked.cr_mask.sum() <= seen.cr_mask.sum() + 40
     np.testing.assert_array_equal(masked.cr_mask, holes.cr_mask)
@@ -406,12 +404,3 @@ def test_operating_points_by_name(tiny_unet, frame):
         cosmicray_unet(frame, model=tiny_unet, threshold="pure")
     with pytest.raises(ValueError, match=r"one of 'pure', 'balanced', 'complete', got 'clean'"):
         cosmicray_unet(frame, model=model, threshold="clean")
-
-
-@pytest.mark.parametrize(
-    ("telescope", "family"), [(None, "acs-wfc"), ("HST", "acs-wfc"), ("CTIO 4.0-m", "ccd")]
-)
-def test_the_telescope_decides_on_the_model(ccd, telescope, family):
-    ccd.meta["TELESCOP"] = telescope
-    assert cosmicray_vi(ccd, T=2, seed=1).meta["CRVIMODL"] == f"{family}-vi"
-    assert cosmicray_unet(ccd).meta["CRVIMODL"] == f"{family}-unet"

@@ -70,7 +70,7 @@ def test_files_have_their_own_noise_and_sign(hits, tmp_path):
     fits.writeto(tmp_path / "a.fits", image)
     keys = set()
     for name, settings in (("b", {}), ("c", {"negative": True}), ("d", {"spectrum": "x"})):
-        settings |= {"model": "ccd-unet", "unit": "electron"}
+        settings |= {"model": "acs-wfc-unet", "unit": "electron"}
         ca.hst.detect_file(tmp_path / "a.fits", tmp_path / f"{name}.fits", **settings)
         header = fits.getheader(tmp_path / f"{name}.fits")
         keys.add(header["CRVIKEY"])
@@ -78,11 +78,11 @@ def test_files_have_their_own_noise_and_sign(hits, tmp_path):
     assert len(keys) == 3
     assert fits.getheader(tmp_path / "c.fits")["CRVINNEG"] > 10
     with pytest.raises(ValueError, match="uncertainty must be None, or True"):
-        ca.hst.detect_file(tmp_path / "a.fits", model="ccd-unet", uncertainty=image)
+        ca.hst.detect_file(tmp_path / "a.fits", model="acs-wfc-unet", uncertainty=image)
     # The sample has an ERR.
     sample = ca.data.sample_path()
-    plain = ca.hst.detect_file(sample, tmp_path / "e.fits", model="ccd-unet")
-    own = ca.hst.detect_file(sample, tmp_path / "f.fits", model="ccd-unet", uncertainty=True)
+    plain = ca.hst.detect_file(sample, tmp_path / "e.fits", model="acs-wfc-unet")
+    own = ca.hst.detect_file(sample, tmp_path / "f.fits", model="acs-wfc-unet", uncertainty=True)
     assert 0 < own.n_pixels_flagged != plain.n_pixels_flagged
 
 
@@ -214,18 +214,19 @@ def test_a_background_and_a_noise_from_files(hits, tmp_path, capsys):
     error = VarianceUncertainty(image.clip(0) + 25)
     CCDData(image, unit="electron", uncertainty=error).write(tmp_path / "a.fits")
     fits.writeto(tmp_path / "sky.fits", slope)
-    settings = {"model": "ccd-unet", "background": tmp_path / "sky.fits", "uncertainty": True}
+    settings = {"model": "acs-wfc-unet", "background": tmp_path / "sky.fits", "uncertainty": True}
     ca.hst.detect_file(tmp_path / "a.fits", tmp_path / "b.fits", **settings)
     out = ca.hst.read_chip(tmp_path / "b.fits")
     np.testing.assert_allclose(out.uncertainty.represent_as(VarianceUncertainty).array, error.array)
     expected = ca.cosmicray_unet(
         CCDData(image, unit="electron", uncertainty=error),
-        model="ccd-unet", background=slope, uncertainty=True,
+        model="acs-wfc-unet", background=slope, uncertainty=True,
     )  # fmt: skip
     assert expected.cr_mask.sum() > 20
     np.testing.assert_array_equal(out.cr_mask, expected.cr_mask)
-    command = ["detect", str(tmp_path / "a.fits"), "--model", "ccd-unet", "--use-err", "--resume"]
-    command += ["-o", str(tmp_path / "b.fits"), "--background", str(tmp_path / "sky.fits")]
+    command = ["detect", str(tmp_path / "a.fits"), "--model", "acs-wfc-unet", "--use-err"]
+    command += ["--background", str(tmp_path / "sky.fits")]
+    command += ["--resume", "-o", str(tmp_path / "b.fits")]
     assert main(command) == 0
     assert "skipped" in capsys.readouterr().out
     command += ["--overwrite"]

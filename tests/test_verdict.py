@@ -48,7 +48,7 @@ def test_a_wrong_gain_is_told_by_its_factor(gain, said, plain_model):
 
 
 def test_files_carry_the_verdict(tmp_path):
-    result = detect_file(ca.data.sample_path(), tmp_path / "a.fits", model="ccd-unet")
+    result = detect_file(ca.data.sample_path(), tmp_path / "a.fits", model="acs-wfc-unet")
     header = fits.getheader(tmp_path / "a.fits", "SCI")
     # A crowded field is no reason for distrust.
     assert verdict_line(noted_doubts(header)) == result.verdict
@@ -56,7 +56,7 @@ def test_files_carry_the_verdict(tmp_path):
 
 
 def test_a_table_has_the_verdict_once_and_so_does_a_second_run(tmp_path):
-    settings = {"model": "ccd-unet", "satlevel": 100.0}
+    settings = {"model": "acs-wfc-unet", "satlevel": 100.0}
     with pytest.warns(AstropyUserWarning, match="pixels are saturated") as caught:
         first = detect_files([ca.data.sample_path()], tmp_path, settings=settings)
     assert len(caught) == 1

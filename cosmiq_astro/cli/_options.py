@@ -61,7 +61,7 @@ _OPTIONS = {
     "overwrite": _flag("replace outputs that exist"),
     "in-place": _flag("replace the inputs"),
     "json": _flag("print one JSON object per file"),
-    "model": {"metavar": "NAME", "help": "or a folder (default: auto, by TELESCOP)"},
+    "model": {"metavar": "NAME", "help": "or a folder (default: acs-wfc-vi)"},
     "T": _number("T", "weight draws, cheap in the bundled models (default: 16)", int)
     | {"default": 16},
     "threshold": _number(

@@ -27,11 +27,8 @@ from cosmiq_astro.training.compare import check_labels, find_causes
 from cosmiq_astro.training.settings import VALIDATION_FRACTION
 
 _N_SIMULATED = 20_000
-# What a training may begin from, and what finds the hits that science frames hold already.
-_STARTS = {False: ("acs-wfc-unet", "ccd-unet"), True: ("acs-wfc-vi", "ccd-vi")}
-# The first is told how wide the stars are, and learns more from few frames: of equals it is taken.
-_CLEARLY = 0.9
-_FINDER = "ccd-unet"
+# What a training begins from; the first also finds the hits that science frames hold already.
+_STARTS = {False: "acs-wfc-unet", True: "acs-wfc-vi"}
 # With fewer, a fifth of them is no visit to fit on and another to score on.
 _ENOUGH_VISITS = 8
 
@@ -58,7 +55,7 @@ def train_files(args):
     doubts = check_labels(training)
     for doubt in doubts:
         print_warning(doubt)
-    start = given or _choose_start(args, training)
+    start = given or cosmiq_astro.load_model(_STARTS[args.bayesian])
     begun_from = None if args.init == "none" else start
     checkpoint = args.output / "training.ckpt"
     if checkpoint.exists() and not args.quiet:
@@ -154,18 +151,6 @@ def _sum_up(dataset):
     return f"{dataset.n_frames} frames of {dataset.n_visits} fields or visits, {n_pixels}"
 
 
-def _choose_start(args, training):
-    """Return the bundled model for HST, or that for other CCDs if its NLL is a tenth lower."""
-    models = {name: cosmiq_astro.load_model(name) for name in _STARTS[args.bayesian]}
-    compared = compare_models(models, training, patch_size=args.patch_size, seed=args.seed).table
-    nll = {name: compared["nll"][compared["model"] == name][0] for name in models}
-    if not args.quiet:
-        shown = ", ".join(f"{name} {value:.5f}" for name, value in nll.items())
-        print(f"NLL of the bundled models on the training frames: {shown}", flush=True)
-    first, other = models
-    return models[other if nll[other] < _CLEARLY * nll[first] else first]
-
-
 def _describe(args, training, validation, start):
     where = " and ".join(f"`{path}`" for path in _sources(args))
     kind = f"exposures with hits of {', '.join(args.hits)}" if args.hits else "labelled exposures"
@@ -221,7 +206,7 @@ def _open(args, directories):
     if hits == ["simulated"]:
         hits = cosmic_ray_footprints(_N_SIMULATED, seed=args.seed)
     return InjectionDataset.from_directory(
-        directories, hits, satlevel=args.satlevel, finder=_FINDER, **camera
+        directories, hits, satlevel=args.satlevel, finder=_STARTS[False], **camera
     )
 
 

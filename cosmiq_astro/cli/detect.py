@@ -84,7 +84,7 @@ def _add_batch(group):
 
 def _add_detection(group):
     add = group.add_argument
-    add_options(group, "model", default="auto")
+    add_options(group, "model", default="acs-wfc-vi")
     add_options(group, "T", "threshold", "seed")
     add(
         "--sampling",

@@ -10,8 +10,8 @@ __all__ = ["HELP", "add_arguments", "run"]
 HELP = "which model to take, and a list of the bundled ones"
 
 _ADVICE = """\
-HST: acs-wfc-vi. Other CCDs: ccd-vi. 'detect' takes the right one by TELESCOP.
-In a hurry: acs-wfc-unet, ccd-unet; about the same mask, without uncertainty.
+HST and other CCDs: acs-wfc-vi, the default.
+In a hurry: acs-wfc-unet; about the same mask, without uncertainty.
 Best for one camera: a model of your own ('cosmiq-astro train --help').
 """
 _SHORT = ("name", "instrument", "method", "threshold")

@@ -35,6 +35,7 @@ _LONG_ENOUGH = 1e9
 # Of what may be hits, the share that is undecided: of a crowded field, where all is well, it is
 # 0.6, and 0.88 about a star that bleeds.
 _AMBIGUOUS, _MANY_CANDIDATES = 0.92, 100
+_BETTER = "a model trained for this camera may do better"
 
 
 def doubts(model, maps, labels, *, pixels=None, exposure_time=None, readnoise=None, satlevel=None):
@@ -64,7 +65,7 @@ def doubts(model, maps, labels, *, pixels=None, exposure_time=None, readnoise=No
     """
     known = {"exposure_time": exposure_time, "readnoise": readnoise}
     unlike = [*_ranges(model, known), *_stars(model, maps), *_hits(model, maps, labels)]
-    found = [(what, _other(model)) for what in unlike]
+    found = [(what, _BETTER) for what in unlike]
     found += _shares(maps, labels, exposure_time)
     if pixels is not None:
         found += _steps(pixels, maps)
@@ -119,12 +120,6 @@ def noted_doubts(meta):
         As `doubts` returned them.
     """
     return tuple(meta[key] for key in sorted(meta) if key.startswith("CRVIWHY"))
-
-
-def _other(model):
-    if model.name.startswith("ccd-"):
-        return "a model trained for this camera may do better"
-    return f"the model ccd-{model.method}, for CCDs in general, may do better"
 
 
 def _ranges(model, known):

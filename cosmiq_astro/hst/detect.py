@@ -12,7 +12,6 @@ import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
 from cosmiq_astro.hst.detect_chip import detect_chip
-from cosmiq_astro.hst.instruments import INSTRUMENTS
 from cosmiq_astro.hst.output import write_detections
 from cosmiq_astro.hst.plan import PLAN_SETTINGS, plan_file
 from cosmiq_astro.hst.provenance import digest_file
@@ -34,7 +33,7 @@ def detect_file(
     file_in: str | PathLike,
     file_out: str | PathLike | None = None,
     *,
-    model: str | PathLike | Model = "auto",
+    model: str | PathLike | Model = "acs-wfc-vi",
     T: int = 16,
     threshold: Threshold | None = None,
     sampling: Sampling = "antithetic",
@@ -79,9 +78,7 @@ def detect_file(
         The copy; beside the input with ``_crvi`` in its name if None. Its
         directory is made if missing.
     model : str, path-like or Model, optional
-        A variational or deterministic model, by name, folder, or loaded;
-        ``'auto'`` for ``ccd-vi`` if TELESCOP names another telescope than HST,
-        else ``acs-wfc-vi``.
+        A variational or deterministic model, by name, folder, or loaded.
     T : int, optional
         Number of weight draws of a variational model.
     threshold : float or {'pure', 'balanced', 'complete'}, optional
@@ -219,10 +216,9 @@ def run_detection(file_in, file_out, settings, *, run=""):
     names = plan_file(file_in, file_out, **settings.only(PLAN_SETTINGS))
     for note in names.notes:
         warnings.warn(note, AstropyUserWarning, stacklevel=3)
-    settings = settings.of_telescope(names.telescope).loaded()
+    settings = settings.loaded()
     for chip in names.chips:
         settings.own_sky(chip.chip.extver, chip.shape)
-    _warn_of_camera(names, settings.model)
     names.file_out.parent.mkdir(parents=True, exist_ok=True)
     # One seed for all chips: they are one exposure, seen by the same networks.
     seed = int(np.random.default_rng().integers(2**31)) if settings.seed is None else settings.seed
@@ -256,17 +252,3 @@ def run_detection(file_in, file_out, settings, *, run=""):
         notes=names.notes,
         seconds=time.perf_counter() - start,
     )
-
-
-def _warn_of_camera(plan, model):
-    """Warn where a model of HST's cameras is given an image of another one."""
-    name = plan.instrument.name
-    if "HST" in model.instrument and name not in model.instrument:
-        camera = name if name in INSTRUMENTS else "the camera, not one of HST's,"
-        warnings.warn(
-            f"{camera} is not what the model {model.name} was trained for ({model.instrument}): "
-            f"its probabilities need not be right here; ccd-{model.method} was trained for CCDs in "
-            "general",
-            AstropyUserWarning,
-            stacklevel=4,
-        )

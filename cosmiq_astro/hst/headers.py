@@ -45,24 +45,6 @@ def merged_header(header, primary):
     return merged
 
 
-def telescope_of(*headers):
-    """
-    Tell with which telescope an exposure was taken.
-
-    Parameters
-    ----------
-    *headers : `~astropy.io.fits.Header`
-        Of the image, and the primary one.
-
-    Returns
-    -------
-    telescope : str
-        The first TELESCOP that says something; empty if there is none.
-    """
-    names = (header.get("TELESCOP") for header in headers)
-    return next((name.strip() for name in names if isinstance(name, str) and name.strip()), "")
-
-
 def wcs_cards(header):
     """
     Pick the cards of the linear world coordinates and their SIP distortion.

@@ -15,7 +15,7 @@ from astropy.io import fits
 
 from cosmiq_astro._io import check_run, readable, refuse_existing
 from cosmiq_astro.hst.chips import Chip, find_chips, left_out, plane_shape
-from cosmiq_astro.hst.headers import merged_header, number, telescope_of, unit_of
+from cosmiq_astro.hst.headers import merged_header, number, unit_of
 from cosmiq_astro.hst.instruments import (
     GAIN_CARDS,
     INSTRUMENTS,
@@ -94,8 +94,6 @@ class FilePlan:
         written.
     instrument : `Instrument`
         The camera.
-    telescope : str
-        TELESCOP, or empty.
     chips : tuple of `ChipPlan`
         The chips that would be searched.
     notes : tuple of str
@@ -106,7 +104,6 @@ class FilePlan:
     file_out: Path
     dq_out: Path | None
     instrument: Instrument
-    telescope: str
     chips: tuple[ChipPlan, ...]
     notes: tuple[str, ...]
 
@@ -178,7 +175,6 @@ def plan_file(
         is_hst, own, primary = chips[0].is_hst, hdus[chips[0].sci].header, hdus[0].header
         header = merged_header(own, primary)
         instrument = identify(header)
-        telescope = telescope_of(own, primary)
         dq_bit = _check_bit(dq_bit, instrument, is_hst)
         for chip in chips:
             _refuse_processed(file_in, hdus, chip, overwrite)
@@ -197,7 +193,6 @@ def plan_file(
         file_out=file_out,
         dq_out=outputs[1] if chips[0].dq_file is not None and plans[0].dq_bit else None,
         instrument=instrument,
-        telescope=telescope,
         chips=plans,
         notes=tuple(dict.fromkeys(notes)),
     )

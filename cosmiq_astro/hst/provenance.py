@@ -8,8 +8,6 @@ from pathlib import Path
 
 from astropy.io import fits
 
-from cosmiq_astro.hst.headers import telescope_of
-
 __all__ = ["digest_file", "digest_model", "find_detected", "is_complete", "run_of"]
 
 
@@ -92,13 +90,11 @@ def find_detected(file_out, settings):
         or cannot be read. Whether it is whole is left to `is_complete`.
     """
 
-    def searched_and_primary(hdus):
-        return [hdu.header for hdu in hdus if "CRVIKEY" in hdu.header], hdus[0].header
+    def searched(hdus):
+        return [hdu.header for hdu in hdus if "CRVIKEY" in hdu.header]
 
-    headers, primary = _inspect(file_out, searched_and_primary) or ([], None)
-    if not headers:
-        return []
-    key = settings.of_telescope(telescope_of(headers[0], primary)).digest()
+    headers = _inspect(file_out, searched) or []
+    key = settings.digest()
     return headers if all(header["CRVIKEY"] == key for header in headers) else []
 
 

@@ -9,7 +9,6 @@ import cosmiq_astro
 from cosmiq_astro.hst.background import read_background
 from cosmiq_astro.hst.provenance import digest_model
 from cosmiq_astro.models.model import Model, load_model
-from cosmiq_astro.models.registry import AUTO, choose_model
 from cosmiq_astro.own_sky import OwnSky
 from cosmiq_astro.protect import read_protection
 
@@ -40,7 +39,7 @@ class DetectSettings:
         As for `~cosmiq_astro.hst.detect_file`.
     """
 
-    model: object = AUTO
+    model: object = "acs-wfc-vi"
     T: int = 16
     threshold: float | str | None = None
     sampling: str = "antithetic"
@@ -88,35 +87,10 @@ class DetectSettings:
         Returns
         -------
         settings : `DetectSettings`
-            With ``model`` a `~cosmiq_astro.models.model.Model`, or where the telescope shall
-            decide, those it can decide for, by name.
+            With ``model`` a `~cosmiq_astro.models.model.Model`.
         """
-        model = self.model
-        if isinstance(model, str) and model == AUTO:
-            names = [choose_model(telescope) for telescope in ("HST", "other")]
-            model = {name: load_model(name) for name in names}
-        elif not isinstance(model, (Model, dict)):
-            model = load_model(model)
-        return replace(self, model=model)
-
-    def of_telescope(self, telescope):
-        """
-        Return the same with the one model that a telescope calls for.
-
-        Parameters
-        ----------
-        telescope : str
-            TELESCOP, or empty.
-
-        Returns
-        -------
-        settings : `DetectSettings`
-            The same where a model was given.
-        """
-        name, model = choose_model(telescope), self.model
-        if isinstance(model, dict):
-            return replace(self, model=model[name])
-        return replace(self, model=name) if isinstance(model, str) and model == AUTO else self
+        is_loaded = isinstance(self.model, Model)
+        return self if is_loaded else replace(self, model=load_model(self.model))
 
     def own_sky(self, extver, shape):
         """

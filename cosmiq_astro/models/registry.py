@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from cosmiq_astro._meant import did_you_mean
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["AUTO", "MODEL_FILES", "choose_model", "find_model", "list_models"]
+__all__ = ["MODEL_FILES", "find_model", "list_models"]
 
 MODEL_FILES = ("weights.safetensors", "card.md", "config.json")
 """What a model folder holds, in the order in which it is written."""
-
-AUTO = "auto"
-"""Stands for the bundled model that `choose_model` names."""
 
 _WEIGHTS = Path(__file__).parent / "weights"
 _COLUMNS = ("name", "version", "instrument", "method", "parameters", "threshold", "temperature")
@@ -51,32 +48,6 @@ def list_models() -> Table:
     return Table(rows=rows, names=(*_COLUMNS, "sha256"))
 
 
-def choose_model(telescope: str | None, method: Literal["vi", "unet"] = "vi") -> str:
-    """
-    Name the bundled model for the exposures of a telescope.
-
-    Parameters
-    ----------
-    telescope : str or None
-        Its name, as in TELESCOP; empty or None if there is none.
-    method : {'vi', 'unet'}, optional
-        Of the model.
-
-    Returns
-    -------
-    name : str
-        That for HST, also where no telescope is named, or that for CCDs in general.
-
-    Examples
-    --------
-    >>> from cosmiq_astro.models.registry import choose_model
-    >>> choose_model("HST"), choose_model("CTIO 4.0-m telescope", "unet")
-    ('acs-wfc-vi', 'ccd-unet')
-    """
-    is_hst = str(telescope or "").strip().upper() in ("HST", "")
-    return f"{'acs-wfc' if is_hst else 'ccd'}-{method}"
-
-
 def find_model(model: str | PathLike) -> Path:
     """
     Find the folder of a model.
@@ -104,10 +75,7 @@ def find_model(model: str | PathLike) -> Path:
         if (folder / "config.json").is_file():
             return folder
     known = sorted(path.parent.name for path in _WEIGHTS.glob("*/config.json"))
-    hint = did_you_mean(str(model), known)
-    if model == AUTO:
-        hint = "; what 'auto' stands for depends on the exposure"
     raise ValueError(
         f"model {str(model)!r} is neither a bundled model ({', '.join(known)}) nor a folder with "
-        f"a config.json{hint}"
+        f"a config.json{did_you_mean(str(model), known)}"
     )

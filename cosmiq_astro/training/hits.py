@@ -175,7 +175,7 @@ def find_hits(
     readnoise: float | u.Quantity,
     gain: float | u.Quantity | None = None,
     satlevel: float | u.Quantity | None = None,
-    model: str | PathLike | Model = "ccd-unet",
+    model: str | PathLike | Model = "acs-wfc-unet",
     device: str = "auto",
 ) -> list[np.ndarray]:
     """

@@ -25,7 +25,7 @@ from cosmiq_astro.training.network import solve_sigma, start_networks
 
 VERSIONS = {"acs-wfc-unet": "9", "acs-wfc-vi": "10"}
 SEEDS = (1, 2)
-INSTRUMENT = "HST ACS/WFC, ACS/HRC, WFC3/UVIS, WFPC2, STIS/CCD"
+INSTRUMENT = "HST ACS/WFC, ACS/HRC, WFC3/UVIS, WFPC2, STIS/CCD; CCDs on the ground"
 # Pixels that each network was trained on, an exposure counted once.
 N_DATA = sum(train.STEPS) // train.STEPS_EACH * train.BATCH * train.scenes.SIZE**2
 N_CURVATURE = 150  # exposures that tell how sharply the data fix the weights
@@ -83,8 +83,8 @@ The threshold is where F1 is largest on other exposures (`recipes/operating_curv
 ## Limits
 
 Its scores on frames of independent making are in `docs/validation`. It misses fewer hits than
-deepCR in each kind of frames there, and flags fewer stars in all; on frames from the ground
-ccd-unet misses fewer. All scores are on simulated frames.
+deepCR in each kind of frames there, and flags fewer stars in all. All scores are on simulated
+frames.
 """
 POSTERIOR = """
 Two networks of this shape, trained from other first weights, take turns in the draws (a deep
@@ -148,7 +148,8 @@ def main():
         state = load_file(arguments.work / f"weights_{seed}.safetensors")
         networks[-1].load_state_dict(state, assign=True)
     about = {"name": "", "version": "", "instrument": INSTRUMENT}
-    about["ranges"] = {"exposure_time": train.HST.exposure_time}
+    times = train.HST.exposure_time + train.GROUND.exposure_time
+    about["ranges"] = {"exposure_time": (min(times), max(times))}
     baseline = Model(**about, network=networks[0])
     drawn = variational(Model(**about, network=networks[0], others=(networks[1],)), training)
     width = relative_width(drawn.network)

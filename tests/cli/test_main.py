@@ -194,7 +194,7 @@ def test_only_what_can_help_is_advised(message, options, advice):
         (["detect", "a"], "no place: leave in_place out", "no place: leave --in-place out"),
         (["detect", "a"], "give gain, in electrons", "give --gain, in electrons"),
         (["detect", "a"], "name some (set extver)", "name some (give --ext)"),
-        (["detect", "a"], "give model='ccd-vi'", "give --model='ccd-vi'"),
+        (["detect", "a"], "give model='mycam-vi'", "give --model='mycam-vi'"),
         (["detect", "a"], "give precision_of or give it", "give precision_of or give it"),
         (["label", "a", "-o", "b", "--readnoise", "1"], "give keep_unlike=True", "give --force"),
         (["label", "a", "-o", "b", "--readnoise", "1"], "set in_place", "set in_place"),

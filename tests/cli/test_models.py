@@ -7,7 +7,7 @@ from cosmiq_astro.cli.main import main
 def test_table(capsys):
     assert main(["models"]) == 0
     advice, table = capsys.readouterr().out.split("\n\n")
-    assert advice.startswith("HST: acs-wfc-vi. Other CCDs: ccd-vi.")
+    assert advice.startswith("HST and other CCDs: acs-wfc-vi, the default.")
     assert len(advice.splitlines()) == 3
     heading, _, *lines = table.splitlines()
     assert heading.split() == ["name", "instrument", "method", "threshold"]

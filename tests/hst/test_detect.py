@@ -538,19 +538,6 @@ def test_subtracted_sky_is_noticed(make_file, make_image, detect):
     detect(make_file("dark.fits", images=[image / 3]))
 
 
-@pytest.mark.parametrize(("instrument", "camera"), [("STIS/CCD", "STIS/CCD"), (None, "the camera")])
-def test_a_model_of_other_cameras_is_warned_of(make_file, make_image, tiny_vi, instrument, camera):
-    if instrument is None:
-        file = make_file("a.fits")
-        fits.writeto(file, make_image(1), overwrite=True)
-        settings = {"gain": 1.0}
-    else:
-        file, settings = make_file("a_flt.fits", instrument, images=[make_image(1)]), {}
-    model = dataclasses.replace(tiny_vi, instrument="HST ACS/WFC, ACS/HRC")
-    with pytest.warns(AstropyUserWarning, match=f"^{camera}.* not what .* tiny was .*; ccd-vi was"):
-        detect_file(file, model=model, T=2, **settings)
-
-
 def test_an_exposure_outside_the_ranges_is_warned_of(make_file, tiny_vi):
     model = dataclasses.replace(tiny_vi, ranges={"exposure_time": (600, 2000), "readnoise": (3, 6)})
     with pytest.warns(AstropyUserWarning, match="exposure_time is 500, but the model tiny was tra"):

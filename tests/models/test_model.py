@@ -185,7 +185,7 @@ def test_unknown_names_list_the_known_ones(name):
     ("name", "ending"),
     [
         ("acs-wfc-v", "; did you mean acs-wfc-vi?"),
-        ("ccd_unet", "; did you mean ccd-unet?"),
+        ("acs_wfc_unet", "; did you mean acs-wfc-unet?"),
         ("nonesuch", "a config.json"),
     ],
 )

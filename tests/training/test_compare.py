@@ -24,14 +24,14 @@ def make_pairs(n=3, size=96, seed=0, ignore=None):
 def test_what_is_flagged_without_a_label_is_counted():
     every_other = np.arange(96) % 2 * np.ones((96, 1)) > 0
     for ignore, sees in ((None, False), (every_other, True)):
-        comparison = compare_models({"new": load_model("ccd-unet")}, make_pairs(ignore=ignore))
+        comparison = compare_models({"new": load_model("acs-wfc-unet")}, make_pairs(ignore=ignore))
         found = comparison.table["silent"]
         assert np.isfinite(found).all() == sees
         assert not sees or (0.01 < found[0] < 0.04 and 0 < found[1] < 0.1)
 
 
 def test_a_good_model_is_better_than_an_untrained_one(tiny_unet):
-    good = load_model("ccd-unet")
+    good = load_model("acs-wfc-unet")
     comparison = compare_models({"new": good, "old": tiny_unet}, make_pairs(), patch_size=64)
     assert comparison.worse == []
     assert list(comparison.table["model"]) == ["new", "old", "L.A.Cosmic"]
