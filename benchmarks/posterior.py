@@ -28,8 +28,6 @@ sys.path.append(str(Path(__file__).parents[1] / "recipes" / "acs_wfc"))
 import bundle
 import train
 
-# Pixels that the means of version 9 were trained on: its two runs' steps, exposures in each.
-N_DATA = (701 + 703) * 16 * train.scenes.SIZE**2
 FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 STARTS = (0.02, 0.15, 1.0)  # of the widths, over the weights
 DRAWS = 32
@@ -93,9 +91,9 @@ def main():
     nll = {factor: expected_nll(scaled(network, factor), seen) for factor in FACTORS}
     rows = []
     for factor, found in nll.items():
-        kl = kl_divergence(scaled(network, factor)).item() / N_DATA
+        kl = kl_divergence(scaled(network, factor)).item() / bundle.N_DATA
         change = found - nll[1.0]
-        kl_change = kl - kl_divergence(network).item() / N_DATA
+        kl_change = kl - kl_divergence(network).item() / bundle.N_DATA
         rows.append(
             {
                 "widths": factor,
@@ -112,7 +110,7 @@ def main():
         other = copy.deepcopy(network)
         for layer in variational_layers(other).values():
             layer.set_posterior_sigma(relative=relative)
-        solve_sigma(other, curved, N_DATA, generator=torch.Generator().manual_seed(1))
+        solve_sigma(other, curved, bundle.N_DATA, generator=torch.Generator().manual_seed(1))
         layers = variational_layers(other).values()
         ends.append(torch.cat([s.flatten() for v in layers for s in v.posterior_sigma().values()]))
     apart = [

@@ -58,8 +58,6 @@ def test_numbers_of_the_readme_are_those_of_the_tables():
     assert f"it flags {ours} in 10,000, deepCR {theirs}" in text
     unet = scores("acs-wfc-unet", "realistic")["ratio@0.05%"]
     assert f"takes {seconds('cosmicray_unet'):.1f} s; its first row is {unet:.2f}" in text
-    ground = scores("ccd-vi", "ground")["ratio@0.05%"]
-    assert f"On ground-based frames it misses {ground:.2f} times what deepCR misses" in text
 
 
 def test_readme_is_short():

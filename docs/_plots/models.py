@@ -8,8 +8,8 @@ import cosmiq_astro as ca
 part = slice(330, 394), slice(428, 492)
 ccd = ca.load_sample()
 image = np.arcsinh((ccd.data - np.median(ccd.data)) / 40)[part]
-names = ["acs-wfc-unet", "acs-wfc-vi", "ccd-unet", "ccd-vi"]
-fig, axes = plt.subplots(1, 4, figsize=(12, 3.4), layout="constrained")
+names = ["acs-wfc-unet", "acs-wfc-vi"]
+fig, axes = plt.subplots(1, 2, figsize=(7, 3.8), layout="constrained")
 for ax, name in zip(axes.flat, names, strict=True):
     if name.endswith("vi"):
         out = ca.cosmicray_vi(ccd, model=name, readnoise=4.71, T=16, seed=1)

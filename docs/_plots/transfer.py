@@ -16,7 +16,7 @@ names = {
     "trailed": "trailed",
     "ground": "ground",
 }
-models = ["acs-wfc-vi", "acs-wfc-unet", "ccd-unet", "CRNet"]
+models = ["acs-wfc-vi", "acs-wfc-unet", "CRNet"]
 fig, axes = plt.subplots(1, 2, figsize=(10, 5), sharey=True, layout="constrained")
 y = np.arange(len(names))
 for i, model in enumerate(["deepCR", *models]):
