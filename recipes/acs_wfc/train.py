@@ -79,8 +79,8 @@ OTHER_EXPOSURES = 1000  # added to the seed of what is made for a cycle after th
 IS_FAST_IN_BFLOAT16 = torch.cpu._is_amx_tile_supported()
 
 
-def datasets(arguments, parts=tuple(NUMBERS)):
-    """Return the simulated exposures of some parts, which share nothing."""
+def sources(arguments, parts):
+    """Draw planes and optics of some parts, which share nothing; return them with their hits."""
     draws = scenes.draw_plane, scenes.draw_hst_psf, scenes.draw_ground_psf
     with ProcessPoolExecutor(arguments.processes) as pool:
         libraries = {part: pool.submit(hits.libraries, part, arguments.data) for part in parts}
@@ -97,28 +97,30 @@ def datasets(arguments, parts=tuple(NUMBERS)):
             for part in parts
         }
         return [
-            simulated(
-                [[job.result() for job in some] for some in jobs[part]],
-                libraries[part].result(),
-                arguments.device,
-            )
+            ([[job.result() for job in some] for some in jobs[part]], libraries[part].result())
             for part in parts
         ]
 
 
-def simulated(sources, libraries, device):
-    """Put planes and optics together with hits."""
-    planes, *optics = sources
+def simulated(drawn, libraries, device, hit_shares=HITS):
+    """Return exposures of planes and optics, with hits of some libraries by optics."""
+    planes, *optics = drawn
     observatories = [
         Observatory(
             psfs,
-            [(libraries[name], share) for name, share in HITS[where].items()],
+            [(libraries[name], share) for name, share in hit_shares[where].items()],
             conditions,
             SHARES[where],
         )
         for where, psfs, conditions in zip(SHARES, optics, (HST, GROUND), strict=True)
+        if hit_shares.get(where)
     ]
     return SimulatedDataset(planes, CANVAS, observatories, device=device)
+
+
+def datasets(arguments, parts=tuple(NUMBERS)):
+    """Return the simulated exposures of some parts."""
+    return [simulated(*found, arguments.device) for found in sources(arguments, parts)]
 
 
 def first_network(config, seed):
