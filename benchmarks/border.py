@@ -32,7 +32,7 @@ MODES = ("symmetric", "edge", "reflect", "constant")
 def probability(model, image, mode):
     """Return the probability of each pixel, the image being continued by a mode of `numpy.pad`."""
     usable = np.isfinite(image)
-    statistics = estimate_statistics(image, usable, readnoise=READNOISE)
+    statistics = estimate_statistics(image, usable, readnoise=READNOISE, softness=True)
     pixels = np.pad(subtract_sky(image, usable, statistics.sky), PAD, mode=mode)
     inputs = torch.from_numpy(normalize(pixels, statistics, model.network.config.channels))[None]
     logits = model.network(inputs.contiguous(memory_format=torch.channels_last))
