@@ -24,7 +24,6 @@ import cosmiq_astro as ca
 
 WAYS = {
     "T=16": {"T": 16},
-    "T=16, one view": {"T": 16, "views": 1},
     "moments": {"sampling": "moments"},
 }
 
