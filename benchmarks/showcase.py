@@ -159,6 +159,7 @@ def main():
     parser.add_argument("--saao", type=Path, help="folder of the frames from the ground")
     parser.add_argument("--out", type=Path, default=Path("docs/_static"))
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     sample_stamps().savefig(arguments.out / "sample.png", dpi=110)
     if arguments.saao:
         figure = ground_frame(arguments.saao)

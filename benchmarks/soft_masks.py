@@ -211,6 +211,7 @@ def main():
         f"--model {arguments.model}",
     }
     table.pprint_all()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     table.write(arguments.out / "soft_masks.ecsv", overwrite=True)
 
 

@@ -25,7 +25,7 @@ from cosmiq_astro.training.network import solve_sigma, start_networks
 
 VERSIONS = {"acs-wfc-unet": "9", "acs-wfc-vi": "10"}
 SEEDS = (1, 2)
-INSTRUMENT = "HST ACS/WFC, ACS/HRC, WFC3/UVIS, WFPC2, STIS/CCD; CCDs on the ground"
+INSTRUMENT = "CCDs of HST and of telescopes on the ground"
 # Pixels that each network was trained on, an exposure counted once.
 N_DATA = sum(train.STEPS) // train.STEPS_EACH * train.BATCH * train.scenes.SIZE**2
 N_CURVATURE = 150  # exposures that tell how sharply the data fix the weights
@@ -83,8 +83,8 @@ The threshold is where F1 is largest on other exposures (`recipes/operating_curv
 ## Limits
 
 Its scores on frames of independent making are in `docs/validation`. It misses fewer hits than
-deepCR in each kind of frames there, and flags fewer stars in all. All scores are on simulated
-frames.
+deepCR in each kind of frames there, and flags no more stars in any. All scores are on simulated
+frames. Where hot and warm pixels abound and are not masked, noise among them is flagged, too.
 """
 POSTERIOR = """
 Two networks of this shape, trained from other first weights, take turns in the draws (a deep
