@@ -45,10 +45,7 @@ def add_arguments(parser):
     )
     add("--simulate", type=positive, metavar="N", help=text)
     group = parser.add_argument_group("models")
-    text = (
-        "or a folder; repeat it to compare (default: acs-wfc-vi, whatever TELESCOP says: "
-        "a model is scored on all files)"
-    )
+    text = "or a folder; repeat it to compare (default: acs-wfc-vi)"
     add_options(group, "model", action="append", help=text)
     add_options(group, "T", "threshold", "seed", "device", "tile-size")
     group = parser.add_argument_group("output")
