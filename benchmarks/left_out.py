@@ -33,8 +33,10 @@ HITS = {
     "tracks in thick silicon": ["thick"],
 }
 OPTICS = {"of HST": "hst", "on the ground": "ground"}
-SEEDS = (1, 2, 3)
-N = {"training": 1024, "validation": 48, "test": 96}
+SEEDS, STEPS = (1, 2, 3), 1200
+N = {"training": 1024, "validation": 48, "test": 96}  # exposures
+SEED = {"training": 41, "validation": 42, "test": 43}
+NOTHING = "nothing"
 RESAMPLES = 1000
 
 
@@ -73,12 +75,18 @@ def counts_of(networks, sample):
     return found
 
 
-def compared(name, n_training, found, validation):
+def path_of(work, *parts):
+    """Return the file in which something is kept."""
+    name = "_".join(map(str, parts)).replace(" ", "_").replace("/", "_")
+    return work / f"{name}.npz"
+
+
+def compared(name, found, validation):
     """Return a row of the table: what networks without a kind miss, over what others do."""
     n = len(found["with"])
     drawn = np.random.default_rng(1).multinomial(n, np.full(n, 1 / n), RESAMPLES)
     times = np.concatenate([np.ones((1, n)), drawn])
-    row = {"left_out": name, "n_exposures": n, "n_training": n_training}
+    row = {"left_out": name, "n_exposures": n}
     scores = {}
     for which, counts in found.items():
         total, pixels = (times @ nll(counts, fitted(validation[which]))).T
@@ -98,7 +106,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("left_out.ecsv"))
     arguments = parser.parse_args()
@@ -107,32 +114,31 @@ def main():
     train.NUMBERS |= SOURCES
     drawn = dict(zip(train.NUMBERS, train.sources(arguments, tuple(train.NUMBERS)), strict=True))
 
-    def sample(file, part, shares, n, seed):
+    def sample(kind, name, part, shares):
+        """Return exposures of a kind, kept in a file of that name."""
         dataset = train.simulated(*drawn[part], "cpu", shares)
-        return kept(arguments.work / f"{file}.npz", lambda: exposures(dataset, n, seed))
+        make = (dataset, N[kind], SEED[kind])
+        return kept(path_of(arguments.work, kind, name), lambda: exposures(*make))
 
     def networks(name):
         """Return the networks trained without a kind, and their counts on validation exposures."""
-        shares, file = without(name), (name or "all").replace(" ", "_").replace("/", "_")
-        training = sample(f"training_{file}", "training", shares, N["training"], 41)
-        validation = sample(f"validation_{file}", "validation", shares, N["validation"], 42)
+        training, validation = (sample(part, name, part, without(name)) for part in train.NUMBERS)
         found = []
         for seed in SEEDS:
-            path = arguments.work / f"network_{file}_{seed}.npz"
-            make = (training, N["training"], validation, seed, arguments.steps)
+            path = path_of(arguments.work, "network", name, seed)
+            make = (training, N["training"], validation, seed, STEPS)
             found.append(stored_network(kept(path, lambda make=make: trained(*make))))
-            print(name or "nothing left out", seed, flush=True)
+            print(name, seed, flush=True)
         return found, counts_of(found, validation)
 
-    whole, rows = networks(None), []
+    whole, rows = networks(NOTHING), []
     for name in (*HITS, *OPTICS):
         part = networks(name)
-        file = f"test_{name}".replace(" ", "_").replace("/", "_")
-        test = sample(file, "validation", alone(name), N["test"], 43)
+        test = sample("test", name, "validation", alone(name))
         ways = {"with": whole, "without": part}
         found = {which: counts_of(way[0], test) for which, way in ways.items()}
         validation = {which: way[1] for which, way in ways.items()}
-        rows.append(compared(name, N["training"], found, validation))
+        rows.append(compared(name, found, validation))
         print({k: v if isinstance(v, str) else float(f"{v:.4g}") for k, v in rows[-1].items()})
     write(
         Table(rows),
