@@ -6,7 +6,7 @@ import numpy as np
 from _transfer_frames import CLEAN, HIT, SPIKE
 from scipy.special import expit, logit
 
-__all__ = ["FPR", "Counts", "count", "rate", "rows", "scores"]
+__all__ = ["FPR", "Counts", "count", "rate", "rows", "scores", "weighted"]
 
 FPR = {"0.05%": 5e-4, "0.5%": 5e-3}
 _N, _LIMIT = 4000, 20.0
@@ -61,6 +61,11 @@ def count(probability, threshold, frame):
         np.array([*(np.count_nonzero(flagged & c) for c in classes), cores.sum()]),
         np.array([classes[2].sum(), cores.size]),
     )
+
+
+def weighted(counts, times):
+    """Return the sum of counts of frames, each so many times."""
+    return sum((int(k) * c for k, c in zip(times, counts, strict=True) if k), start=0 * counts[0])
 
 
 def rate(counts, fpr):
@@ -157,10 +162,7 @@ def rows(counts, n_resamples, *, seed, against="deepCR"):
                 rng = np.random.default_rng(seed)
                 for _ in range(n_resamples):
                     times = rng.multinomial(len(some), np.full(len(some), 1 / len(some)))
-                    sums = [
-                        sum((k * c for k, c in zip(times, p, strict=True) if k), start=0 * p[0])
-                        for p in pair
-                    ]
+                    sums = [weighted(p, times) for p in pair]
                     rates = {f"tpr@{n}": rate(sums[0], fpr) for n, fpr in FPR.items()}
                     drawn.append(rates | _ratios(*sums) | _ratios_of_frames(pair, times))
                 for name in drawn[0] if drawn else ():

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from _files import kept, write
 from _transfer_frames import CLEAN, HIT, IGNORED, Frame
-from _transfer_scores import FPR, count, rate
+from _transfer_scores import FPR, count, rate, weighted
 from astropy.table import Table
-from networks import NOWHERE, changes, fitted, nll, weighted
+from networks import NOWHERE, changes, fitted, nll
 from posterior_data import PAD, SOURCES, exposures, one, stored_network, trained
 
 sys.path.append(str(Path(__file__).parents[1] / "recipes" / "acs_wfc"))
@@ -40,23 +40,14 @@ NOTHING = "nothing"
 RESAMPLES = 1000
 
 
-def without(name):
-    """Return the shares of the hits with one kind of hits or optics left out."""
-    if name in OPTICS:
-        return {where: some for where, some in train.HITS.items() if where != OPTICS[name]}
-    left_out = HITS.get(name, ())
+def shares(name, *, alone):
+    """Return the shares of the hits: of one kind of hits or optics alone, or of all others."""
     return {
-        where: {library: share for library, share in some.items() if library not in left_out}
-        for where, some in train.HITS.items()
-    }
-
-
-def alone(name):
-    """Return the shares of one kind of hits or optics, and no other."""
-    if name in OPTICS:
-        return {OPTICS[name]: train.HITS[OPTICS[name]]}
-    return {
-        where: {library: share for library, share in some.items() if library in HITS[name]}
+        where: {
+            library: share
+            for library, share in some.items()
+            if (library in HITS.get(name, ()) or where == OPTICS.get(name)) == alone
+        }
         for where, some in train.HITS.items()
     }
 
@@ -114,15 +105,15 @@ def main():
     train.NUMBERS |= SOURCES
     drawn = dict(zip(train.NUMBERS, train.sources(arguments, tuple(train.NUMBERS)), strict=True))
 
-    def sample(kind, name, part, shares):
-        """Return exposures of a kind, kept in a file of that name."""
-        dataset = train.simulated(*drawn[part], "cpu", shares)
+    def sample(kind, name, part, *, alone=False):
+        """Return exposures, kept in a file of that name."""
+        dataset = train.simulated(*drawn[part], "cpu", shares(name, alone=alone))
         make = (dataset, N[kind], SEED[kind])
         return kept(path_of(arguments.work, kind, name), lambda: exposures(*make))
 
     def networks(name):
         """Return the networks trained without a kind, and their counts on validation exposures."""
-        training, validation = (sample(part, name, part, without(name)) for part in train.NUMBERS)
+        training, validation = (sample(part, name, part) for part in train.NUMBERS)
         found = []
         for seed in SEEDS:
             path = path_of(arguments.work, "network", name, seed)
@@ -134,7 +125,7 @@ def main():
     whole, rows = networks(NOTHING), []
     for name in (*HITS, *OPTICS):
         part = networks(name)
-        test = sample("test", name, "validation", alone(name))
+        test = sample("test", name, "validation", alone=True)
         ways = {"with": whole, "without": part}
         found = {which: counts_of(way[0], test) for which, way in ways.items()}
         validation = {which: way[1] for which, way in ways.items()}

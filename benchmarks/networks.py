@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from _files import write
 from _transfer_frames import CLEAN, FIELDS, GROUPS, HIT, IGNORED, Frame, Frames
-from _transfer_scores import count, scores
+from _transfer_scores import count, scores, weighted
 from astropy.table import Table
 from scipy.optimize import minimize_scalar
 
@@ -159,12 +159,6 @@ def main():
         "high: 95 % of the resamples of frames. Two networks in one view take as long as one in "
         "two.",
     )
-
-
-def weighted(counts, times):
-    """Return the sum of counts, each so many times."""
-    some = [int(k) * one for k, one in zip(times, counts, strict=True) if k]
-    return sum(some[1:], some[0])
 
 
 if __name__ == "__main__":
