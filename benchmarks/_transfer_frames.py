@@ -13,7 +13,7 @@ import numpy as np
 from _files import kept
 from scipy.ndimage import binary_dilation
 
-__all__ = ["CLEAN", "FIELDS", "GROUPS", "HIT", "IGNORED", "SPIKE", "Frame", "Frames"]
+__all__ = ["CLEAN", "FIELDS", "GROUPS", "HIT", "IGNORED", "SPIKE", "Frame", "Frames", "labelled"]
 
 GROUPS = ("realistic", "sharp", "coarse", "soft", "faint", "ground", "trailed")
 FIELDS = ("EX", "GC", "GAL")
@@ -53,6 +53,8 @@ class Frame:
         `CLEAN`, `HIT` (charge above 3 standard deviations of the noise without
         it), `IGNORED` (less, rims of hits, saturated, not known) or `SPIKE` (one
         pixel of 8 or more, away from bright stars; scored apart).
+    charge, noise : ndarray of float32
+        What the hits left, without spikes, and the standard deviation without it; electron.
     y, x : ndarray of int32
         Stars' central pixels.
     peak, seconds, readnoise : float
@@ -62,6 +64,8 @@ class Frame:
     name: str
     image: np.ndarray
     truth: np.ndarray
+    charge: np.ndarray
+    noise: np.ndarray
     y: np.ndarray
     x: np.ndarray
     peak: float
@@ -77,6 +81,12 @@ class Frame:
     def field(self):
         """Kind of sky."""
         return self.name.split("_")[1]
+
+
+def labelled(name, image, truth):
+    """Return a frame of which no more is known."""
+    unknown, nowhere = np.full(truth.shape, np.nan, np.float32), np.empty(0, int)
+    return Frame(name, image, truth, unknown, unknown, nowhere, nowhere, *[np.nan] * 3)
 
 
 class Frames:
@@ -168,6 +178,8 @@ class Frames:
         return {
             "image": image.astype(np.float32),
             "truth": truth.astype(np.uint8),
+            "charge": charge.astype(np.float32),
+            "noise": noise.astype(np.float32),
             "y": y.astype(np.int32),
             "x": x.astype(np.int32),
             **{k: base[k] for k in ("peak", "seconds", "readnoise")},

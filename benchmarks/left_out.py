@@ -5,8 +5,9 @@ python benchmarks/left_out.py --data DIR --work DIR [--out FILE]
 
 Small networks, made as those of posterior_data.py, are trained on 1024 simulated exposures of
 recipes/acs_wfc/train.py: with every origin of hits and all optics, and with one of them left out;
-three of each by seed. Both are scored on exposures that have this one alone. Their scenes, optics
-and hits were not trained on. All that is made is kept in --work.
+four of each by seed. Both are scored on exposures that have this one alone, and those without it
+as ensembles, too. Their scenes, optics and hits were not trained on. All that is made is kept in
+--work.
 """
 
 import argparse
@@ -16,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from _files import kept, write
-from _transfer_frames import CLEAN, HIT, IGNORED, Frame
+from _transfer_frames import CLEAN, HIT, IGNORED, labelled
 from _transfer_scores import FPR, count, rate, weighted
 from astropy.table import Table
-from networks import NOWHERE, changes, fitted, nll
+from networks import changes, fitted, nll
 from posterior_data import PAD, SOURCES, exposures, one, stored_network, trained
 
 sys.path.append(str(Path(__file__).parents[1] / "recipes" / "acs_wfc"))
@@ -33,7 +34,8 @@ HITS = {
     "tracks in thick silicon": ["thick"],
 }
 OPTICS = {"of HST": "hst", "on the ground": "ground"}
-SEEDS, STEPS = (1, 2, 3), 1200
+SEEDS, STEPS = (1, 2, 3, 4), 1200
+MEMBERS = {"one": 1, "two": 2, "four": 4}
 N = {"training": 1024, "validation": 48, "test": 96}  # exposures
 SEED = {"training": 41, "validation": 42, "test": 43}
 NOTHING = "nothing"
@@ -53,16 +55,19 @@ def shares(name, *, alone):
 
 
 def counts_of(networks, sample):
-    """Return the counts of each exposure, all networks together."""
-    found = []
+    """Return the counts of each exposure, all ensembles of as many members together."""
+    found = {members: [] for members in MEMBERS}
     for i in range(len(sample["label"])):
         inputs, label, valid = one(sample, i)
         truth = np.where(valid, np.where(label, HIT, CLEAN), IGNORED)[0, 0]
-        frame = Frame("", np.empty(0), truth, NOWHERE, NOWHERE, np.nan, np.nan, np.nan)
+        frame = labelled("", np.empty(0), truth)
         with torch.no_grad():
             logits = [network(inputs)[0, 0, PAD:-PAD, PAD:-PAD].double() for network in networks]
-        each = [count(torch.sigmoid(z).numpy(), 0.5, frame) for z in logits]
-        found.append(sum(each[1:], each[0]))
+        probability = np.array([torch.sigmoid(z).numpy() for z in logits])
+        for members, n in MEMBERS.items():
+            means = probability.reshape(-1, n, *truth.shape).mean(axis=1)
+            each = [count(mean, 0.5, frame) for mean in means]
+            found[members].append(sum(each[1:], each[0]))
     return found
 
 
@@ -73,23 +78,32 @@ def path_of(work, *parts):
 
 
 def compared(name, found, validation):
-    """Return a row of the table: what networks without a kind miss, over what others do."""
-    n = len(found["with"])
+    """Return a row of the table: networks without a kind against others, and their ensembles."""
+    n = len(found["with"]["one"])
     drawn = np.random.default_rng(1).multinomial(n, np.full(n, 1 / n), RESAMPLES)
     times = np.concatenate([np.ones((1, n)), drawn])
+
+    def likelihood(which, members):
+        temperature = fitted(validation[which][members])
+        total, pixels = (times @ nll(found[which][members], temperature)).T
+        return total / pixels
+
     row = {"left_out": name, "n_exposures": n}
     scores = {}
     for which, counts in found.items():
-        total, pixels = (times @ nll(counts, fitted(validation[which]))).T
-        scores[which] = {"nll": total / pixels}
-        sums = [weighted(counts, each) for each in times]
+        scores[which] = {"nll": likelihood(which, "one")}
+        sums = [weighted(counts["one"], each) for each in times]
         for fpr, value in FPR.items():
             scores[which][f"misses@{fpr}"] = np.array([1 - rate(each, value) for each in sums])
         row |= {f"{score}_{which}": values[0] for score, values in scores[which].items()}
-    for score, values in scores["without"].items():
-        ends = changes(values, scores["with"][score])
+    compare = {
+        score: (values, scores["with"][score]) for score, values in scores["without"].items()
+    }
+    for members in list(MEMBERS)[1:]:
+        compare[f"nll_{members}"] = likelihood("without", members), scores["without"]["nll"]
+    for score, pair in compare.items():
         columns = (f"{score}_change{end}" for end in ("", "_low", "_high"))
-        row |= dict(zip(columns, ends, strict=True))
+        row |= dict(zip(columns, changes(*pair), strict=True))
     return row
 
 
@@ -135,8 +149,9 @@ def main():
         Table(rows),
         arguments.out,
         "What is lost on a kind of hits or optics that was not trained on",
-        "Three small networks trained without it, against three trained with it, on exposures "
-        "that have nothing else. nll: nats per pixel, each with a temperature of its own from "
+        "Four small networks trained without it, one at a time, against four trained with it, on "
+        "exposures that have nothing else; nll_two, nll_four: ensembles of two and four of those "
+        "without it, against one. nll: nats per pixel, each with a temperature of its own from "
         "exposures like its training's; misses: at an equal rate of false positives. Changes in "
         "percent, low and high: 95 % of the resamples of exposures. Shapes of WFC3/UVIS have the "
         "charges of STIS's hits.",

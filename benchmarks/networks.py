@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from _files import write
-from _transfer_frames import CLEAN, FIELDS, GROUPS, HIT, IGNORED, Frame, Frames
+from _transfer_frames import CLEAN, FIELDS, GROUPS, HIT, IGNORED, Frames, labelled
 from _transfer_scores import count, scores, weighted
 from astropy.table import Table
 from scipy.optimize import minimize_scalar
@@ -30,7 +30,6 @@ import train
 VIEWS = {"one view": 1, "two views": 2}
 N_FAMILIAR, N_FRAMES = 120, 3
 RESAMPLES = 500
-NOWHERE = np.empty(0, int)
 
 
 def ways():
@@ -58,7 +57,7 @@ def familiar(validation):
                 plane[i].numpy() for plane in (batch.image, batch.label, batch.valid, batch.usable)
             )
             truth = np.where(valid, np.where(label, HIT, CLEAN), IGNORED)
-            frame = Frame("familiar", image, truth, NOWHERE, NOWHERE, np.nan, np.nan, np.nan)
+            frame = labelled("familiar", image, truth)
             measured = (plane[i].item() for plane in (batch.sky, batch.noise, batch.softness))
             known = {"statistics": ca.preprocess.ImageStatistics(*measured)}
             yield frame, ~usable, known

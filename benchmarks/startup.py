@@ -22,13 +22,19 @@ import cosmiq_astro as ca
 image = np.random.default_rng(1).normal(50, 8, (512, 512))
 ca.cosmicray_unet(image, readnoise=5)
 """
+MORE_CALLS = """\
+for _ in range(10):
+    ca.cosmicray_unet(image, readnoise=5)
+"""
+FIRST = "first cosmicray_unet, 512 x 512"
 # What is run, and what it is compared with.
 PROCESSES = {
     "bare Python": (["-c", "pass"], None),
     "import cosmiq_astro": (["-c", "import cosmiq_astro"], "bare Python"),
     "cosmiq-astro --help": (["-m", "cosmiq_astro.cli.main", "--help"], None),
     "import torch": (["-c", "import torch"], None),
-    "first cosmicray_unet, 512 x 512": (["-W", "ignore", "-c", FIRST_CALL], "import torch"),
+    FIRST: (["-W", "ignore", "-c", FIRST_CALL], "import torch"),
+    "and ten more": (["-W", "ignore", "-c", FIRST_CALL + MORE_CALLS], FIRST),
 }
 
 
