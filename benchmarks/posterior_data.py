@@ -387,7 +387,8 @@ def samples_of(arguments):
     def draw(n, part, seed):
         if not datasets:
             train.NUMBERS |= SOURCES
-            datasets.update(zip(train.NUMBERS, train.datasets(arguments), strict=True))
+            found = train.datasets(arguments, spikes=False)
+            datasets.update(zip(train.NUMBERS, found, strict=True))
         return exposures(datasets[part], n, seed)
 
     made = {

@@ -131,7 +131,12 @@ def simulate_hst_file(
             hits = simulate_cosmic_rays(
                 shape, exposure_time, seed=rng, rate=cosmic_ray_rate, pixel_size=known.pixel_size
             )
-            psf = hst_psf(known.filters[filter_name], pixel_scale=scale, defocus=defocus)
+            psf = hst_psf(
+                known.filters[filter_name],
+                pixel_scale=scale,
+                defocus=defocus,
+                spike_angle=np.radians(known.spike_angle),
+            )
             scene = _mirrored_scene(shape, field, psf, rng)
             image, quality, truth[extver] = _chip(
                 scene, exposure_time, hits, known, amplifiers, sky_rate=sky_rate, cte=cte, rng=rng

@@ -25,15 +25,15 @@ def _normalised(grid, oversampling):
     return PSF((grid * (oversampling**2 / grid.sum())).astype(np.float32), oversampling)
 
 
-def _pupil(n, diameter, *, obscuration, strut):
+def _pupil(n, diameter, *, obscuration, strut, angle):
     """Pupil of a reflector with four struts, edges softened, (n, n), and its coordinates."""
     axis = (np.arange(n) - n // 2) * (2.0 / diameter)
     y, x = axis[:, None], axis[None, :]
     r = np.hypot(y, x)
     soft = 0.5 * diameter
     pupil = np.clip((1 - r) * soft + 0.5, 0, 1) * np.clip((r - obscuration) * soft + 0.5, 0, 1)
-    for u in (x + y, x - y):
-        pupil = pupil * np.clip((np.abs(u) / np.sqrt(2) - strut / 2) * soft + 0.5, 0, 1)
+    for u in (np.cos(angle) * y - np.sin(angle) * x, np.cos(angle) * x + np.sin(angle) * y):
+        pupil = pupil * np.clip((np.abs(u) - strut / 2) * soft + 0.5, 0, 1)
     return pupil.astype(np.float32), y, x, r
 
 
@@ -46,6 +46,7 @@ def hst_psf(
     coma: float = 0.01,
     jitter: float = 0.006,
     charge_diffusion: float = 0.38,
+    spike_angle: float = 0.0,
     radius: int = 80,
 ) -> PSF:
     """
@@ -66,6 +67,9 @@ def hst_psf(
         Standard deviation of the diffusion between pixels, in pixels: about
         0.44 for ACS/WFC in F814W by the kernel that goes with TinyTim, and
         more in the blue, which is absorbed far from the wells.
+    spike_angle : float, optional
+        Direction of the four diffraction spikes, in radians from the pixels' axes: within a
+        few degrees of 0 for ACS.
     radius : int, optional
         Largest stamp radius, in pixels. Lower it for speed where no star is
         bright enough to show its diffraction spikes.
@@ -101,7 +105,7 @@ def hst_psf(
     intensity = np.zeros((n, n), np.float32)
     for colour in wavelength * 1e-9 * (1 + _BANDWIDTH * np.linspace(-0.4, 0.4, 5)):
         diameter = 2.4 * n * step / colour  # grid points across the aperture
-        pupil, y, x, r = _pupil(n, diameter, obscuration=0.33, strut=0.022)
+        pupil, y, x, r = _pupil(n, diameter, obscuration=0.33, strut=0.022, angle=spike_angle)
         waves = (547e-9 / colour) * (
             defocus * np.sqrt(3) * (2 * r**2 - 1)
             + astigmatism * np.sqrt(6) * (x**2 - y**2)

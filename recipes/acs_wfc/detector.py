@@ -88,9 +88,9 @@ class Draw:
         return self.random() < probability
 
 
-def kernel(psf, canvas):
-    """Return a PSF on a canvas, its centre at the first point, float32."""
-    values = psf.kernel(canvas.oversampling, radius=canvas.margin)
+def kernel(psf, canvas, reach):
+    """Return a PSF to ``reach`` pixels on a canvas, its centre at the first point, float32."""
+    values = psf.kernel(canvas.oversampling, radius=reach)
     padded = np.zeros(canvas.size, np.float32)
     padded[tuple(slice(n) for n in values.shape)] = values
     return np.roll(padded, [-(n // 2) for n in values.shape], (0, 1))

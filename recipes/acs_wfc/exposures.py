@@ -148,6 +148,9 @@ class SimulatedDataset(Frames):
         image.
     observatories : sequence of `Observatory`
         What the sources are seen with.
+    reach : int, optional
+        Pixels to which the optics spread light; default: the margin of the canvas. What goes
+        beyond its edge comes in at the other.
     device : str, optional
         Where the exposures are made: that of the training.
 
@@ -157,13 +160,15 @@ class SimulatedDataset(Frames):
     that of a PSF, sampled at the pixels. Both are computed once.
     """
 
-    def __init__(self, planes, canvas, observatories, *, device="cpu"):
+    def __init__(self, planes, canvas, observatories, *, reach=None, device="cpu"):
         self._canvas = canvas
         self.device = torch.device(device)
         self._light = self._transforms(planes)
         self._observatories = list(observatories)
         self._optics = [
-            self._transforms(exposing.kernel(psf, canvas) for psf in one.psfs)
+            self._transforms(
+                exposing.kernel(psf, canvas, reach or canvas.margin) for psf in one.psfs
+            )
             for one in self._observatories
         ]
         self._libraries = [

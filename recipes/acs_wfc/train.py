@@ -5,10 +5,11 @@ python recipes/acs_wfc/train.py --data DIR --work DIR [--device cuda] [--seeds 1
 
 DIR of --data holds stis_ccd_1999.fits, wfc3_uvis_dark_hits.fits, itl_cosmic_rays_2017.fits.gz,
 tinytim_acs_wfc/ and cosmos2020_sample.fits.gz. --work gets weights_SEED.safetensors and a history;
-bundle.py makes the models of them. The learning rate falls three times: with Adam, then twice with
-Muon. Each step makes half of its exposures, and each exposure is seen some two times before it
-goes, turned and flipped anew. An interrupted run goes on from its checkpoint in --work, and comes
-to the same weights. Processors with AMX train in bfloat16.
+bundle.py makes the models of them. The learning rate falls four times: with Adam, then three times
+with Muon, the last time on new sources, some so bright that their diffraction spikes reach far, and
+optics whose spikes have any direction. Each step makes half of its exposures, and each exposure is
+seen some two times before it goes, turned and flipped anew. An interrupted run goes on from its
+checkpoint in --work, and comes to the same weights. Processors with AMX train in bfloat16.
 """
 
 import argparse
@@ -64,7 +65,11 @@ HITS = {
     "hst": {"stis": 0.3, "uvis": 0.25, **dict.fromkeys(TRACKS, 0.075)},
     "ground": {"stis": 0.15, "uvis": 0.1, "itl": 0.2, "thick": 0.3, **dict.fromkeys(TRACKS, 0.04)},
 }
-SEEDS = {"training": 20261128, "validation": 20261129}
+# Of the sources and optics without far spikes, and with them.
+SEEDS = {
+    "training": (20261128, 20261130),
+    "validation": (20261129, 20261131),
+}
 # Planes, optics of HST, and others.
 NUMBERS = {"training": (480, 320, 96), "validation": (48, 32, 12)}
 PAD = 4  # pixels about an exposure, as at the border of an image
@@ -74,22 +79,26 @@ STEPS_EACH = 2  # for each batch that is made
 POOL = 32  # batches to choose from, the latest
 PART = 4  # exposures at a time: these fit into the cache of a processor
 CHECKPOINT = 180  # seconds
-STEPS = (6500, 6000, 6000)  # of each cycle
+STEPS = (6500, 6000, 6000, 6000)  # of each cycle
+HAS_SPIKES = (False, False, False, True)
 OTHER_EXPOSURES = 1000  # added to the seed of what is made for a cycle after the first
 IS_FAST_IN_BFLOAT16 = torch.cpu._is_amx_tile_supported()
 
 
-def sources(arguments, parts):
+def sources(arguments, parts, *, spikes=False):
     """Draw planes and optics of some parts, which share nothing; return them with their hits."""
     draws = scenes.draw_plane, scenes.draw_hst_psf, scenes.draw_ground_psf
     with ProcessPoolExecutor(arguments.processes) as pool:
         libraries = {part: pool.submit(hits.libraries, part, arguments.data) for part in parts}
         jobs = {
             part: [
-                [pool.submit(draw, int(s), str(arguments.data)) for s in seed.generate_state(n)]
+                [
+                    pool.submit(draw, int(s), str(arguments.data), spikes)
+                    for s in seed.generate_state(n)
+                ]
                 for draw, seed, n in zip(
                     draws,
-                    np.random.SeedSequence(SEEDS[part]).spawn(3),
+                    np.random.SeedSequence(SEEDS[part][spikes]).spawn(3),
                     NUMBERS[part],
                     strict=True,
                 )
@@ -102,7 +111,7 @@ def sources(arguments, parts):
         ]
 
 
-def simulated(drawn, libraries, device, hit_shares=HITS):
+def simulated(drawn, libraries, device, hit_shares=HITS, *, spikes=False):
     """Return exposures of planes and optics, with hits of some libraries by optics."""
     planes, *optics = drawn
     observatories = [
@@ -115,12 +124,14 @@ def simulated(drawn, libraries, device, hit_shares=HITS):
         for where, psfs, conditions in zip(SHARES, optics, (HST, GROUND), strict=True)
         if hit_shares.get(where)
     ]
-    return SimulatedDataset(planes, CANVAS, observatories, device=device)
+    reach = scenes.REACH if spikes else scenes.MARGIN
+    return SimulatedDataset(planes, CANVAS, observatories, reach=reach, device=device)
 
 
-def datasets(arguments, parts=tuple(NUMBERS)):
-    """Return the simulated exposures of some parts."""
-    return [simulated(*found, arguments.device) for found in sources(arguments, parts)]
+def datasets(arguments, parts=tuple(NUMBERS), *, spikes=True):
+    """Return the simulated exposures of some parts, those of the last cycle unless told."""
+    found = sources(arguments, parts, spikes=spikes)
+    return [simulated(*some, arguments.device, spikes=spikes) for some in found]
 
 
 def first_network(config, seed):
@@ -247,21 +258,28 @@ def turned(images, code):
     return images.flip([axis for bit, axis in ((2, 2), (4, 3)) if code & bit])
 
 
-def fit(training, validation, seed, arguments):
-    """Train the network of a seed, from its checkpoint if there is one."""
+def fit(training, validation, seed, cycles, arguments):
+    """Train the network of a seed for some cycles, from its checkpoint if there is one."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     network = first_network(CONFIG, seed)
-    checkpoint = arguments.work / f"network_{seed}.ckpt"
-    stored = torch.load(checkpoint) if checkpoint.exists() else {"history": [], "cycle": 0}
-    history = stored["history"]
-    for cycle in range(stored["cycle"], len(arguments.steps)):
+    stored = checkpoint_of(seed, arguments)
+    history, saved = stored["history"], time.monotonic()
+    if "network" in stored:
+        network.load_state_dict(stored["network"])
+
+    def save(cycle, **state):
+        path = path_of(seed, arguments)
+        torch.save({"history": history, "cycle": cycle} | state, path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
+
+    for cycle in range(max(stored["cycle"], cycles.start), cycles.stop):
         run = Run(network, muon_and_adam if cycle else adam, arguments.device)
         n_steps, begin = arguments.steps[cycle], 0
-        if stored.get("state") and cycle == stored["cycle"]:
+        if "state" in stored and cycle == stored["cycle"]:
             run.restore(stored["state"])
             begin = history[-1]["step"]
-        losses, saved = [], time.monotonic()
+        losses = []
         for step, batch in enumerate(batches(training, seed, cycle, begin), begin):
             if step == n_steps:
                 break
@@ -272,15 +290,31 @@ def fit(training, validation, seed, arguments):
                 history.append({"cycle": cycle, "step": step + 1, "loss": float(np.mean(losses))})
                 print(f"network {seed}: {history[-1]}", flush=True)
                 losses, saved = [], time.monotonic()
-                state = {"history": history, "cycle": cycle, "state": run.state()}
-                torch.save(state, checkpoint.with_suffix(".new"))
-                checkpoint.with_suffix(".new").replace(checkpoint)
+                save(cycle, state=run.state())
         score = validate(run, validation, 24, BATCH)
         history.append({"cycle": cycle, "step": n_steps, "validation": score})
         print(f"network {seed}: {history[-1]}", flush=True)
-    state = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
+        save(cycle + 1, network=network.state_dict())
+
+
+def path_of(seed, arguments):
+    """Return the path of the checkpoint of a seed."""
+    return arguments.work / f"network_{seed}.ckpt"
+
+
+def checkpoint_of(seed, arguments):
+    """Return the checkpoint of a seed, or one of nothing."""
+    path = path_of(seed, arguments)
+    return torch.load(path) if path.exists() else {"history": [], "cycle": 0}
+
+
+def finish(seed, arguments):
+    """Write the weights and the history of a seed."""
+    stored = checkpoint_of(seed, arguments)
+    state = {name: value.cpu().contiguous() for name, value in stored["network"].items()}
     save_file(state, arguments.work / f"weights_{seed}.safetensors")
-    (arguments.work / f"history_{seed}.json").write_text(json.dumps(history, indent=1))
+    history = json.dumps(stored["history"], indent=1)
+    (arguments.work / f"history_{seed}.json").write_text(history)
 
 
 def integers(text):
@@ -299,16 +333,29 @@ def main():
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
+    n, first = len(arguments.steps), HAS_SPIKES.index(True)
+    for cycles in (range(min(first, n)), range(first, n)):
+        done = min(checkpoint_of(seed, arguments)["cycle"] for seed in arguments.seeds)
+        if done < cycles.stop:
+            train(cycles, arguments)
+    for seed in arguments.seeds:
+        finish(seed, arguments)
+
+
+def train(cycles, arguments):
+    """Train the networks of all seeds for some cycles, on sources of one kind."""
     start = time.monotonic()
-    parts = datasets(arguments)
+    parts = datasets(arguments, spikes=HAS_SPIKES[cycles.start])
     print(f"sources and optics: {time.monotonic() - start:.0f} s", flush=True)
     if arguments.device != "cpu":
         for seed in arguments.seeds:
-            fit(*parts, seed, arguments)
+            fit(*parts, seed, cycles, arguments)
         return
     # What has been made is shared: a process begins as a copy of this one.
     fork = get_context("fork")
-    workers = [fork.Process(target=fit, args=(*parts, s, arguments)) for s in arguments.seeds]
+    workers = [
+        fork.Process(target=fit, args=(*parts, seed, cycles, arguments)) for seed in arguments.seeds
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:
