@@ -26,7 +26,7 @@ _PEAK = {
     "faint": 0.27,
     "trailed": 0.21,
 }
-# A narrow core on wide wings (no charge diffusion), or a sharp one on large pixels.
+# A narrow core on wide wings (TinyTim's, shrunk), or a sharp one on large pixels.
 _ONLY = {
     "sharp": ("tinytim",),
     "coarse": ("optical", "cosmos"),

@@ -48,8 +48,9 @@ def main():
         table,
         options.out,
         "Scores on frames of independent making",
-        "Per optics (share of a star's light in its peak pixel: realistic .21, sharp .30 without "
-        "charge diffusion, coarse .30 with it, soft .14, faint .27 with faint and one-pixel hits; "
+        "Per optics (share of a star's light in its peak pixel: realistic .21, sharp .30, a narrow "
+        "core on wide wings, coarse .30 on large pixels, soft .14, faint .27 with faint and "
+        "one-pixel hits; "
         "ground: FWHM of 2-6 pixels) and field: detection at two false-positive rates (tpr), "
         "misses over deepCR's (ratio; ratio_own: each frame at a threshold of its own), with 95 % "
         "intervals from frames drawn with replacement; recall, precision, "

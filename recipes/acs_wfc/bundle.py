@@ -82,9 +82,10 @@ The threshold is where F1 is largest on other exposures (`recipes/operating_curv
 
 ## Limits
 
-Its scores on frames of independent making are in `docs/validation`. It misses fewer hits than
-deepCR in each kind of frames there, and flags no more stars in any. All scores are on simulated
-frames. Where hot and warm pixels abound and are not masked, noise among them is flagged, too.
+Its scores on frames of independent making are in `docs/validation`. Of seven kinds of frames made
+by other code it misses fewer pixels than deepCR in each, and flags no more star cores. These are
+simulated, or real with hits added. Where hot and warm pixels abound and are not masked, noise among
+them is flagged, too, and so are diffraction spikes of saturated stars.
 """
 POSTERIOR = """
 Two networks of this shape, trained from other first weights, take turns in the draws (a deep
