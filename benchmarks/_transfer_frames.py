@@ -105,7 +105,7 @@ class Frames:
 
     def __init__(self, data, work, *, seed=0, size=512):
         self.data, self.size, self.seed = Path(data), size, seed
-        self.work = Path(work) / f"transfer_{seed}_{size}"
+        self.work = Path(work) / f"frames_{seed}_{size}"
 
     def __call__(self, group, field, index):
         """Return one frame."""

@@ -117,11 +117,13 @@ def main():
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     train.NUMBERS |= SOURCES
-    drawn = dict(zip(train.NUMBERS, train.sources(arguments, tuple(train.NUMBERS)), strict=True))
+    made = train.sources(arguments, tuple(train.NUMBERS), far_spikes=False)
+    drawn = dict(zip(train.NUMBERS, made, strict=True))
 
     def sample(kind, name, part, *, alone=False):
         """Return exposures, kept in a file of that name."""
-        dataset = train.simulated(*drawn[part], "cpu", shares(name, alone=alone))
+        found = shares(name, alone=alone)
+        dataset = train.simulated(*drawn[part], "cpu", found, far_spikes=False)
         make = (dataset, N[kind], SEED[kind])
         return kept(path_of(arguments.work, kind, name), lambda: exposures(*make))
 

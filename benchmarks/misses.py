@@ -1,9 +1,9 @@
 """
-Where the hits lie that a model misses on the frames of transfer.py, and how bright they are.
+Where models are wrong on the frames of transfer.py, and how bright the hits are that they miss.
 
 python benchmarks/misses.py --data DIR --work DIR [--out FILE]
 
-Pixels hit are sorted by their charge over the noise, and by whether a source adds to the noise
+Pixels hit are sorted by their charge over the noise, and all by whether a source adds to the noise
 there. Each tool has the threshold at which it has the false positives asked for, in all frames of
 a group together.
 """
@@ -19,10 +19,13 @@ from _transfer_frames import CLEAN, FIELDS, GROUPS, HIT, Frames
 from _transfer_peers import peer
 from _transfer_scores import FPR
 from astropy.table import Table
+from scipy.ndimage import uniform_filter
 
 MODELS = ("acs-wfc-unet", "acs-wfc-vi")
 N_FRAMES = 3
-SKY = 1.15  # times the median noise of a frame: below it there is no source to speak of
+# Where the noise, in boxes of so many pixels, is below so many times that of the darkest places,
+# there is no source to speak of.
+BOX, DARKEST, SKY = 5, 5, 1.15  # pixels, percent, times
 CHARGES = (3, 4, 5, 10, np.inf)  # in standard deviations
 
 
@@ -46,42 +49,46 @@ def main():
     write(
         Table(rows),
         arguments.out,
-        "Where the misses lie",
-        "Pixels hit (n) of the frames of transfer.ecsv by charge over noise (low to high) and "
-        "place (sky, or source: noise above 1.15 times the median of the frame), how many are "
-        "missed at a false-positive rate, and what share that is of all that deepCR misses in "
-        "the group at that rate.",
+        "Where the errors lie",
+        "Pixels (n) of the frames of transfer.ecsv by place (sky, or source: local noise above "
+        "1.15 times that of the darkest 5 percent of the frame) and by charge over noise (none: "
+        "clean pixels), how many are wrong at a false-positive rate (missed, or flagged), and of "
+        "those missed, what share that is of all that deepCR misses in the group at that rate.",
     )
+
+
+def is_sky(frame):
+    """Return where no source adds to the noise."""
+    local = np.sqrt(uniform_filter(frame.noise.astype(float) ** 2, BOX))
+    return local < SKY * np.percentile(local, DARKEST)
 
 
 def rows_of(group, frames, planes):
     """Yield the rows of a group of frames."""
-    hit, clean = (np.concatenate([f.truth.ravel() == k for f in frames]) for k in (HIT, CLEAN))
-    charge = np.concatenate([(f.charge / f.noise).ravel() for f in frames])[hit]
-    noise = np.concatenate([(f.noise / np.median(f.noise)).ravel() for f in frames])[hit]
-    places = {"sky": noise < SKY, "source": noise >= SKY}
+
+    def joined(plane):
+        return np.concatenate([plane(frame).ravel() for frame in frames])
+
+    truth, sky = joined(lambda f: f.truth), joined(is_sky)
+    charge = joined(lambda f: f.charge / f.noise)
+    classes = {"none": truth == CLEAN}
+    for low, high in pairwise(CHARGES):
+        classes[f"{low} to {high}"] = (truth == HIT) & (charge >= low) & (charge < high)
     for rate, fpr in FPR.items():
-        missed = {}
+        wrong = {}
         for tool, each in planes.items():
             probability = np.concatenate([p.ravel() for p in each])
-            threshold = np.quantile(probability[clean], 1 - fpr, method="higher")
-            missed[tool] = probability[hit] <= threshold
-        for tool, is_missed in missed.items():
-            for place, is_there in places.items():
-                for low, high in pairwise(CHARGES):
-                    chosen = is_there & (charge >= low) & (charge < high)
-                    n_missed = np.count_nonzero(is_missed & chosen)
-                    yield {
-                        "tool": tool,
-                        "group": group,
-                        "fpr": rate,
-                        "place": place,
-                        "low": low,
-                        "high": high,
-                        "n": np.count_nonzero(chosen),
-                        "n_missed": n_missed,
-                        "over_deepCR": n_missed / np.count_nonzero(missed["deepCR"]),
-                    }
+            threshold = np.quantile(probability[classes["none"]], 1 - fpr, method="higher")
+            wrong[tool] = (probability > threshold) != (truth == HIT)
+        all_missed = np.count_nonzero(wrong["deepCR"] & (truth == HIT))
+        for tool, is_wrong in wrong.items():
+            for place, is_there in {"sky": sky, "source": ~sky}.items():
+                for name, chosen in classes.items():
+                    n_wrong = np.count_nonzero(is_wrong & chosen & is_there)
+                    row = {"tool": tool, "group": group, "fpr": rate, "place": place}
+                    row |= {"charge": name, "n": np.count_nonzero(chosen & is_there)}
+                    over = np.nan if name == "none" else n_wrong / all_missed
+                    yield row | {"n_wrong": n_wrong, "over_deepCR": over}
 
 
 if __name__ == "__main__":

@@ -387,7 +387,7 @@ def samples_of(arguments):
     def draw(n, part, seed):
         if not datasets:
             train.NUMBERS |= SOURCES
-            found = train.datasets(arguments, spikes=False)
+            found = train.datasets(arguments, far_spikes=False)
             datasets.update(zip(train.NUMBERS, found, strict=True))
         return exposures(datasets[part], n, seed)
 

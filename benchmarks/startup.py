@@ -34,7 +34,7 @@ PROCESSES = {
     "cosmiq-astro --help": (["-m", "cosmiq_astro.cli.main", "--help"], None),
     "import torch": (["-c", "import torch"], None),
     FIRST: (["-W", "ignore", "-c", FIRST_CALL], "import torch"),
-    "and ten more": (["-W", "ignore", "-c", FIRST_CALL + MORE_CALLS], FIRST),
+    "the same, and ten more calls": (["-W", "ignore", "-c", FIRST_CALL + MORE_CALLS], FIRST),
 }
 
 

@@ -31,6 +31,7 @@ from cosmiq_astro.simulate import (
 
 FIELDS = ("extragalactic", "globular", "galaxy")
 SIZE, DRAWS, SEED = 256, 4, 33001
+UVIS = {"pixel_scale": 0.04, "spike_angle": np.pi / 4}
 # A camera, exposure times, hits per second and cm2, settings of the exposures, and
 # point-spread functions.
 KINDS = (
@@ -39,7 +40,7 @@ KINDS = (
         (500, 1000),
         2.0,
         {"readnoise": 3.1, "gain": 1.6},
-        (lambda: hst_psf(606, pixel_scale=0.04), lambda: hst_psf(814, pixel_scale=0.04)),
+        (lambda: hst_psf(606, **UVIS), lambda: hst_psf(814, **UVIS)),
     ),
     (
         "ground-based",

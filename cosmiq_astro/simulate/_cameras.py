@@ -31,8 +31,8 @@ class Camera:
         Of DQ: hot pixel, warm pixel, bad column, saturated.
     pixel_size : float
         µm.
-    spike_angle : float
-        Direction of the diffraction spikes, degrees from the pixels' axes, to some 5 degrees.
+    spike_degrees : float
+        Direction of the diffraction spikes, from x towards y, to some 5 degrees.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Camera:
     full_well: float
     bits: list
     pixel_size: float
-    spike_angle: float
+    spike_degrees: float
 
     @property
     def in_counts(self):
@@ -53,7 +53,8 @@ class Camera:
 
 # Gain and read noise as headers of these cameras have them (ACS/WFC: after 2009); WFPC2: Instrument
 # Handbook, table 4.2. Full wells: see `cosmiq_astro.hst.INSTRUMENTS`. HST's struts lie along V2 and
-# V3, and so do the pixels of ACS (the spikes of TinyTim's images show it); the others' lie across.
+# V3, and so do the pixels of ACS (the spikes of TinyTim's images show it). The others' lie at 45
+# degrees to them.
 _TABLE = Path(__file__).with_name("cameras.json")
 CAMERAS = {name: Camera(name, **row) for name, row in json.loads(_TABLE.read_text()).items()}
 """The cameras by name, as in `cosmiq_astro.hst.INSTRUMENTS`."""

@@ -135,7 +135,7 @@ def simulate_hst_file(
                 known.filters[filter_name],
                 pixel_scale=scale,
                 defocus=defocus,
-                spike_angle=np.radians(known.spike_angle),
+                spike_angle=np.radians(known.spike_degrees),
             )
             scene = _mirrored_scene(shape, field, psf, rng)
             image, quality, truth[extver] = _chip(

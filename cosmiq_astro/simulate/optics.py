@@ -68,8 +68,8 @@ def hst_psf(
         0.44 for ACS/WFC in F814W by the kernel that goes with TinyTim, and
         more in the blue, which is absorbed far from the wells.
     spike_angle : float, optional
-        Direction of the four diffraction spikes, in radians from the pixels' axes: within a
-        few degrees of 0 for ACS.
+        Direction of the first of four diffraction spikes in radians, from x towards y: near 0 for
+        ACS, near π / 4 for WFC3/UVIS, WFPC2 and STIS.
     radius : int, optional
         Largest stamp radius, in pixels. Lower it for speed where no star is
         bright enough to show its diffraction spikes.

@@ -150,7 +150,7 @@ class SimulatedDataset(Frames):
         What the sources are seen with.
     reach : int, optional
         Pixels to which the optics spread light; default: the margin of the canvas. What goes
-        beyond its edge comes in at the other.
+        beyond the canvas comes in at the opposite side.
     device : str, optional
         Where the exposures are made: that of the training.
 

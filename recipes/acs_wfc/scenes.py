@@ -36,12 +36,12 @@ HST_SCALES = {0.05: 0.42, 0.04: 0.2, 0.027: 0.1, 0.07: 0.12, 0.1: 0.16}
 # wings is not a wide core; and the most that a star's peak pixel may hold of its light.
 DIFFUSION, NO_DIFFUSION = (0.12, 0.85), 0.15
 SHARPEST = 0.42
-# Where spikes are asked for: the share of planes with stars so bright, electron per second, that
-# their diffraction spikes are seen as far as the optics reach, in pixels.
+# Where far spikes are asked for: the share of planes with stars so bright, electron per second,
+# that their diffraction spikes are seen as far as the optics of HST reach, in pixels.
 BRIGHT, BRIGHT_STARS, REACH = 0.35, (3e3, 3e5), 96
 
 
-def draw_plane(seed, data, spikes):
+def draw_plane(seed, data, far_spikes):
     """Draw sources on a fine canvas: an array for `SimulatedDataset`."""
     rng = np.random.default_rng(seed)
     fields, limits = list(KINDS.values())[rng.choice(len(KINDS), p=list(KINDS))]
@@ -56,7 +56,7 @@ def draw_plane(seed, data, spikes):
         **{name: np.exp(rng.uniform(*np.log(ends))) for name, ends in limits.items()},
     )
     plane = sources.plane()
-    if spikes and rng.random() < BRIGHT:
+    if far_spikes and rng.random() < BRIGHT:
         n = 1 + rng.poisson(1)
         points = rng.integers(0, plane.shape, (n, 2))
         flux = np.exp(rng.uniform(*np.log(BRIGHT_STARS), n))
@@ -64,16 +64,16 @@ def draw_plane(seed, data, spikes):
     return plane
 
 
-def draw_hst_psf(seed, data, spikes):
+def draw_hst_psf(seed, data, far_spikes):
     """Draw optics of HST, from TinyTim or from a pupil, with charge diffusion of many detectors."""
     rng = np.random.default_rng(seed)
     while True:
-        psf = _hst_psf(rng, data, spikes)
+        psf = _hst_psf(rng, data, far_spikes)
         if psf.kernel().max() < SHARPEST:
             return _trailed(psf, rng)
 
 
-def _hst_psf(rng, data, spikes):
+def _hst_psf(rng, data, far_spikes):
     scale = rng.choice(list(HST_SCALES), p=list(HST_SCALES.values()))
     diffusion = np.exp(rng.uniform(*np.log(DIFFUSION))) * (rng.random() > NO_DIFFUSION)
     if rng.random() < 0.3:
@@ -92,12 +92,12 @@ def _hst_psf(rng, data, spikes):
         coma=rng.normal(0, 0.02),
         jitter=abs(rng.normal(0, 0.008)),
         charge_diffusion=diffusion,
-        spike_angle=rng.uniform(0, np.pi / 2) if spikes else np.pi / 4,
-        radius=REACH if spikes else MARGIN,
+        spike_angle=rng.uniform(0, np.pi / 2) if far_spikes else np.pi / 4,
+        radius=REACH if far_spikes else MARGIN,
     )
 
 
-def draw_ground_psf(seed, data, spikes):
+def draw_ground_psf(seed, data, far_spikes):
     """Draw a Moffat profile."""
     rng = np.random.default_rng(seed)
     psf = moffat_psf(

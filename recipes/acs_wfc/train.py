@@ -5,11 +5,12 @@ python recipes/acs_wfc/train.py --data DIR --work DIR [--device cuda] [--seeds 1
 
 DIR of --data holds stis_ccd_1999.fits, wfc3_uvis_dark_hits.fits, itl_cosmic_rays_2017.fits.gz,
 tinytim_acs_wfc/ and cosmos2020_sample.fits.gz. --work gets weights_SEED.safetensors and a history;
-bundle.py makes the models of them. The learning rate falls four times: with Adam, then three times
-with Muon, the last time on new sources, some so bright that their diffraction spikes reach far, and
-optics whose spikes have any direction. Each step makes half of its exposures, and each exposure is
-seen some two times before it goes, turned and flipped anew. An interrupted run goes on from its
-checkpoint in --work, and comes to the same weights. Processors with AMX train in bfloat16.
+bundle.py makes the models of them. The learning rate falls three times: with Adam, then twice with
+Muon. Each step makes half of its exposures, and each exposure is seen some two times before it
+goes, turned and flipped anew. An interrupted run goes on from its checkpoint in --work, and comes
+to the same weights. Processors with AMX train in bfloat16. A fourth cycle, which the bundled models
+did not have, is on other sources, some so bright that their diffraction spikes reach far, and
+optics whose spikes have any direction (--steps 6500,6000,6000,6000).
 """
 
 import argparse
@@ -79,26 +80,28 @@ STEPS_EACH = 2  # for each batch that is made
 POOL = 32  # batches to choose from, the latest
 PART = 4  # exposures at a time: these fit into the cache of a processor
 CHECKPOINT = 180  # seconds
-STEPS = (6500, 6000, 6000, 6000)  # of each cycle
-HAS_SPIKES = (False, False, False, True)
+STEPS = (6500, 6000, 6000)  # of each cycle
+FIRST_WITH_FAR_SPIKES = 3  # cycle, counted from 0
+FAR_SPIKES = len(STEPS) > FIRST_WITH_FAR_SPIKES  # whether the last cycle has them
 OTHER_EXPOSURES = 1000  # added to the seed of what is made for a cycle after the first
 IS_FAST_IN_BFLOAT16 = torch.cpu._is_amx_tile_supported()
 
 
-def sources(arguments, parts, *, spikes=False):
+def sources(arguments, parts, *, far_spikes):
     """Draw planes and optics of some parts, which share nothing; return them with their hits."""
     draws = scenes.draw_plane, scenes.draw_hst_psf, scenes.draw_ground_psf
-    with ProcessPoolExecutor(arguments.processes) as pool:
+    # A process that has used CUDA must not be copied.
+    with ProcessPoolExecutor(arguments.processes, get_context("spawn")) as pool:
         libraries = {part: pool.submit(hits.libraries, part, arguments.data) for part in parts}
         jobs = {
             part: [
                 [
-                    pool.submit(draw, int(s), str(arguments.data), spikes)
+                    pool.submit(draw, int(s), str(arguments.data), far_spikes)
                     for s in seed.generate_state(n)
                 ]
                 for draw, seed, n in zip(
                     draws,
-                    np.random.SeedSequence(SEEDS[part][spikes]).spawn(3),
+                    np.random.SeedSequence(SEEDS[part][far_spikes]).spawn(3),
                     NUMBERS[part],
                     strict=True,
                 )
@@ -111,7 +114,7 @@ def sources(arguments, parts, *, spikes=False):
         ]
 
 
-def simulated(drawn, libraries, device, hit_shares=HITS, *, spikes=False):
+def simulated(drawn, libraries, device, hit_shares=HITS, *, far_spikes):
     """Return exposures of planes and optics, with hits of some libraries by optics."""
     planes, *optics = drawn
     observatories = [
@@ -124,14 +127,14 @@ def simulated(drawn, libraries, device, hit_shares=HITS, *, spikes=False):
         for where, psfs, conditions in zip(SHARES, optics, (HST, GROUND), strict=True)
         if hit_shares.get(where)
     ]
-    reach = scenes.REACH if spikes else scenes.MARGIN
+    reach = scenes.REACH if far_spikes else scenes.MARGIN
     return SimulatedDataset(planes, CANVAS, observatories, reach=reach, device=device)
 
 
-def datasets(arguments, parts=tuple(NUMBERS), *, spikes=True):
+def datasets(arguments, parts=tuple(NUMBERS), *, far_spikes=FAR_SPIKES):
     """Return the simulated exposures of some parts, those of the last cycle unless told."""
-    found = sources(arguments, parts, spikes=spikes)
-    return [simulated(*some, arguments.device, spikes=spikes) for some in found]
+    found = sources(arguments, parts, far_spikes=far_spikes)
+    return [simulated(*some, arguments.device, far_spikes=far_spikes) for some in found]
 
 
 def first_network(config, seed):
@@ -333,7 +336,7 @@ def main():
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    n, first = len(arguments.steps), HAS_SPIKES.index(True)
+    n, first = len(arguments.steps), FIRST_WITH_FAR_SPIKES
     for cycles in (range(min(first, n)), range(first, n)):
         done = min(checkpoint_of(seed, arguments)["cycle"] for seed in arguments.seeds)
         if done < cycles.stop:
@@ -345,7 +348,7 @@ def main():
 def train(cycles, arguments):
     """Train the networks of all seeds for some cycles, on sources of one kind."""
     start = time.monotonic()
-    parts = datasets(arguments, spikes=HAS_SPIKES[cycles.start])
+    parts = datasets(arguments, far_spikes=cycles.start >= FIRST_WITH_FAR_SPIKES)
     print(f"sources and optics: {time.monotonic() - start:.0f} s", flush=True)
     if arguments.device != "cpu":
         for seed in arguments.seeds:

@@ -4,7 +4,7 @@ from astropy.io import fits
 
 from cosmiq_astro.hst import identify, readout
 from cosmiq_astro.hst.headers import merged_header
-from cosmiq_astro.simulate import simulate_hst_file
+from cosmiq_astro.simulate import hst_psf, simulate_hst_file
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +126,16 @@ def test_other_cameras(tmp_path, camera):
             dq = quality["SCI" if camera == "WFPC2" else "DQ", extver].data
             assert dq.dtype == np.dtype(">i2")
             assert not np.any(dq & (4096 | 8192 | 16384))
+
+
+@pytest.mark.parametrize(("camera", "angle"), [("ACS/HRC", 0), ("WFC3/UVIS", np.pi / 4)])
+def test_spikes_have_the_direction_of_the_camera(tmp_path, monkeypatch, camera, angle):
+    asked = []
+
+    def spy(*args, spike_angle, **options):
+        asked.append(spike_angle)
+        return hst_psf(*args, spike_angle=spike_angle, radius=8, **options)
+
+    monkeypatch.setattr("cosmiq_astro.simulate.hst_file.hst_psf", spy)
+    simulate_hst_file(tmp_path / "x_flt.fits", camera=camera, chip_shape=(64, 64), seed=1)
+    assert set(asked) == {angle}
