@@ -23,7 +23,7 @@ from cosmiq_astro.models.unet import empty_unet
 from cosmiq_astro.training import TrainingSettings, calibrate
 from cosmiq_astro.training.network import solve_sigma, start_networks
 
-VERSIONS = {"acs-wfc-unet": "9", "acs-wfc-vi": "10"}
+VERSIONS = {"acs-wfc-unet": "10", "acs-wfc-vi": "11"}
 SEEDS = (1, 2)
 INSTRUMENT = "CCDs of HST and of telescopes on the ground"
 # Pixels that each network was trained on, an exposure counted once.
@@ -54,11 +54,13 @@ Simulated exposures of 192 x 192 pixels: 480 fields (extragalactic, globular clu
 galaxies, nebulae; sizes and fluxes of COSMOS2020 galaxies) through 320 optics of HST (TinyTim
 ACS/WFC and computed pupils at 0.027 to 0.1 arcsec per pixel; charge diffusion of 0 to 0.85 pixel,
 so that a star's peak pixel holds .05 to .42 of its light; one in ten trailed) and 96 Moffat
-profiles (1.2 to 6.5 pixels; 30 % of the exposures). One in twenty of the former and three in ten
-of the latter were resampled: their noise is correlated. Hits: HST/STIS exposures of 1999 (proposal
-7353), WFC3/UVIS darks (shapes), tracks simulated at six widths of charge diffusion, a thick LSST
-CCD and thick silicon (for Moffat profiles only), and single pixels. Three in ten exposures lie on
-bright unresolved light (30 to 10,000 electrons) with lanes of dust.
+profiles (1.2 to 6.5 pixels; 30 % of the exposures). The last cycle has as many others, a third of
+their fields with stars whose diffraction spikes reach 96 pixels far, in any direction. One in
+twenty of the exposures of HST and three in ten of the others were resampled: their noise is
+correlated. Hits: HST/STIS exposures of 1999 (proposal 7353), WFC3/UVIS darks (shapes), tracks
+simulated at six widths of charge diffusion, a thick LSST CCD and thick silicon (for Moffat
+profiles only), and single pixels. Three in ten exposures lie on bright unresolved light (30 to
+10,000 electrons) with lanes of dust.
 
 Commands: `python recipes/acs_wfc/train.py --data DIR --work DIR` (two processes of one core each,
 {n_steps:,} steps of 16 exposures in {n_cycles} cycles, from first weights that the seeds 1 and 2
@@ -85,7 +87,7 @@ The threshold is where F1 is largest on other exposures (`recipes/operating_curv
 Its scores on frames of independent making are in `docs/validation`. Of seven kinds of frames made
 by other code it misses fewer pixels than deepCR in each, and flags no more star cores. These are
 simulated, or real with hits added. Where hot and warm pixels abound and are not masked, noise among
-them is flagged, too, and so are diffraction spikes of saturated stars.
+them is flagged, too, and so are some pixels of the diffraction spikes of saturated stars.
 """
 POSTERIOR = """
 Two networks of this shape, trained from other first weights, take turns in the draws (a deep

@@ -5,12 +5,11 @@ python recipes/acs_wfc/train.py --data DIR --work DIR [--device cuda] [--seeds 1
 
 DIR of --data holds stis_ccd_1999.fits, wfc3_uvis_dark_hits.fits, itl_cosmic_rays_2017.fits.gz,
 tinytim_acs_wfc/ and cosmos2020_sample.fits.gz. --work gets weights_SEED.safetensors and a history;
-bundle.py makes the models of them. The learning rate falls three times: with Adam, then twice with
-Muon. Each step makes half of its exposures, and each exposure is seen some two times before it
-goes, turned and flipped anew. An interrupted run goes on from its checkpoint in --work, and comes
-to the same weights. Processors with AMX train in bfloat16. A fourth cycle, which the bundled models
-did not have, is on other sources, some so bright that their diffraction spikes reach far, and
-optics whose spikes have any direction (--steps 6500,6000,6000,6000).
+bundle.py makes the models of them. The learning rate falls four times: with Adam, then three times
+with Muon. The last cycle is on other sources, some so bright that their diffraction spikes reach
+far, and optics whose spikes have any direction. Each step makes half of its exposures, and each
+exposure is seen some two times before it goes, turned and flipped anew. An interrupted run goes on
+from its checkpoint in --work, and comes to the same weights. Processors with AMX train in bfloat16.
 """
 
 import argparse
@@ -80,9 +79,8 @@ STEPS_EACH = 2  # for each batch that is made
 POOL = 32  # batches to choose from, the latest
 PART = 4  # exposures at a time: these fit into the cache of a processor
 CHECKPOINT = 180  # seconds
-STEPS = (6500, 6000, 6000)  # of each cycle
+STEPS = (6500, 6000, 6000, 6000)  # of each cycle
 FIRST_WITH_FAR_SPIKES = 3  # cycle, counted from 0
-FAR_SPIKES = len(STEPS) > FIRST_WITH_FAR_SPIKES  # whether the last cycle has them
 OTHER_EXPOSURES = 1000  # added to the seed of what is made for a cycle after the first
 IS_FAST_IN_BFLOAT16 = torch.cpu._is_amx_tile_supported()
 
@@ -131,7 +129,7 @@ def simulated(drawn, libraries, device, hit_shares=HITS, *, far_spikes):
     return SimulatedDataset(planes, CANVAS, observatories, reach=reach, device=device)
 
 
-def datasets(arguments, parts=tuple(NUMBERS), *, far_spikes=FAR_SPIKES):
+def datasets(arguments, parts=tuple(NUMBERS), *, far_spikes=True):
     """Return the simulated exposures of some parts, those of the last cycle unless told."""
     found = sources(arguments, parts, far_spikes=far_spikes)
     return [simulated(*some, arguments.device, far_spikes=far_spikes) for some in found]
