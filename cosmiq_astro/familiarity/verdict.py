@@ -15,10 +15,10 @@ _MANY_STARS = 50
 _TOO_NARROW, _TOO_WIDE = 0.95, 1.2
 # Unfamiliarity of hits: of whole familiar frames it was 0.6 to 1.0, of flagged stars 1.1 to 6.
 _UNLIKE = 1.25
-# Of cosmic rays 4 to 8 % stretch over more than 5 pixels, and a quarter has 3 pixels at most. Where
+# Of cosmic rays 2 to 12 % stretch over more than 5 pixels, and a quarter has 3 pixels at most. Where
 # pixels are large none may be so long, and half have 4 pixels. Stars taken for hits are compact: 4
-# pixels or more, but for a quarter of them, and under 1 % long.
-_LONG, _LEAST_LONG, _MANY_HITS, _COMPACT = 5, 0.01, 100, 4
+# pixels or more, but for a quarter of them, and under 1 % long. Of fewer hits chance leaves as few.
+_LONG, _LEAST_LONG, _MANY_HITS, _COMPACT = 5, 0.01, 200, 4
 # A busy frame of HST has 4 % of its pixels hit in half an hour.
 _MOST_FLAGGED = 0.1
 # Neighbouring pixels scatter this much less or more than level and read noise tell. A crowded

@@ -160,7 +160,11 @@ def test_a_detection_measures_them_whatever_the_tiles(tile_size):
     assert 0 <= maps.star_unfamiliarity < 1
 
 
-@pytest.mark.filterwarnings("ignore:the noise is .* of what sky", "ignore:what was found is unlike")
+@pytest.mark.filterwarnings(
+    "ignore:the noise is .* of what sky",
+    "ignore:what was found is unlike",
+    "ignore:.*of what may be hits is undecided",
+)
 def test_unfamiliar_stars_give_cards_and_many_a_warning():
     model = load_model("acs-wfc-unet")
     few = CosmicRayCCDData(make_field(9.0, n=40) + 100, unit="electron")
