@@ -22,7 +22,7 @@ from selenium.webdriver.chrome.service import Service
 import cosmiq_astro as ca
 
 
-def shoot(driver, picture, *, width=1200, height=820, scheme="light", n_next=3):
+def shoot(driver, picture, *, width=1200, height=820, scheme="light", n_next=4):
     """Draw the page that a browser has open, in a window of this width, at a hit of its list."""
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     feature = {"name": "prefers-color-scheme", "value": scheme}

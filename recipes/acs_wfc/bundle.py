@@ -54,13 +54,13 @@ Simulated exposures of 192 x 192 pixels: 480 fields (extragalactic, globular clu
 galaxies, nebulae; sizes and fluxes of COSMOS2020 galaxies) through 320 optics of HST (TinyTim
 ACS/WFC and computed pupils at 0.027 to 0.1 arcsec per pixel; charge diffusion of 0 to 0.85 pixel,
 so that a star's peak pixel holds .05 to .42 of its light; one in ten trailed) and 96 Moffat
-profiles (1.2 to 6.5 pixels; 30 % of the exposures). The last cycle has as many others, a third of
-their fields with stars whose diffraction spikes reach 96 pixels far, in any direction. One in
-twenty of the exposures of HST and three in ten of the others were resampled: their noise is
-correlated. Hits: HST/STIS exposures of 1999 (proposal 7353), WFC3/UVIS darks (shapes), tracks
-simulated at six widths of charge diffusion, a thick LSST CCD and thick silicon (for Moffat
-profiles only), and single pixels. Three in ten exposures lie on bright unresolved light (30 to
-10,000 electrons) with lanes of dust.
+profiles (1.2 to 6.5 pixels; 30 % of the exposures). The last cycle has as many others; a third of
+their fields have very bright stars, whose diffraction spikes have any direction and reach 96
+pixels far where the pupil is computed. One in twenty of the exposures of HST and three in ten of
+the others were resampled: their noise is correlated. Hits: HST/STIS exposures of 1999 (proposal
+7353), WFC3/UVIS darks (shapes), tracks simulated at six widths of charge diffusion, a thick LSST
+CCD and thick silicon (for Moffat profiles only), and single pixels. Three in ten exposures lie on
+bright unresolved light (30 to 10,000 electrons) with lanes of dust.
 
 Commands: `python recipes/acs_wfc/train.py --data DIR --work DIR` (two processes of one core each,
 {n_steps:,} steps of 16 exposures in {n_cycles} cycles, from first weights that the seeds 1 and 2
@@ -68,9 +68,9 @@ draw), then `bundle.py` beside it.
 
 ## Scores on validation exposures
 
-Sources, optics and hits that were not trained on. The temperature was fitted on one half of the
-sources, and the scores below come from the other half; {n_pixels:.1f} million pixels,
-{hit_fraction:.2f} % of them hit.
+Like those of the last cycle, of sources, optics and hits that were not trained on. The temperature
+was fitted on one half of the sources, and the scores below come from the other half; {n_pixels:.1f}
+million pixels, {hit_fraction:.2f} % of them hit.
 
 | | |
 |---|---|
