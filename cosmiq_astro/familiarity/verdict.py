@@ -13,9 +13,10 @@ __all__ = ["doubts", "noted_doubts", "verdict_line"]
 # width is off by these factors.
 _MANY_STARS = 50
 _TOO_NARROW, _TOO_WIDE = 0.95, 1.2
-# Unfamiliarity of hits: of whole familiar frames it was 0.6 to 1.0, of flagged stars 1.1 to 6.
+# Unfamiliarity of hits: of frames with hits of every kind it was 0.1 to 1.0, and 1.3 to 1.9 where
+# most of what is found are warm pixels or noise.
 _UNLIKE = 1.25
-# Of cosmic rays 2 to 12 % stretch over more than 5 pixels, and a quarter has 3 pixels at most. Where
+# Of cosmic rays 2 to 12 % are longer than 5 pixels, and a quarter has 3 pixels at most. Where
 # pixels are large none may be so long, and half have 4 pixels. Stars taken for hits are compact: 4
 # pixels or more, but for a quarter of them, and under 1 % long. Of fewer hits chance leaves as few.
 _LONG, _LEAST_LONG, _MANY_HITS, _COMPACT = 5, 0.01, 200, 4
