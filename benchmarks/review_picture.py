@@ -21,9 +21,11 @@ from selenium.webdriver.chrome.service import Service
 
 import cosmiq_astro as ca
 
+_ENTRY = 4  # of the list of hits
 
-def shoot(driver, picture, *, width=1200, height=820, scheme="light", n_next=4):
-    """Draw the page that a browser has open, in a window of this width, at a hit of its list."""
+
+def shoot(driver, picture, *, width=1200, height=820, scheme="light"):
+    """Draw the page that a browser has open, in a window of this width, at an entry of its list."""
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     feature = {"name": "prefers-color-scheme", "value": scheme}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
@@ -31,7 +33,7 @@ def shoot(driver, picture, *, width=1200, height=820, scheme="light", n_next=4):
     driver.refresh()
     while driver.find_element("tag name", "body").get_attribute("data-ready") != "yes":
         time.sleep(0.1)
-    for _ in range(n_next):
+    for _ in range(_ENTRY):
         driver.find_element("id", "next").click()
     time.sleep(1)
     driver.save_screenshot(str(picture))

@@ -13,7 +13,7 @@ __all__ = ["doubts", "noted_doubts", "verdict_line"]
 # width is off by these factors.
 _MANY_STARS = 50
 _TOO_NARROW, _TOO_WIDE = 0.95, 1.2
-# Unfamiliarity of hits: of frames with hits of every kind it was 0.1 to 1.0, and 1.3 to 1.9 where
+# Unfamiliarity of hits: of frames with hits of every kind it was 0.1 to 1.0, and up to 1.9 where
 # most of what is found are warm pixels or noise.
 _UNLIKE = 1.25
 # Of cosmic rays 2 to 12 % are longer than 5 pixels, and a quarter has 3 pixels at most. Where

@@ -16,7 +16,7 @@ STEPS = [5, 4]  # of a cycle with Adam, and of one with Muon
 
 @pytest.fixture
 def recipe(monkeypatch):
-    """The recipe's module, with a tiny network, and a checkpoint after each step."""
+    """The recipe's module, on the path, with a tiny network, and a checkpoint after each step."""
     monkeypatch.syspath_prepend(str(RECIPE))
     monkeypatch.setattr(sys, "path", [*sys.path])  # the recipe adds its folder
     import train
@@ -40,11 +40,12 @@ class Exposures:
     device = "cpu"
 
     def batch(self, n, generator):
+        from exposures import SimulatedBatch
+
         label = torch.rand(n, 16, 16, generator=generator) < 0.1
         image = torch.randn(n, 16, 16, generator=generator) + 20 * label
         every, one = torch.ones_like(label), torch.ones(n, 1, 1)
-        of = sys.modules["exposures"].SimulatedBatch
-        return of(image, label, every, every, 0 * one, one, one)
+        return SimulatedBatch(image, label, every, every, 0 * one, one, one)
 
 
 def weights_of(recipe, work):
@@ -81,8 +82,10 @@ def test_an_interrupted_training_comes_to_the_same_weights(tmp_path, recipe, mon
 
 @pytest.mark.parametrize("shape", [(8, 8), (6, 40), (40, 6)])
 def test_muon_brings_singular_values_near_one(recipe, shape):
+    from muon import orthogonalized
+
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(3))
-    changed = sys.modules["muon"].orthogonalized(matrix)
+    changed = orthogonalized(matrix)
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
     assert 0.6 < torch.linalg.svdvals(changed).min() <= torch.linalg.svdvals(changed).max() < 1.3
     assert ((left.T @ changed @ right.T).diagonal() > 0.6).all()  # along the same directions
